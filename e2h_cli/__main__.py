@@ -1,0 +1,5 @@
+"""``python -m e2h_cli``."""
+
+from e2h_cli.cli import main
+
+main()

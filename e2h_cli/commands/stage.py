@@ -1,0 +1,166 @@
+"""What all subcommands that run one stage share: their options, made from their settings.
+
+Every setting is an option of the same name, so that a setting is described once, in
+``settings.py``. An option that is not given leaves the recipe's value.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from e2h_cli.errors import InputError
+from e2h_cli.verbs import VERBS, Role, Verb
+
+if TYPE_CHECKING:
+    from e2h_cli.recipe import Recipe
+    from e2h_cli.workspace import Workspace
+
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", help="Recipe file, or the name of one that comes with e2h.")
+]
+ScaleOption = Annotated[
+    str | None, typer.Option("--scale", help="tiny or paper; paper where there is a GPU.")
+]
+RunDirOption = Annotated[
+    Path | None, typer.Option("--run-dir", help="Run folder; runs/RECIPE-SCALE if not given.")
+]
+StageOption = Annotated[
+    str | None, typer.Option("--stage", help="Which stage of the recipe, where it has several.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Throw away finished work that other settings made.")
+]
+MakeInputsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--make-inputs/--no-make-inputs",
+        help="Make missing inputs on the way; done at tiny scale unless told otherwise.",
+    ),
+]
+
+_COMMON = {
+    "recipe": (RecipeOption, "quickstart"),
+    "scale": (ScaleOption, None),
+    "run_dir": (RunDirOption, None),
+    "stage": (StageOption, None),
+    "force": (ForceOption, False),
+    "make_inputs": (MakeInputsOption, None),
+}
+
+
+def stage_command(verb_name: str) -> Callable[..., None]:
+    """A Typer command that runs one stage of a recipe."""
+    verb = VERBS[verb_name]
+
+    def command(**options: Any) -> None:
+        common = {name: options.pop(name) for name in _COMMON}
+        reads = {
+            role: options.pop(role)
+            for role in verb.roles
+            if options.get(role) or options.pop(role, None)
+        }
+        run_stage(verb, common, reads, {k: v for k, v in options.items() if v is not None})
+
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in {**_options(verb), **_COMMON}.items()
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = verb.about
+    command.__name__ = verb.name.replace("-", "_")
+    return command
+
+
+def run_stage(
+    verb: Verb, common: dict[str, Any], reads: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    """Bring the stage that a command line asks for up to date."""
+    from e2h_cli.pipeline import Runner
+
+    recipe, workspace = open_run(
+        common["recipe"], common["scale"], common["run_dir"], changes.get("seed")
+    )
+    stage = recipe.of_verb(verb.name, common["stage"])
+    stage = stage.with_changes(
+        changes,
+        {
+            role: (value,) if isinstance(value, str) else tuple(value)
+            for role, value in reads.items()
+        },
+        f"e2h {verb.name}",
+    )
+    make = recipe.scale == "tiny" if common["make_inputs"] is None else common["make_inputs"]
+    Runner(recipe, workspace, make_inputs=make, replace=common["force"]).run(stage)
+
+
+def open_run(
+    recipe_name: str, scale: str | None, run_dir: Path | None, seed: int | None
+) -> tuple[Recipe, Workspace]:
+    """The recipe and the run folder of a command line."""
+    from e2h_cli import recipe as recipes
+    from e2h_cli.pipeline import default_scale
+    from e2h_cli.workspace import Workspace
+
+    known = get_args(recipes.Scale)
+    if scale is not None and scale not in known:
+        raise InputError(f"--scale {scale}: no such scale", hint=f"choose {' or '.join(known)}")
+    chosen = cast(recipes.Scale, scale) if scale else default_scale()
+    recipe = recipes.load(recipes.find(recipe_name), chosen, seed)
+    suffix = "" if seed is None else f"-seed{seed}"
+    folder = run_dir or Path("runs") / f"{recipe.name}-{recipe.scale}{suffix}"
+    return recipe, Workspace(folder)
+
+
+def _options(verb: Verb) -> dict[str, tuple[Any, Any]]:
+    found: dict[str, tuple[Any, Any]] = {}
+    for role, kind in verb.roles.items():
+        found[role] = (_role_option(role, kind), None)
+    for name, setting in verb.settings.model_fields.items():
+        # Alone, every verb's parameter of that name would be an option of the role, too.
+        found[name] = (_setting_option(name, setting), None)
+    return found
+
+
+def _role_option(role: str, kind: Role) -> Any:
+    about = f"Input: {kind.about}."
+    option = typer.Option(f"--{role}", help=about, rich_help_panel="Inputs", show_default=False)
+    return Annotated[list[str] | None, option] if kind.many else Annotated[str | None, option]
+
+
+def _setting_option(name: str, setting: FieldInfo) -> Any:
+    flag = f"--{name.replace('_', '-')}"
+    kind = _plain_type(setting.annotation)
+    if kind is bool:
+        flag = f"{flag}/--no-{flag[2:]}" if setting.exclude is not True else flag
+    about = setting.description or ""
+    if setting.default not in (None, False):
+        shown = setting.default
+        about += f" Default: {','.join(map(str, shown)) if isinstance(shown, list) else shown}."
+    option = typer.Option(
+        flag, help=about, rich_help_panel="Settings", show_default=False, metavar=_metavar(setting)
+    )
+    return Annotated[kind | None, option]
+
+
+def _plain_type(annotation: Any) -> Any:
+    """The type that Typer parses; choices and bounds are checked with the settings."""
+    options = [a for a in get_args(annotation) if a is not type(None)]
+    if type(None) in get_args(annotation):
+        return _plain_type(options[0])
+    if annotation in (int, float, bool):
+        return annotation
+    return str
+
+
+def _metavar(setting: FieldInfo) -> str | None:
+    for kind in (setting.annotation, *get_args(setting.annotation)):
+        if get_origin(kind) is Literal:
+            return "|".join(get_args(kind))
+    return None

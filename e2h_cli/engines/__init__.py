@@ -1,0 +1,1 @@
+"""Engines write solutions. One protocol (``base.Engine``), one module per engine."""

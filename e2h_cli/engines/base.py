@@ -1,0 +1,69 @@
+"""What every engine is given, and what it gives back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+FinishReason = Literal["stop", "length"]
+
+MAX_SAMPLES_PER_REQUEST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How tokens are chosen. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 are off."""
+
+    temperature: float = 0.7
+    top_k: int = 20
+    top_p: float = 1.0
+    min_p: float = 0.0
+    max_tokens: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Samples of one problem, by their numbers, in a run with a seed."""
+
+    id: str
+    samples: tuple[int, ...]
+    prompt: str
+    run_seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One finished sample.
+
+    ``tokens``: how many were written, the end-of-text token included; ``logprob``: sum of their
+    natural log-probabilities under the model at temperature 1.
+    """
+
+    id: str
+    sample: int
+    text: str
+    finish_reason: FinishReason
+    tokens: int
+    logprob: float
+
+
+class Engine(Protocol):
+    """Writes samples for requests; yields them as they are finished, in any order."""
+
+    def generate(
+        self, requests: Iterable[Request], decoding: Decoding
+    ) -> Iterator[list[Generation]]:
+        """Yield small lists of finished samples until every request is done."""
+        ...
+
+
+def sample_seed(run_seed: int, problem: str, sample: int) -> int:
+    """A seed of 63 bits that no other (run, problem, sample number) shares.
+
+    So shards of one run never draw the same noise; in the official code all ranks share one seed
+    and write the same samples (paper_facts 3.5).
+    """
+    digest = hashlib.sha256(f"{run_seed}\x00{problem}\x00{sample}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,41 @@
+"""The errors that e2h raises on purpose. Each becomes one line on the terminal, never a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class E2HError(Exception):
+    """A failure whose message tells the user what is wrong, where, and what to do.
+
+    Args:
+        problem: what is wrong.
+        where: the file, line, key or option that it was found in.
+        hint: what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, problem: str, *, where: str | Path = "", hint: str = "") -> None:
+        self.problem = problem
+        self.where = str(where)
+        self.hint = hint
+        super().__init__(self.line)
+
+    @property
+    def line(self) -> str:
+        """The message as one line: ``where: problem; hint``."""
+        text = f"{self.where}: {self.problem}" if self.where else self.problem
+        if self.hint:
+            text = f"{text}; {self.hint}"
+        return " ".join(text.split())
+
+
+class InputError(E2HError):
+    """Bad input: a file, a setting, an option or a model that cannot be used."""
+
+    exit_code = 2
+
+
+class RunError(E2HError):
+    """Good input, but the work could not be done: no disk space, a model that returns NaN."""

@@ -1,0 +1,1 @@
+"""Problems: where they come from, their files, and the split by level."""

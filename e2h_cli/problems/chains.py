@@ -1,0 +1,120 @@
+"""The chain-arithmetic world: problems with levels, right solutions, and careless authors.
+
+A problem is a start digit and a chain of operations on it modulo 10, for example
+``a3 b+4 c*7 d-2``; each step of the solution does one of them: ``b=3+4=7``, ``c=7*7=9``,
+``d=9-2=7``. Levels 1 to 5 have 2, 3, 4, 6 and 8 operations. It is small enough for a model of
+under a million parameters on a CPU, and the mistakes in it are systematic where chains are long:
+voting alone cannot mend them, a verifier of single steps that was trained on short chains can.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+OPERATIONS_BY_LEVEL = {1: 2, 2: 3, 3: 4, 4: 6, 5: 8}
+SUBJECTS = {"+": "mostly sums", "-": "mostly differences"}
+_LETTERS = "abcdefghi"
+
+# The authors of the pre-training corpus. A careless author writes "*" and adds.
+CARELESS_EARLY = 0.30  # share of solutions that are careless in the first four operations
+CARELESS_LATE = 0.90  # chance of it in every operation after the fourth
+EARLY_OPERATIONS = 4
+SLIP = 0.05  # chance of a random wrong result in any step
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain problem: ``start`` digit and ``operations`` (sign, digit)."""
+
+    start: int
+    operations: tuple[tuple[str, int], ...]
+
+    @property
+    def question(self) -> str:
+        """The text of the problem: ``a3 b+4 c*7``."""
+        parts = [f"a{self.start}"]
+        parts += [f"{_LETTERS[i + 1]}{s}{d}" for i, (s, d) in enumerate(self.operations)]
+        return " ".join(parts)
+
+    @property
+    def subject(self) -> str:
+        """Which sign leads among the operations that are no products."""
+        signs = [sign for sign, _ in self.operations]
+        return SUBJECTS["+" if signs.count("+") >= signs.count("-") else "-"]
+
+
+def parse(question: str) -> Chain:
+    """Read a question back. Raises ValueError where the text is no chain."""
+    head, *rest = question.split()
+    if len(head) != 2 or head[0] != "a" or not all(len(part) == 3 for part in rest):
+        raise ValueError(f"not a chain of operations: {question!r}")
+    return Chain(int(head[1]), tuple((part[1], int(part[2])) for part in rest))
+
+
+def draw(level: int, rng: random.Random) -> Chain:
+    """A random problem of a level: half of its operations are products, at least one of them."""
+    count = OPERATIONS_BY_LEVEL[level]
+    signs = ["*"] * max(1, count // 2)
+    signs += [rng.choice("+-") for _ in range(count - len(signs))]
+    rng.shuffle(signs)
+    operations = tuple((sign, rng.randint(2, 6)) for sign in signs)
+    return Chain(rng.randint(0, 9), operations)
+
+
+def solve(chain: Chain) -> tuple[list[str], str]:
+    """The right steps and the answer."""
+    return _write(chain, [sign for sign, _ in chain.operations])
+
+
+def solve_like_a_human(chain: Chain, rng: random.Random) -> tuple[list[str], str]:
+    """Steps and answer of a fallible author, whose mistakes propagate to the end."""
+    careless = rng.random() < CARELESS_EARLY
+    done, slips = [], []
+    for i, (sign, _) in enumerate(chain.operations):
+        if i >= EARLY_OPERATIONS:
+            careless = rng.random() < CARELESS_LATE
+        done.append("+" if careless and sign == "*" else sign)
+        slips.append(rng.randint(1, 9) if rng.random() < SLIP else 0)
+    return _write(chain, done, slips)
+
+
+def _write(
+    chain: Chain, done: Sequence[str], slips: Sequence[int] | None = None
+) -> tuple[list[str], str]:
+    """Steps and answer; operation i is done as ``done[i]``, its result slips by ``slips[i]``."""
+    value, steps = chain.start, []
+    for i, (sign, digit) in enumerate(chain.operations):
+        result = {"+": value + digit, "-": value - digit, "*": value * digit}[done[i]]
+        result = (result + (slips[i] if slips else 0)) % 10
+        steps.append(f"{_LETTERS[i + 1]}={value}{sign}{digit}={result}")
+        value = result
+    return steps, str(value)
+
+
+def check_steps(question: str, steps: list[str]) -> list[bool]:
+    """Whether each step equals the true step at its place; a step too many is wrong."""
+    truth, _ = solve(parse(question))
+    return [i < len(truth) and step == truth[i] for i, step in enumerate(steps)]
+
+
+def distinct(
+    levels: dict[int, int], rng: random.Random, taken: set[str]
+) -> Iterator[tuple[int, Chain]]:
+    """Distinct problems, ``levels[level]`` of each level, none whose question is in ``taken``.
+
+    Adds what it yields to ``taken``. Raises ValueError where a level has too few problems.
+    """
+    for level, count in levels.items():
+        misses = 0
+        while count > 0:
+            chain = draw(level, rng)
+            if chain.question in taken:
+                misses += 1
+                if misses > 1000:
+                    raise ValueError(f"level {level} has no {count} further distinct problems")
+                continue
+            taken.add(chain.question)
+            misses, count = 0, count - 1
+            yield level, chain

@@ -1,0 +1,94 @@
+"""The paper's figure: accuracy against the number of samples, one panel per group of problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from e2h_cli.files import make_folder
+from e2h_cli.reporting.results import Figure
+from e2h_cli.reporting.tables import MAIN_GROUPS
+
+# Colours of Okabe and Ito: told apart by colour-blind readers and in grey.
+_STYLES = {
+    "majority": ("Majority voting", "#0072B2", "o"),
+    "weighted-voting": ("Weighted voting", "#D55E00", "s"),
+    "best-of-n": ("Best-of-n", "#009E73", "^"),
+}
+_TITLES = {"easy": "Easy", "hard": "Hard", "all": "All"}
+
+
+def accuracy_against_n(
+    figures: Sequence[Figure], target: Path, *, max_level: int, note: str
+) -> list[Path]:
+    """Draw the curves with their intervals; write ``target`` as PNG and SVG, return both paths.
+
+    Args:
+        figures: those of other methods and groups are not drawn.
+        target: path without suffix.
+        max_level: the last easy level, for the titles.
+        note: a line under the panels: where the numbers come from.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    curves = [f for f in figures if f.method in _STYLES and f.group in MAIN_GROUPS]
+    groups = [g for g in MAIN_GROUPS if any(f.group == g for f in curves)]
+    ks = sorted({f.k for f in curves})
+    style = {
+        "font.family": "serif",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "svg.hashsalt": "e2h",
+    }
+    with matplotlib.rc_context(style):
+        drawing, axes = plt.subplots(
+            1, len(groups), figsize=(2.9 * len(groups), 2.9), squeeze=False, layout="constrained"
+        )
+        for axis, group in zip(axes[0], groups, strict=True):
+            for method, (name, colour, marker) in _STYLES.items():
+                line = sorted(
+                    (f for f in curves if f.group == group and f.method == method),
+                    key=lambda f: f.k,
+                )
+                if not line:
+                    continue
+                x = [f.k for f in line]
+                axis.fill_between(
+                    x, [f.low for f in line], [f.high for f in line], color=colour, alpha=0.15, lw=0
+                )
+                axis.plot(
+                    x,
+                    [f.accuracy for f in line],
+                    color=colour,
+                    marker=marker,
+                    ms=3.5,
+                    lw=1.4,
+                    label=name,
+                )
+            levels = {"easy": f" (levels 1-{max_level})", "hard": f" (levels {max_level + 1}+)"}
+            axis.set_title(_TITLES[group] + levels.get(group, ""))
+            axis.set_xscale("log", base=2)
+            axis.xaxis.set_major_locator(FixedLocator(ks if len(ks) <= 7 else ks[::2]))
+            axis.xaxis.set_minor_locator(NullLocator())
+            axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_xlabel("N = number of solutions per problem")
+            axis.grid(axis="y", color="0.9", lw=0.6)
+            axis.set_axisbelow(True)
+        axes[0][0].set_ylabel("Accuracy (%)")
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        drawing.legend(
+            handles, labels, loc="outside upper center", ncols=len(labels), frameon=False
+        )
+        drawing.supxlabel(note, fontsize=7, color="0.4")
+        make_folder(target.parent)
+        paths = [target.with_suffix(suffix) for suffix in (".png", ".svg")]
+        for path in paths:
+            metadata = {"Date": None} if path.suffix == ".svg" else None
+            drawing.savefig(path, dpi=200, metadata=metadata)
+        plt.close(drawing)
+    return paths

@@ -1,0 +1,156 @@
+"""What was measured: accuracies per problem, and the figures and comparisons made of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e2h_cli.files import write_atomic, write_json
+from e2h_cli.problems.problem import Problem
+from e2h_cli.statistics import BOOTSTRAP_DRAWS, bootstrap_interval, bootstrap_weights, compare
+from e2h_cli.voting import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Accuracy of one way to answer, on each problem: ``accuracy`` is (problems,), in [0, 1]."""
+
+    generator: str
+    reward: str
+    method: str
+    aggregate: str
+    k: int
+    accuracy: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number of a table: mean accuracy over a group of problems, in percent."""
+
+    group: str
+    generator: str
+    reward: str
+    method: str
+    aggregate: str
+    k: int
+    accuracy: float
+    low: float
+    high: float
+    problems: int
+    grader: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Two ways to answer on the same problems: a - b in points, interval and p-value."""
+
+    group: str
+    a: str
+    b: str
+    k: int
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All figures and contrasts of a stage or a run."""
+
+    figures: list[Figure]
+    comparisons: list[Contrast]
+
+
+def groups_of(problems: Sequence[Problem], max_level: int) -> dict[str, NDArray[np.bool_]]:
+    """Masks (problems,) of easy, hard, all, each level and subject; empty ones are left out."""
+    levels = np.array([p.level for p in problems])
+    subjects = np.array([p.subject for p in problems])
+    groups = {"easy": levels <= max_level, "hard": levels > max_level, "all": levels > 0}
+    groups |= {f"level-{level}": levels == level for level in sorted(set(levels.tolist()))}
+    groups |= {f"subject-{name}": subjects == name for name in sorted(set(subjects.tolist()))}
+    return {name: mask for name, mask in groups.items() if mask.any()}
+
+
+def summarise(
+    measurements: Sequence[Measurement],
+    contrasts: Sequence[tuple[Measurement, Measurement]],
+    groups: Mapping[str, NDArray[np.bool_]],
+    *,
+    grader: str,
+    confidence: float,
+    seed: int,
+) -> Results:
+    """Means, bootstrap intervals over problems, and paired tests, for every group."""
+    figures: list[Figure] = []
+    comparisons: list[Contrast] = []
+    for name, mask in groups.items():
+        rng = np.random.default_rng(seed)
+        weights = bootstrap_weights(int(mask.sum()), BOOTSTRAP_DRAWS, rng)
+        for m in measurements:
+            values = m.accuracy[mask]
+            low, high = bootstrap_interval(values, weights, confidence)
+            figures.append(
+                Figure(
+                    group=name,
+                    generator=m.generator,
+                    reward=m.reward,
+                    method=m.method,
+                    aggregate=m.aggregate,
+                    k=m.k,
+                    accuracy=_percent(values.mean()),
+                    low=_percent(low),
+                    high=_percent(high),
+                    problems=len(values),
+                    grader=grader,
+                )
+            )
+        for a, b in contrasts:
+            c = compare(a.accuracy[mask], b.accuracy[mask], weights, confidence, rng)
+            comparisons.append(
+                Contrast(
+                    group=name,
+                    a=label(a),
+                    b=label(b),
+                    k=a.k,
+                    difference=_percent(c.difference),
+                    low=_percent(c.low),
+                    high=_percent(c.high),
+                    p=round(c.p, 5),
+                )
+            )
+    return Results(figures, comparisons)
+
+
+def _percent(share: float) -> float:
+    return round(100 * float(share), 2)
+
+
+def label(m: Measurement | Figure) -> str:
+    """A way to answer in one word or two: ``weighted-voting (prod)``."""
+    return f"{m.method} ({m.aggregate})" if m.aggregate else m.method
+
+
+def write_results(folder: Path, results: Results, about: Mapping[str, Any], markdown: str) -> None:
+    """Write results.json, results.csv and results.md."""
+    write_json(
+        folder / "results.json",
+        {
+            **about,
+            "figures": [asdict(f) for f in results.figures],
+            "comparisons": [asdict(c) for c in results.comparisons],
+        },
+    )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(Figure)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(f) for f in results.figures)
+    write_atomic(folder / "results.csv", text.getvalue())
+    write_atomic(folder / "results.md", markdown)

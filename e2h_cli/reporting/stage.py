@@ -1,0 +1,131 @@
+"""The work of ``e2h eval``: everything measured in a run, in one table, one plot, one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from e2h_cli.console import console
+from e2h_cli.errors import InputError
+from e2h_cli.files import read_json
+from e2h_cli.grading import get_grader
+from e2h_cli.pipeline import Work
+from e2h_cli.pool import pools_of
+from e2h_cli.problems.problem import Problem
+from e2h_cli.problems.store import max_level, read_known
+from e2h_cli.reporting.plots import accuracy_against_n
+from e2h_cli.reporting.results import (
+    Measurement,
+    Results,
+    groups_of,
+    summarise,
+    write_results,
+)
+from e2h_cli.reranking import VOTES, contrasts, present
+from e2h_cli.sampling import read_samples
+from e2h_cli.settings import EvalSettings
+from e2h_cli.workspace import RECORD
+
+PLOT = "accuracy-against-n"
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Gather, test, print, draw; results go into the run folder too."""
+    settings = work.settings
+    assert isinstance(settings, EvalSettings)
+    problems = read_known(work.path("problems"))
+    grader = get_grader(settings.grader)
+    levels = max_level(work.path("problems"))
+    sets = [
+        _generator_accuracy(Path(place), name, problems, settings.grader)
+        for place, name in zip(
+            work.inputs.get("samples", []), work.names.get("samples", []), strict=True
+        )
+    ]
+    sets += [read_votes(Path(place)) for place in work.inputs.get("votes", [])]
+    if not sets:
+        raise InputError("nothing to evaluate", hint="give --samples or --votes")
+    figures, comparisons = [], []
+    for ids, measurements in sets:
+        done = summarise(
+            measurements,
+            contrasts(measurements),
+            groups_of([problems[i] for i in ids], levels),
+            grader=f"{grader.name} {grader.version}",
+            confidence=settings.confidence,
+            seed=settings.seed,
+        )
+        figures += done.figures
+        comparisons += done.comparisons
+    results = Results(figures, comparisons)
+    markdown = present(results, work.scale, settings.confidence)
+    note = f"{work.scale} scale; bands: {settings.confidence:.0%} intervals over problems"
+    finding = sentence(results, work.scale, levels)
+    about = {"scale": work.scale, "finding": finding}
+    for folder in (work.folder, work.run_folder):
+        write_results(folder, results, about, f"{markdown}\n{finding}\n")
+        if any(f.method == "majority" for f in figures):
+            drawn = accuracy_against_n(figures, folder / PLOT, max_level=levels, note=note)
+    if any(f.method == "majority" for f in figures):
+        console.print(f"Plot: {drawn[0]} (and .svg)")
+    console.print(f"[bold]{finding}[/bold]")
+    return {"figures": len(figures), "comparisons": len(comparisons)}
+
+
+def read_votes(place: Path) -> tuple[list[str], list[Measurement]]:
+    """Problem ids and measurements of a rerank stage. Raises InputError where it has none."""
+    file = place / VOTES
+    if not file.is_file():
+        raise InputError(f"no {VOTES} here", where=place, hint="make it with: e2h rerank")
+    table = pq.read_table(file)
+    lines: dict[tuple[Any, ...], list[float]] = {}
+    columns = ("generator", "reward", "method", "aggregate", "k")
+    keys = zip(*(table[c].to_pylist() for c in columns), strict=True)
+    for key, accuracy in zip(keys, table["accuracy"].to_pylist(), strict=True):
+        lines.setdefault(key, []).append(accuracy)
+    ids = list(dict.fromkeys(table["id"].to_pylist()))
+    return ids, [Measurement(*key, accuracy=np.array(v)) for key, v in lines.items()]
+
+
+def _generator_accuracy(
+    place: Path, name: str, problems: Mapping[str, Problem], rule: str
+) -> tuple[list[str], list[Measurement]]:
+    """Accuracy of single samples: greedy decoding, or the mean over random ones."""
+    pools = pools_of(read_samples(place), problems, get_grader(rule))
+    record = place / RECORD
+    settings = read_json(record)["settings"] if record.is_file() else {}
+    method = "greedy" if settings.get("temperature") == 0 else "single sample"
+    accuracy = np.array([pool.right_samples.mean() for pool in pools])
+    generator = Path(name).name
+    return [p.problem.id for p in pools], [Measurement(generator, "", method, "", 1, accuracy)]
+
+
+def sentence(results: Results, scale: str, levels: int) -> str:
+    """What was found about hard problems; claims no more than the test allows."""
+    found = next(
+        (c for c in results.comparisons if c.group == "hard" and c.a.startswith("weighted")), None
+    )
+    if found is None:
+        return f"At {scale} scale: no weighted voting on hard problems was measured."
+    figures = {f.method: f for f in results.figures if f.group == "hard" and f.k == found.k}
+    weighted, majority = figures["weighted-voting"], figures["majority"]
+    numbers = (
+        f"{weighted.accuracy:.1f} % of {weighted.problems} hard problems "
+        f"(levels {levels + 1} and up) against {majority.accuracy:.1f} % by majority, with {found.k} solutions each: "
+        f"{found.difference:+.1f} points ({found.low:+.1f} to {found.high:+.1f}, p = {found.p:.4f})"
+    )
+    verdict = (
+        "no difference is shown"
+        if found.p >= 0.05
+        else "the reward model lifts accuracy beyond what it was trained on"
+        if found.difference > 0
+        else "the reward model does harm"
+    )
+    return (
+        f"At {scale} scale, voting weighted by a reward model that saw only easy problems "
+        f"(levels 1-{levels}) solves {numbers}; {verdict}."
+    )

@@ -1,0 +1,71 @@
+"""Results as tables, on the terminal and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from e2h_cli.console import console
+from e2h_cli.reporting.results import Contrast, Figure, label
+
+MAIN_GROUPS = ("easy", "hard", "all")
+
+Row = tuple[str, ...]
+
+
+def accuracy_rows(figures: Sequence[Figure]) -> tuple[Row, list[Row]]:
+    """Header and rows of accuracy in percent: a row per group and method, a column per pool size.
+
+    The last column is the interval at the largest pool.
+    """
+    shown = [f for f in figures if f.group in MAIN_GROUPS]
+    ks = sorted({f.k for f in shown})
+    rows: list[Row] = []
+    for group in MAIN_GROUPS:
+        lines: dict[str, dict[int, Figure]] = {}
+        for f in shown:
+            if f.group == group:
+                lines.setdefault(label(f), {})[f.k] = f
+        for name, line in lines.items():
+            cells = [f"{line[k].accuracy:.1f}" if k in line else "" for k in ks]
+            last = line[max(line)]
+            rows.append((group, name, *cells, f"{last.low:.1f}-{last.high:.1f}"))
+    return ("", "N =", *map(str, ks), "interval"), rows
+
+
+def comparison_rows(comparisons: Sequence[Contrast]) -> tuple[Row, list[Row]]:
+    """Header and rows of paired differences in points."""
+    rows: list[Row] = [
+        (
+            c.group,
+            f"{c.a} - {c.b}",
+            str(c.k),
+            f"{c.difference:+.1f}",
+            f"{c.low:+.1f} to {c.high:+.1f}",
+            f"{c.p:.4f}",
+        )
+        for c in comparisons
+        if c.group in MAIN_GROUPS
+    ]
+    return ("", "difference in points", "N", "mean", "interval", "p"), rows
+
+
+def print_table(title: str, header: Row, rows: Sequence[Row]) -> None:
+    """Print a table; a line separates the groups of the first column."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for i, column in enumerate(header):
+        table.add_column(column, justify="left" if i < 2 else "right", no_wrap=True)
+    for i, row in enumerate(rows):
+        if i and row[0] != rows[i - 1][0]:
+            table.add_section()
+        repeated = i > 0 and row[0] == rows[i - 1][0]
+        table.add_row("" if repeated else row[0], *row[1:])
+    console.print(table)
+
+
+def markdown_table(header: Row, rows: Sequence[Row]) -> str:
+    """The same table in Markdown."""
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,143 @@
+"""The one template of a solution, and the way from text to steps, answer and character spans.
+
+    # Question
+
+    {question}
+
+    # Solution
+
+    {step}
+
+    {step}
+
+    # Answer
+
+    {answer}<end of text>
+
+Everything is found by character offsets, never by token ids, so that any tokenizer works
+(the official code looks for the token pair 13, 13 and crashes on most others).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+TEMPLATE_NAME = "e2h-1"
+SEPARATOR = "\n\n"
+ANSWER_HEADER = "# Answer"
+
+Outcome = Literal["complete", "no steps", "no answer", "truncated"]
+
+# One to three newlines are seen in the wild; any run that holds a newline separates, so that a
+# fourth newline never makes an empty step.
+_SEPARATOR = re.compile(r"[^\S\n]*\n\s*")
+_ANSWER_LINE = re.compile(r"(?:\A|(?<=\n))[^\S\n]*#[^\S\n]*Answer[^\S\n]*(?=\n|\Z)")
+
+
+def prompt(question: str) -> str:
+    """The text that a generator is given: everything up to the first step."""
+    return f"# Question{SEPARATOR}{question.strip()}{SEPARATOR}# Solution{SEPARATOR}"
+
+
+def completion(steps: Sequence[str], answer: str) -> str:
+    """The text that a generator should write (without the end-of-text token)."""
+    return SEPARATOR.join([*(one_line(step) for step in steps), answer_block(answer)])
+
+
+def answer_block(answer: str) -> str:
+    """The last block of a solution: header and answer. In step-label rows it is the last step."""
+    return f"{ANSWER_HEADER}{SEPARATOR}{one_line(answer)}"
+
+
+def one_line(text: str) -> str:
+    """Fold white space, since a newline inside a step would read as the end of it."""
+    return " ".join(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a solution.
+
+    ``start``, ``end``: character span of its text; ``separator_end``: where the newlines that
+    close it end, or None for the last piece of an unfinished solution. All in characters of the
+    parsed text, ends exclusive.
+    """
+
+    text: str
+    start: int
+    end: int
+    separator_end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A parsed solution. ``answer`` is None unless ``outcome`` is "complete" or "no steps"."""
+
+    steps: tuple[Step, ...]
+    answer: str | None
+    outcome: Outcome
+
+
+def parse(text: str, *, finished: bool = True) -> Solution:
+    """Split a completion into steps and answer; never raises.
+
+    Args:
+        text: a completion, without prompt and end-of-text token.
+        finished: False where the engine stopped at its token limit. The answer of such a text may
+            be cut in the middle, so it counts as missing.
+    """
+    header = _ANSWER_LINE.search(text)
+    body_end = header.start() if header else len(text)
+    steps = _steps(text, body_end)
+    if not finished:
+        return Solution(steps, None, "truncated")
+    answer = _first_block(text[header.end() :]) if header else ""
+    if not answer:
+        return Solution(steps, None, "no answer")
+    return Solution(steps, answer, "complete" if steps else "no steps")
+
+
+def _steps(text: str, body_end: int) -> tuple[Step, ...]:
+    steps = []
+    position = len(text) - len(text.lstrip()) if text[:body_end].strip() else body_end
+    while position < body_end:
+        separator = _SEPARATOR.search(text, position)
+        if separator is None or separator.start() >= body_end:
+            steps.append(Step(text[position:body_end].rstrip(), position, body_end, None))
+            break
+        # The answer header may be indented: its own white space is not part of the separator.
+        end = min(separator.end(), body_end)
+        steps.append(Step(text[position : separator.start()], position, separator.start(), end))
+        position = end
+    return tuple(steps)
+
+
+def _first_block(text: str) -> str:
+    text = text.strip()
+    separator = _SEPARATOR.search(text)
+    return text[: separator.start()] if separator else text
+
+
+def token_of_character(offsets: Sequence[tuple[int, int]], character: int) -> int:
+    """Index of the last token that holds a character.
+
+    Args:
+        offsets: (start, end) of every token in characters, in order, as a fast tokenizer returns
+            them; special tokens have (0, 0) and hold nothing.
+        character: index into the same text.
+
+    Raises:
+        ValueError: no token holds the character (it was cut off, or the tokenizer dropped it).
+    """
+    starts = [start for start, _ in offsets]
+    # Several tokens may share a start (bytes of one character): the last of them is taken.
+    index = bisect_right(starts, character) - 1
+    while index >= 0 and offsets[index][1] <= offsets[index][0]:
+        index -= 1
+    if index < 0 or not offsets[index][0] <= character < offsets[index][1]:
+        raise ValueError(f"no token holds character {character}")
+    return index

@@ -1,0 +1,1 @@
+"""From problems, samples and human labels to rows that models are trained on."""

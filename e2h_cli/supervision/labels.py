@@ -1,0 +1,138 @@
+"""Rows of labelled solutions from our own samples: step labels by an oracle, outcome labels.
+
+A row is ``id, prompt, completions, labels``: the steps and, as the last of them, the answer block;
+a label is true, false or null, and null is not trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from e2h_cli import solution
+from e2h_cli.errors import InputError
+from e2h_cli.files import read_jsonl
+from e2h_cli.grading.base import Grader
+from e2h_cli.problems import chains
+from e2h_cli.problems.problem import Problem
+
+# question, steps -> whether each step is right
+StepChecker = Callable[[str, list[str]], list[bool]]
+
+Label = bool | float | None
+
+
+def step_checker(problems: Iterable[Problem]) -> StepChecker | None:
+    """The oracle of single steps, where the problems come from a world that has one."""
+    return chains.check_steps if {p.source for p in problems} == {"chains"} else None
+
+
+def labelled(
+    samples: Iterable[tuple[str, str]],
+    problems: Mapping[str, Problem],
+    grader: Grader,
+    *,
+    kind: str,
+    checker: StepChecker | None,
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Label samples for a reward model.
+
+    Step labels (prm): a step by the oracle, nothing after the first wrong step, the answer block by
+    the grader. Outcome labels (orm): every step and the answer block carry the verdict on the final
+    answer (paper p.6, p.30). Both (oprm): two rows.
+
+    Args:
+        samples: (problem id, text of a finished solution).
+        problems: with gold answers.
+        grader: judges final answers.
+        kind: "prm", "orm" or "oprm".
+        checker: the step oracle; only orm can do without.
+
+    Returns:
+        Rows, and counts of what was used and dropped.
+    """
+    parsed = []
+    dropped = {"samples without answer": 0, "repeated samples": 0}
+    seen: set[tuple[str, str]] = set()
+    for key, text in samples:
+        done = solution.parse(text)
+        if done.answer is None or not done.steps:
+            dropped["samples without answer"] += 1
+        elif (key, text) in seen:
+            dropped["repeated samples"] += 1
+        else:
+            seen.add((key, text))
+            parsed.append((problems[key], done))
+    verdicts = grader.grade([(p.answer or "", done.answer or "") for p, done in parsed])
+    rows = []
+    for (problem, done), verdict in zip(parsed, verdicts, strict=True):
+        steps = [step.text for step in done.steps]
+        row = {
+            "id": problem.id,
+            "prompt": solution.prompt(problem.problem),
+            "completions": [*steps, solution.answer_block(done.answer or "")],
+        }
+        if kind != "orm":
+            assert checker is not None
+            right = until_first_mistake(checker(problem.problem, steps))
+            rows.append({**row, "labels": [*right, verdict.right]})
+        if kind != "prm":
+            rows.append({**row, "labels": [verdict.right] * (len(steps) + 1)})
+    return rows, {"samples": len(parsed), **dropped}
+
+
+def until_first_mistake(right: Sequence[bool]) -> list[Label]:
+    """Labels up to and including the first wrong step; null after it."""
+    labels: list[Label] = []
+    for value in right:
+        labels.append(None if False in labels else value)
+    return labels
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read labelled rows from a file, in TRL's stepwise-supervision fields.
+
+    A prompt without the template's headers is taken for a bare question. Labels are true, false,
+    null, or a probability.
+
+    Raises:
+        InputError: a row that is not of this form, with its line.
+    """
+    rows = []
+    for number, row in read_jsonl(path):
+        where = f"{path}:{number}"
+        prompt, steps, labels = (row.get(key) for key in ("prompt", "completions", "labels"))
+        if not isinstance(prompt, str):
+            raise InputError("no text under 'prompt'", where=where)
+        if not isinstance(steps, list) or not all(isinstance(s, str) and s.strip() for s in steps):
+            raise InputError("'completions' is not a list of texts", where=where)
+        if not isinstance(labels, list) or len(labels) != len(steps):
+            raise InputError("'labels' is not a list as long as 'completions'", where=where)
+        for label in labels:
+            if label is not None and not (
+                isinstance(label, (bool, int, float)) and 0 <= label <= 1
+            ):
+                raise InputError(
+                    f"label {label!r} is not true, false, null or a probability", where=where
+                )
+        if "# Solution" not in prompt:
+            prompt = solution.prompt(prompt)
+        rows.append(
+            {
+                "id": str(row.get("id", f"{path.stem}/{number}")),
+                "prompt": prompt,
+                "completions": [_block(step) for step in steps],
+                "labels": labels,
+            }
+        )
+    if not rows:
+        raise InputError("no rows", where=path)
+    return rows
+
+
+def _block(step: str) -> str:
+    header, _, answer = step.strip().partition("\n")
+    if header.strip() == solution.ANSWER_HEADER and answer.strip():
+        return solution.answer_block(answer)
+    return solution.one_line(step)

@@ -1,0 +1,1 @@
+"""Training: the tiny base model, supervised fine-tuning, reward models."""

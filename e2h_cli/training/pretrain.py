@@ -1,0 +1,76 @@
+"""The work of ``e2h pretrain``: a tiny base model that has read many careless solutions."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+
+from e2h_cli import solution
+from e2h_cli.errors import InputError
+from e2h_cli.models import loading, tiny
+from e2h_cli.pipeline import Work
+from e2h_cli.problems import chains
+from e2h_cli.problems.store import read_part
+from e2h_cli.settings import PretrainSettings
+from e2h_cli.training.sft import sft_row
+from e2h_cli.training.trainer import fit
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Train a Llama from random weights on the corpus of the chain-arithmetic world.
+
+    Questions carry no loss: they are random digits, and learning to expect them is noise.
+    """
+    settings = work.settings
+    assert isinstance(settings, PretrainSettings)
+    held_out = {
+        p.problem for part in ("validation", "test") for p in read_part(work.path("problems"), part)
+    }
+    if not all(_is_chain(question) for question in held_out):
+        raise InputError(
+            "the tiny base model knows chain arithmetic only",
+            where=work.place("problems"),
+            hint="give a language model with --model to the later stages",
+        )
+    tokenizer = tiny.tokenizer()
+    rng = random.Random(f"corpus {settings.seed}")
+    rows = [sft_row(tokenizer, *document) for document in corpus(settings.documents, held_out, rng)]
+    torch.manual_seed(settings.seed)
+    model = tiny.model(
+        tokenizer, hidden=settings.hidden, layers=settings.layers, heads=settings.heads
+    ).to(loading.device())
+    counts = fit(
+        model,
+        tokenizer,
+        rows,
+        settings,
+        scratch=work.scratch,
+        log=work.folder / "log.jsonl",
+        title=work.stage,
+    )
+    model.save_pretrained(work.folder)
+    tokenizer.save_pretrained(work.folder)
+    return {**counts, "parameters": model.num_parameters()}
+
+
+def corpus(count: int, held_out: set[str], rng: random.Random) -> list[tuple[str, str]]:
+    """(prompt, completion) of all levels by fallible authors, without held-out questions."""
+    documents: list[tuple[str, str]] = []
+    levels = list(chains.OPERATIONS_BY_LEVEL)
+    while len(documents) < count:
+        chain = chains.draw(rng.choice(levels), rng)
+        if chain.question in held_out:
+            continue
+        steps, answer = chains.solve_like_a_human(chain, rng)
+        documents.append((solution.prompt(chain.question), solution.completion(steps, answer)))
+    return documents
+
+
+def _is_chain(question: str) -> bool:
+    try:
+        chains.parse(question)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,223 @@
+"""One training loop for all trainings: transformers' Trainer, set up to resume."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from e2h_cli.console import console, progress_bar
+from e2h_cli.errors import RunError
+from e2h_cli.files import write_atomic
+from e2h_cli.settings import TrainingSettings
+
+NO_LOSS = -100
+_STATE = "trainer_state.json"
+
+Loss = Callable[..., torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One training sequence: one label per token, ``NO_LOSS`` where none is trained."""
+
+    input_ids: list[int]
+    labels: Sequence[float]
+
+    @property
+    def trained(self) -> int:
+        """How many tokens carry loss."""
+        return sum(label != NO_LOSS for label in self.labels)
+
+
+def fit(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Sequence[Row],
+    settings: TrainingSettings,
+    *,
+    scratch: Path,
+    log: Path,
+    title: str,
+    loss: Loss | None = None,
+) -> dict[str, Any]:
+    """Train a model in place, from the last whole checkpoint in ``scratch`` if there is one.
+
+    Rows of like length share a batch. The loss is the mean over the tokens of a whole optimiser
+    step, however it is cut into micro-batches and devices.
+
+    Args:
+        model: trained in place.
+        tokenizer: for padding.
+        rows: all training sequences.
+        settings: steps or epochs, rates, batch sizes.
+        scratch: where checkpoints go.
+        log: JSONL file with step, loss and learning rate, written at the end.
+        title: what the progress bar says.
+        loss: of (outputs, labels, num_items_in_batch); the model's own if not given.
+
+    Raises:
+        RunError: the loss became NaN or infinite. The last checkpoint is kept.
+    """
+    if settings.freeze:
+        freeze(model)
+    micro = min(settings.micro_batch or settings.batch_size, settings.batch_size)
+    progress = _Progress(title, settings.checkpoint_seconds)
+    arguments = TrainingArguments(
+        output_dir=str(scratch / "checkpoints"),
+        seed=settings.seed,
+        max_steps=settings.steps or -1,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=math.ceil(settings.batch_size / micro),
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": settings.final_rate},
+        warmup_steps=settings.warmup,
+        adam_beta2=settings.adam_beta2,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        bf16=settings.precision == "bf16",
+        train_sampling_strategy="group_by_length",
+        logging_steps=10,
+        logging_nan_inf_filter=False,
+        save_strategy="no",  # the callback saves by the clock
+        save_total_limit=1,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=[{"input_ids": row.input_ids, "labels": row.labels} for row in rows],
+        data_collator=_Pad(tokenizer.pad_token_id or 0, torch.float32 if loss else torch.long),
+        compute_loss_func=loss,
+        callbacks=[progress],
+    )
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = last_checkpoint(scratch / "checkpoints")
+    if checkpoint is not None:
+        console.print(
+            f"[cyan]resuming from step {checkpoint.name.removeprefix('checkpoint-')}[/cyan]"
+        )
+    with progress.bar:
+        result = trainer.train(
+            resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
+        )
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    write_atomic(log, "".join(json.dumps(entry) + "\n" for entry in history))
+    return {
+        "rows": len(rows),
+        "trained_tokens": sum(row.trained for row in rows),
+        "steps": result.global_step,
+        "final_loss": round(history[-1]["loss"], 5) if history else None,
+    }
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint; those that a kill left half written are removed.
+
+    The trainer writes its state file last, so a checkpoint that has one is whole.
+    """
+    whole: dict[int, Path] = {}
+    for path in folder.glob("checkpoint-*"):
+        try:
+            whole[int(json.loads((path / _STATE).read_text())["global_step"])] = path
+        except (OSError, ValueError, KeyError):
+            shutil.rmtree(path)
+    return whole[max(whole)] if whole else None
+
+
+def freeze(model: PreTrainedModel) -> None:
+    """Keep token embeddings, LM head and norm layers as they are (paper p.7)."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Embedding) or "norm" in type(module).__name__.lower():
+            module.requires_grad_(False)
+    head = model.get_output_embeddings()
+    if head is not None:
+        head.requires_grad_(False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pad:
+    """Pads rows on the right to the longest of the batch."""
+
+    pad_token: int
+    label_type: torch.dtype
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        longest = max(len(row["input_ids"]) for row in rows)
+        shape = (len(rows), longest)
+        batch = {
+            "input_ids": torch.full(shape, self.pad_token),
+            "attention_mask": torch.zeros(shape, dtype=torch.long),
+            "labels": torch.full(shape, NO_LOSS, dtype=self.label_type),
+        }
+        for i, row in enumerate(rows):
+            length = len(row["input_ids"])
+            batch["input_ids"][i, :length] = torch.tensor(row["input_ids"])
+            batch["attention_mask"][i, :length] = 1
+            batch["labels"][i, :length] = torch.tensor(row["labels"], dtype=self.label_type)
+        return batch
+
+
+class _Progress(TrainerCallback):
+    """Draws the bar, asks for a checkpoint by the clock, stops a run whose loss is no number."""
+
+    def __init__(self, title: str, checkpoint_seconds: float) -> None:
+        self.bar = progress_bar()
+        self._title = title
+        self._seconds = checkpoint_seconds
+        self._saved = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._task = self.bar.add_task(
+            self._title, total=state.max_steps, completed=state.global_step, unit="steps", note=""
+        )
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.bar.update(self._task, completed=state.global_step)
+        if time.monotonic() - self._saved > self._seconds and state.global_step < state.max_steps:
+            self._saved = time.monotonic()
+            control.should_save = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        if not math.isfinite(loss):
+            raise RunError(
+                f"the loss is {loss} at step {state.global_step}", hint="lower --learning-rate"
+            )
+        self.bar.update(self._task, note=f"loss {loss:.4f}")

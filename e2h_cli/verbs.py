@@ -1,0 +1,122 @@
+"""What each subcommand takes: its settings, its inputs, and the function that does the work.
+
+The one place that ties a verb to its code. Functions are named by path and imported only when
+they run, so that ``e2h --help`` never waits for torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from e2h_cli import settings
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """An input of a verb: which kind of thing stands there."""
+
+    verb: tuple[str, ...]  # stages of these verbs may stand here
+    about: str
+    model: bool = False  # a model folder or Hub name may stand here
+    many: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A subcommand.
+
+    ``grows``: settings whose increase keeps what is already made. ``disposable``: the output is
+    cheap, so that it is made anew without asking when only its inputs have changed. ``keeps``:
+    files and folders that check for themselves whether they still hold, so are never cleared.
+    """
+
+    name: str
+    about: str
+    settings: type[settings.Settings]
+    function: str
+    roles: dict[str, Role] = field(default_factory=dict)
+    grows: tuple[str, ...] = ()
+    disposable: bool = False
+    keeps: tuple[str, ...] = ()
+
+
+_PROBLEMS = Role(("split",), "a split stage, its folder, or a JSONL file of problems")
+_GENERATORS = ("pretrain", "sft")
+_SAMPLES = "a sample stage, or a folder of samples"
+
+VERBS: dict[str, Verb] = {
+    verb.name: verb
+    for verb in [
+        Verb(
+            "split",
+            "Split problems by level into easy, hard, validation and test.",
+            settings.SplitSettings,
+            "e2h_cli.problems.stage:run",
+        ),
+        Verb(
+            "pretrain",
+            "Train the tiny base model from random weights.",
+            settings.PretrainSettings,
+            "e2h_cli.training.pretrain:run",
+            {"problems": _PROBLEMS},
+        ),
+        Verb(
+            "sft",
+            "Fine-tune a generator on the reference solutions of easy problems.",
+            settings.SftSettings,
+            "e2h_cli.training.sft:run",
+            {
+                "problems": _PROBLEMS,
+                "model": Role(_GENERATORS, "the model to start from", model=True),
+            },
+        ),
+        Verb(
+            "sample",
+            "Draw N solutions of every problem from a generator.",
+            settings.SampleSettings,
+            "e2h_cli.sampling:run",
+            {
+                "problems": _PROBLEMS,
+                "model": Role(_GENERATORS, "the generator", model=True),
+            },
+            grows=("n",),
+        ),
+        Verb(
+            "train-rm",
+            "Train a reward model on labelled solutions of easy problems.",
+            settings.TrainRMSettings,
+            "e2h_cli.training.reward:run",
+            {
+                "problems": _PROBLEMS,
+                "model": Role(_GENERATORS, "the model to start from", model=True),
+                "samples": Role(("sample",), _SAMPLES, optional=True),
+            },
+        ),
+        Verb(
+            "rerank",
+            "Score samples with a reward model and let them vote.",
+            settings.RerankSettings,
+            "e2h_cli.reranking:run",
+            {
+                "problems": _PROBLEMS,
+                "samples": Role(("sample",), _SAMPLES),
+                "reward": Role(("train-rm",), "the reward model", model=True),
+            },
+            disposable=True,
+            keeps=("scores",),
+        ),
+        Verb(
+            "eval",
+            "Accuracy of everything that was sampled and voted on: tables, tests and a plot.",
+            settings.EvalSettings,
+            "e2h_cli.reporting.stage:run",
+            {
+                "problems": _PROBLEMS,
+                "samples": Role(("sample",), _SAMPLES, many=True, optional=True),
+                "votes": Role(("rerank",), "rerank stages", many=True, optional=True),
+            },
+            disposable=True,
+        ),
+    ]
+}
