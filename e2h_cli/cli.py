@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from e2h_cli import __version__
@@ -20,7 +19,6 @@ from e2h_cli.errors import E2HError
 
 app = typer.Typer(
     name="e2h",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Train a reward model on easy problems, and use it on hard ones. "
@@ -39,19 +37,24 @@ for name, command in {
     app.command(name)(command)
 
 
+_INTERRUPTED = 130
+
+
 def _version(shown: bool) -> None:
     if shown:
         typer.echo(f"e2h {__version__}")
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _main(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:
@@ -65,16 +68,19 @@ def run_app(arguments: list[str]) -> int:
         code = app(arguments, prog_name="e2h", standalone_mode=False)
     except E2HError as error:
         return _complain(error.line, error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.format_message())
-        return 2
-    except click.ClickException as error:
-        where = getattr(error, "ctx", None)
-        hint = f"; see {where.command_path} --help" if where is not None else ""
-        return _complain(" ".join(error.format_message().split()).rstrip(".") + hint, 2)
-    except (KeyboardInterrupt, click.Abort):
-        return _complain("stopped; the same command goes on from here", 130)
+    except typer.TyperException as error:
+        return _complain(_usage(error), 2)
+    if code == _INTERRUPTED:
+        return _complain("stopped; the same command goes on from here", _INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _usage(error: typer.TyperException) -> str:
+    """A mistake on the command line, in one line that names the help page."""
+    message = getattr(error, "format_message", lambda: str(error))()
+    context = getattr(error, "ctx", None)
+    hint = f"; see {context.command_path} --help" if context is not None else ""
+    return " ".join(message.split()).rstrip(".") + hint
 
 
 def _complain(line: str, code: int) -> int:

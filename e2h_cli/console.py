@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,18 +19,25 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# Files and pipes have no width of their own; tables should not be cut there.
+_WIDTH_WITHOUT_TERMINAL = 120
+
+console = Console(
+    highlight=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL,
+)
 
 
 class _Rate(ProgressColumn):
     """Units per second over the whole task, resumed work left out."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
         unit = task.fields.get("unit", "")
-        if not speed:
+        done = task.completed - task.fields.get("begin", 0)
+        if not done or not task.elapsed:
             return Text(f"- {unit}/s", style="progress.data.speed")
+        speed = done / task.elapsed
         digits = 1 if speed < 100 else 0
         return Text(f"{speed:,.{digits}f} {unit}/s", style="progress.data.speed")
 

@@ -118,8 +118,13 @@ class Runner:
             names = stage.reads.get(role, ())
             if not names and not kind.optional:
                 raise InputError(f"{stage.name} needs {role}: {kind.about}", hint=f"give --{role}")
-            found[role] = [self._input(stage, role, kind, name) for name in names]
-        return found
+        # What the user names must be there before hours are spent on making the rest.
+        for made in (False, True):
+            for role, kind in stage.verb.roles.items():
+                names = stage.reads.get(role, ())
+                if any(name in self.recipe.stages for name in names) == made:
+                    found[role] = [self._input(stage, role, kind, name) for name in names]
+        return {role: found[role] for role in stage.verb.roles}
 
     def _order(self, stage: Stage, folder: StageFolder, inputs: dict[str, list[Input]]) -> Work:
         places = {

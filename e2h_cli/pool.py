@@ -116,9 +116,9 @@ def vote_curves(
     draws: int,
     seed: int,
 ) -> Floats:
-    """(weightings, problems, ks): accuracy of voting over random draws, the same for all weightings.
+    """(weightings, problems, ks): accuracy of voting over random draws.
 
-    ``weightings``: for each, one (N,) array per problem.
+    ``weightings``: for each, one (N,) array per problem. All of them see the same draws.
     """
     accuracy = np.zeros((len(weightings), len(pools), len(ks)))
     for i, pool in enumerate(pools):

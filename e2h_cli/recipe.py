@@ -76,7 +76,7 @@ class Stage:
     ) -> Stage:
         """The stage with other settings and inputs. Raises InputError for a bad value."""
         values = {**self.settings.model_dump(), **changes}
-        settings = _checked(self.verb.settings, values, where, {})
+        settings = _checked(self.verb.settings, values, where, {}, as_flags=True)
         return Stage(self.name, self.verb, settings, {**self.reads, **reads})
 
 
@@ -250,7 +250,12 @@ def _checked_keys(
 
 
 def _checked(
-    kind: type[M], values: Mapping[str, Any], where: str, lines: dict[tuple[str, ...], int]
+    kind: type[M],
+    values: Mapping[str, Any],
+    where: str,
+    lines: dict[tuple[str, ...], int],
+    *,
+    as_flags: bool = False,
 ) -> M:
     try:
         return kind.model_validate(dict(values))
@@ -266,7 +271,13 @@ def _checked(
             ) from error
         message = first["msg"].removeprefix("Value error, ")
         given = f" (given: {first['input']!r})" if first["type"] != "missing" else ""
-        raise InputError(f"{dotted}: {message}{given}", where=spot) from error
+        named = flag_of(key[0]) if as_flags else dotted
+        raise InputError(f"{named}: {message}{given}", where=spot) from error
+
+
+def flag_of(setting: str) -> str:
+    """The command-line option of a setting."""
+    return f"--{setting.replace('_', '-')}"
 
 
 def _fields_at(kind: type[BaseModel], key: tuple[str, ...]) -> Iterable[str]:

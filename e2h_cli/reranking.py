@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from e2h_cli import scoring
+from e2h_cli.console import console
 from e2h_cli.errors import InputError
 from e2h_cli.grading import get_grader
 from e2h_cli.models.loading import load_config
@@ -167,8 +168,8 @@ def contrasts(measurements: Iterable[Measurement]) -> list[tuple[Measurement, Me
 def present(results: Results, scale: str, confidence: float) -> str:
     """Print the tables of results; return them as Markdown."""
     title = f"Accuracy in percent ({scale} scale, {confidence:.0%} intervals over problems)"
+    tables.print_table(title, *tables.accuracy_rows(results.figures, console.width))
     accuracies = tables.accuracy_rows(results.figures)
-    tables.print_table(title, *accuracies)
     text = f"## {title}\n\n{tables.markdown_table(*accuracies)}"
     if results.comparisons:
         title = "Paired comparisons on the same problems (sign-flip permutation test)"

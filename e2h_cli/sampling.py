@@ -117,7 +117,9 @@ def _draw(
     )
     todo = sum(len(request.samples) for request in requests)
     with progress_bar() as bar:
-        task = bar.add_task(title, total=total, completed=total - todo, unit="samples", note="")
+        task = bar.add_task(
+            title, total=total, unit="samples", note="", completed=total - todo, begin=total - todo
+        )
         try:
             for generations in engine.generate(requests, decoding):
                 store.add(row(g) for g in generations)

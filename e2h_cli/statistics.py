@@ -61,10 +61,9 @@ def best_of_n_accuracy(
     if np.isnan(scores).any():
         raise ValueError("a score is NaN")
     samples = len(scores)
-    place = np.where(answered, scores, -np.inf)
+    place = np.where(answered, scores, 0.0)
     order = np.lexsort((-place, ~answered))
-    ordered = place[order]
-    changes = (np.diff(ordered) != 0) | np.diff(answered[order])
+    changes = (np.diff(place[order]) != 0) | np.diff(answered[order])
     ends = np.append(np.flatnonzero(changes) + 1, samples)
     starts = np.concatenate([[0], ends[:-1]])
     hits = np.concatenate([[0], np.cumsum((right & answered)[order])])

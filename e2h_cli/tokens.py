@@ -39,23 +39,36 @@ class Encoded:
         return range(begin, end + 1)
 
 
+def _tokens(
+    tokenizer: PreTrainedTokenizerFast, text: str, *, special: bool
+) -> tuple[list[int], list[tuple[int, int]]]:
+    batch = tokenizer(text, return_offsets_mapping=True, add_special_tokens=special)
+    ids, offsets = list(batch["input_ids"]), [(int(a), int(b)) for a, b in batch["offset_mapping"]]
+    # Some tokenizers close every text themselves; whether a solution is closed is ours to say.
+    while ids and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()
+        offsets.pop()
+    return ids, offsets
+
+
 def encode(
     tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str, *, finished: bool = True
 ) -> Encoded:
-    """Encode a solution and find where its steps are read.
+    """Encode a solution as a generator sees it, and find where its steps are read.
 
     Raises:
         ValueError: the tokenizer lost the text that a step is read at.
     """
     solution = parse(completion, finished=finished)
-    batch = tokenizer(prompt + completion, return_offsets_mapping=True, add_special_tokens=True)
-    ids, offsets = list(batch["input_ids"]), [(int(a), int(b)) for a, b in batch["offset_mapping"]]
-    # Some tokenizers close every text themselves; whether this one is closed is ours to say.
-    while ids and ids[-1] == tokenizer.eos_token_id:
-        ids.pop()
-        offsets.pop()
     shift = len(prompt)
-    start = next((i for i, (_, end) in enumerate(offsets) if end > shift), len(ids))
+    head, head_offsets = _tokens(tokenizer, prompt, special=True)
+    ids, offsets = _tokens(tokenizer, prompt + completion, special=True)
+    if ids[: len(head)] != head:
+        # A token reaches over the end of the prompt. A generator is given the prompt alone, so
+        # what it writes is encoded alone, too.
+        tail, tail_offsets = _tokens(tokenizer, completion, special=False)
+        ids, offsets = head + tail, head_offsets + [(a + shift, b + shift) for a, b in tail_offsets]
+    start = len(head)
     step_tokens = [
         token_of_character(offsets, shift + step.separator_end - 1)
         for step in solution.steps

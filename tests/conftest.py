@@ -19,7 +19,9 @@ MINI = Path(__file__).parent / "recipes" / "mini.yaml"
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def e2h(*arguments: str | Path, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def e2h(
+    *arguments: str | Path, cwd: Path, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
     """Run the e2h program in a folder."""
     return subprocess.run(
         [sys.executable, "-m", "e2h_cli", *map(str, arguments)],
@@ -57,5 +59,7 @@ def math_data() -> Path:
     place = Path(os.environ.get("E2H_DATA", Path(__file__).parents[2] / "shared" / "data"))
     folder = place / "math"
     if not folder.is_dir():
-        pytest.skip(f"no MATH rows in {folder}; set E2H_DATA to a folder that has math/test500.jsonl")
+        pytest.skip(
+            f"no MATH rows in {folder}; set E2H_DATA to a folder that has math/test500.jsonl"
+        )
     return folder

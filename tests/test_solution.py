@@ -69,7 +69,9 @@ def test_an_answer_header_inside_a_line_is_text() -> None:
 
 
 @given(
-    st.lists(st.text(alphabet="ab #=.\t\u00e9\u4e2d", min_size=1).filter(lambda s: s.strip()), max_size=5),
+    st.lists(
+        st.text(alphabet="ab #=.\t\u00e9\u4e2d", min_size=1).filter(lambda s: s.strip()), max_size=5
+    ),
     st.text(alphabet="12x", min_size=1),
 )
 def test_round_trip(steps: list[str], answer: str) -> None:

@@ -33,7 +33,9 @@ def test_pass_at_k_does_not_overflow() -> None:
         pass_at_k(4, 1, 5)
 
 
-@given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+@given(
+    st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n)))
+)
 def test_pass_at_k_against_all_subsets(case: tuple[int, int, int]) -> None:
     samples, right, k = case
     hits = [any(i < right for i in subset) for subset in combinations(range(samples), k)]

@@ -15,6 +15,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from e2h_cli.errors import InputError
+from e2h_cli.recipe import flag_of
 from e2h_cli.verbs import VERBS, Role, Verb
 
 if TYPE_CHECKING:
@@ -135,32 +136,23 @@ def _role_option(role: str, kind: Role) -> Any:
 
 
 def _setting_option(name: str, setting: FieldInfo) -> Any:
-    flag = f"--{name.replace('_', '-')}"
-    kind = _plain_type(setting.annotation)
-    if kind is bool:
-        flag = f"{flag}/--no-{flag[2:]}" if setting.exclude is not True else flag
+    """An option for a setting. Values stay text here: the settings check types and bounds."""
+    flag = flag_of(name)
     about = setting.description or ""
     if setting.default not in (None, False):
         shown = setting.default
         about += f" Default: {','.join(map(str, shown)) if isinstance(shown, list) else shown}."
-    option = typer.Option(
-        flag, help=about, rich_help_panel="Settings", show_default=False, metavar=_metavar(setting)
-    )
-    return Annotated[kind | None, option]
+    common: dict[str, Any] = {"help": about, "rich_help_panel": "Settings", "show_default": False}
+    if setting.annotation is bool:
+        flags = flag if setting.exclude else f"{flag}/--no-{flag[2:]}"
+        return Annotated[bool | None, typer.Option(flags, **common)]
+    return Annotated[str | None, typer.Option(flag, metavar=_metavar(setting), **common)]
 
 
-def _plain_type(annotation: Any) -> Any:
-    """The type that Typer parses; choices and bounds are checked with the settings."""
-    options = [a for a in get_args(annotation) if a is not type(None)]
-    if type(None) in get_args(annotation):
-        return _plain_type(options[0])
-    if annotation in (int, float, bool):
-        return annotation
-    return str
-
-
-def _metavar(setting: FieldInfo) -> str | None:
+def _metavar(setting: FieldInfo) -> str:
     for kind in (setting.annotation, *get_args(setting.annotation)):
         if get_origin(kind) is Literal:
             return "|".join(get_args(kind))
-    return None
+        if kind in (int, float):
+            return f"<{kind.__name__}>"
+    return "<text>"

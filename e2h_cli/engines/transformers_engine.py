@@ -237,6 +237,9 @@ def _new_cache(model: PreTrainedModel) -> Cache:
 class _BlockLayer(DynamicLayer):
     """A dynamic layer that grows by blocks: most tokens are written in place, not concatenated."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
+
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:

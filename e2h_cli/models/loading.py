@@ -17,7 +17,6 @@ from transformers.utils import logging
 
 from e2h_cli.errors import InputError
 
-
 # Its bars and load reports would tear ours apart; errors still come as exceptions.
 logging.set_verbosity_error()
 logging.disable_progress_bar()

@@ -17,9 +17,10 @@ OPERATIONS_BY_LEVEL = {1: 2, 2: 3, 3: 4, 4: 6, 5: 8}
 SUBJECTS = {"+": "mostly sums", "-": "mostly differences"}
 _LETTERS = "abcdefghi"
 
-# The authors of the pre-training corpus. A careless author writes "*" and adds.
+# The authors of the pre-training corpus. A careless author writes a product down and forgets to
+# multiply: c=4*6=4.
 CARELESS_EARLY = 0.30  # share of solutions that are careless in the first four operations
-CARELESS_LATE = 0.90  # chance of it in every operation after the fourth
+CARELESS_LATE = 0.75  # chance of it in every operation after the fourth
 EARLY_OPERATIONS = 4
 SLIP = 0.05  # chance of a random wrong result in any step
 
@@ -75,7 +76,7 @@ def solve_like_a_human(chain: Chain, rng: random.Random) -> tuple[list[str], str
     for i, (sign, _) in enumerate(chain.operations):
         if i >= EARLY_OPERATIONS:
             careless = rng.random() < CARELESS_LATE
-        done.append("+" if careless and sign == "*" else sign)
+        done.append("=" if careless and sign == "*" else sign)
         slips.append(rng.randint(1, 9) if rng.random() < SLIP else 0)
     return _write(chain, done, slips)
 
@@ -86,7 +87,8 @@ def _write(
     """Steps and answer; operation i is done as ``done[i]``, its result slips by ``slips[i]``."""
     value, steps = chain.start, []
     for i, (sign, digit) in enumerate(chain.operations):
-        result = {"+": value + digit, "-": value - digit, "*": value * digit}[done[i]]
+        results = {"+": value + digit, "-": value - digit, "*": value * digit, "=": value}
+        result = results[done[i]]
         result = (result + (slips[i] if slips else 0)) % 10
         steps.append(f"{_LETTERS[i + 1]}={value}{sign}{digit}={result}")
         value = result

@@ -68,7 +68,7 @@ def run(work: Work) -> dict[str, Any]:
 def _report_leaks(leaks: Sequence[Problem], repeats: Sequence[Problem]) -> None:
     if leaks:
         console.print(
-            f"[yellow]{len(leaks)} training problems are also test problems and were left out[/yellow]"
+            f"[yellow]{len(leaks)} training problems are also test problems: left out[/yellow]"
         )
     if repeats:
         console.print(f"{len(repeats)} training problems stood twice; the first of each was kept")

@@ -115,8 +115,9 @@ def sentence(results: Results, scale: str, levels: int) -> str:
     weighted, majority = figures["weighted-voting"], figures["majority"]
     numbers = (
         f"{weighted.accuracy:.1f} % of {weighted.problems} hard problems "
-        f"(levels {levels + 1} and up) against {majority.accuracy:.1f} % by majority, with {found.k} solutions each: "
-        f"{found.difference:+.1f} points ({found.low:+.1f} to {found.high:+.1f}, p = {found.p:.4f})"
+        f"(levels {levels + 1} and up) against {majority.accuracy:.1f} % by majority, with "
+        f"{found.k} solutions each: {found.difference:+.1f} points ({found.low:+.1f} to "
+        f"{found.high:+.1f}, p = {found.p:.4f})"
     )
     verdict = (
         "no difference is shown"

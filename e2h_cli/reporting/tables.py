@@ -14,23 +14,33 @@ MAIN_GROUPS = ("easy", "hard", "all")
 
 Row = tuple[str, ...]
 
+_SHORT = {"weighted-voting": "weighted", "pass": "pass@N"}
+_FIXED_WIDTH = 36  # group, method and interval
+_NUMBER_WIDTH = 6
 
-def accuracy_rows(figures: Sequence[Figure]) -> tuple[Row, list[Row]]:
+
+def accuracy_rows(figures: Sequence[Figure], width: int | None = None) -> tuple[Row, list[Row]]:
     """Header and rows of accuracy in percent: a row per group and method, a column per pool size.
 
-    The last column is the interval at the largest pool.
+    The last column is the interval at the largest pool. ``width``: characters that a line may
+    have; where not all pool sizes fit, every second one is left out, and so on.
     """
     shown = [f for f in figures if f.group in MAIN_GROUPS]
     ks = sorted({f.k for f in shown})
+    while width is not None and len(ks) > 2 and _FIXED_WIDTH + _NUMBER_WIDTH * len(ks) > width:
+        ks = ks[::-2][::-1]
     rows: list[Row] = []
     for group in MAIN_GROUPS:
         lines: dict[str, dict[int, Figure]] = {}
         for f in shown:
             if f.group == group:
                 lines.setdefault(label(f), {})[f.k] = f
-        for name, line in lines.items():
+        for line in lines.values():
             cells = [f"{line[k].accuracy:.1f}" if k in line else "" for k in ks]
             last = line[max(line)]
+            name = _SHORT.get(last.method, last.method) + (
+                f" ({last.aggregate})" if last.aggregate else ""
+            )
             rows.append((group, name, *cells, f"{last.low:.1f}-{last.high:.1f}"))
     return ("", "N =", *map(str, ks), "interval"), rows
 

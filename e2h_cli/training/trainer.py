@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import Sampler
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -94,7 +96,6 @@ def fit(
         weight_decay=0.0,
         max_grad_norm=1.0,
         bf16=settings.precision == "bf16",
-        train_sampling_strategy="group_by_length",
         logging_steps=10,
         logging_nan_inf_filter=False,
         save_strategy="no",  # the callback saves by the clock
@@ -104,7 +105,7 @@ def fit(
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    trainer = Trainer(
+    trainer = _Trainer(
         model=model,
         args=arguments,
         train_dataset=[{"input_ids": row.input_ids, "labels": row.labels} for row in rows],
@@ -132,6 +133,54 @@ def fit(
         "steps": result.global_step,
         "final_loss": round(history[-1]["loss"], 5) if history else None,
     }
+
+
+class _Trainer(Trainer):
+    """The library's trainer with an order of rows that a resumed training finds again."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        lengths = [len(row["input_ids"]) for row in self.train_dataset]
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGrouped(lengths, size * self.args.world_size, self.args.seed)
+
+
+class LengthGrouped(Sampler[int]):
+    """Random order in which rows of like length stand together, so that batches pad little.
+
+    The order depends on seed and epoch alone. The library's own grouping draws it from the global
+    random state, so that a resumed training would see other batches.
+    """
+
+    _BATCHES_PER_SORT = 50
+
+    def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
+        self._lengths = lengths
+        self._batch = batch
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch; the trainer calls this."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = random.Random(f"{self._seed} {self._epoch}")
+        order = list(range(len(self._lengths)))
+        rng.shuffle(order)
+        pool = self._batch * self._BATCHES_PER_SORT
+        batches = []
+        for start in range(0, len(order), pool):
+            near = sorted(order[start : start + pool], key=lambda i: self._lengths[i])
+            batches += [near[i : i + self._batch] for i in range(0, len(near), self._batch)]
+        # A short batch stays last: in the middle it would shift the borders of all that follow.
+        whole = [batch for batch in batches if len(batch) == self._batch]
+        rest = [i for batch in batches if len(batch) < self._batch for i in batch]
+        rng.shuffle(whole)
+        yield from (i for batch in whole for i in batch)
+        yield from rest
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -194,7 +243,12 @@ class _Progress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._task = self.bar.add_task(
-            self._title, total=state.max_steps, completed=state.global_step, unit="steps", note=""
+            self._title,
+            total=state.max_steps,
+            completed=state.global_step,
+            begin=state.global_step,
+            unit="steps",
+            note="",
         )
 
     def on_step_end(

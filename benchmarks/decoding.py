@@ -1,0 +1,103 @@
+"""Tokens per second of e2h's transformers engine against ``model.generate``, same run, same model.
+
+python -m benchmarks.decoding [--model FOLDER] [--samples 64] [--repeats 3]
+
+Without --model it is the tiny model with random weights, which never stops early; with the model of
+a quickstart run (runs/quickstart-tiny/sft) finished solutions leave the batch, as in real work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from e2h_cli import solution
+from e2h_cli.engines.base import Decoding, Request
+from e2h_cli.engines.transformers_engine import TransformersEngine
+from e2h_cli.models import tiny
+from e2h_cli.models.loading import load_generator, load_tokenizer
+from e2h_cli.problems import chains
+
+TARGET = 2.0
+
+
+def main() -> None:
+    """Print tokens/s of each way, alternating, and the median ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--model", help="model folder; the tiny model with random weights if not given"
+    )
+    parser.add_argument("--problems", type=int, default=16)
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--max-tokens", type=int, default=96)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+
+    torch.manual_seed(0)
+    if options.model:
+        model, tokenizer = load_generator(options.model), load_tokenizer(options.model)
+    else:
+        tokenizer = tiny.tokenizer()
+        model = tiny.model(tokenizer, hidden=96, layers=4, heads=6)
+    model.eval()
+    rng = random.Random(0)
+    levels = [1 + i % 5 for i in range(options.problems)]
+    prompts = [solution.prompt(chains.draw(level, rng).question) for level in levels]
+    decoding = Decoding(temperature=0.7, top_k=20, max_tokens=options.max_tokens)
+
+    def engine() -> int:
+        requests = [
+            Request(str(i), tuple(range(options.samples)), p, 0) for i, p in enumerate(prompts)
+        ]
+        written = TransformersEngine(model, tokenizer).generate(requests, decoding)
+        return sum(g.tokens for many in written for g in many)
+
+    def generate(batch: int) -> Callable[[], int]:
+        def run() -> int:
+            tokens = 0
+            for i in range(0, len(prompts), batch):
+                inputs = tokenizer(
+                    prompts[i : i + batch], return_tensors="pt", padding=True, padding_side="left"
+                )
+                written = model.generate(
+                    **inputs,
+                    do_sample=True,
+                    temperature=0.7,
+                    top_k=20,
+                    max_new_tokens=options.max_tokens,
+                    num_return_sequences=options.samples,
+                )[:, inputs["input_ids"].shape[1] :]
+                ended = (written == tokenizer.eos_token_id).cumsum(1)
+                tokens += int((ended - (written == tokenizer.eos_token_id).long() == 0).sum())
+            return tokens
+
+        return run
+
+    ways = {
+        "e2h": engine,
+        "generate, one problem a call": generate(1),
+        "generate, all problems in one call": generate(len(prompts)),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(options.repeats):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            tokens = way()
+            rates[name].append(tokens / (time.perf_counter() - start))
+    threads = torch.get_num_threads()
+    size = f"{options.problems} problems x {options.samples} samples"
+    print(f"{size}, {threads} threads, tokens/s (median):")
+    for name, values in rates.items():
+        print(f"  {name:36s} {statistics.median(values):10,.0f}")
+    for name in list(ways)[1:]:
+        ratios = [a / b for a, b in zip(rates["e2h"], rates[name], strict=True)]
+        print(f"e2h / {name}: {statistics.median(ratios):.2f} (target {TARGET:.0f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Small tokenizers and models that tests make on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+_SPECIAL = ["<pad>", "<unk>", "</s>"]
+_TEXT = [
+    "# Question\n\nWhat is 1 + 2?\n\n# Solution\n\nWe add.\n\nSo 1 + 2 = 3.\n\n# Answer\n\n3",
+    "Let $x$ be the price.\n\nThen $2x = \\frac{1}{2}.$\n\nThe answer is\n\n# Answer\n\n\\sqrt{2}",
+]
+KINDS = ("character", "byte-bpe", "metaspace", "metaspace-no-prefix", "blank-line-merges")
+
+
+def tokenizer(
+    kind: str, texts: Sequence[str] = _TEXT, vocabulary: int = 400
+) -> PreTrainedTokenizerFast:
+    """A fast tokenizer of one of the ``KINDS``, trained on a few texts."""
+    if kind == "character":
+        core = Tokenizer(models.BPE(unk_token="<unk>"))
+        core.pre_tokenizer = pre_tokenizers.Split("", behavior="isolated")
+        core.decoder = decoders.Fuse()
+        trainer = trainers.BpeTrainer(
+            special_tokens=_SPECIAL,
+            vocab_size=len(_SPECIAL),
+            initial_alphabet=sorted({*"".join(texts)}),
+        )
+    elif kind == "byte-bpe":
+        core = Tokenizer(models.BPE())
+        core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        core.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            special_tokens=_SPECIAL,
+            vocab_size=vocabulary,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
+    elif kind == "blank-line-merges":
+        # No pre-tokenizer: merges may cross words, so that ".\n\n" becomes one token.
+        core = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=False))
+        core.decoder = decoders.Fuse()
+        texts = [*texts, *[".\n\n"] * 20]
+        trainer = trainers.BpeTrainer(
+            special_tokens=_SPECIAL,
+            vocab_size=vocabulary,
+            initial_alphabet=sorted({*"".join(texts)}),
+        )
+    else:
+        core = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=False))
+        core.normalizer = normalizers.Sequence([])
+        scheme = "always" if kind == "metaspace" else "never"
+        core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+        core.decoder = decoders.Metaspace(prepend_scheme=scheme, split=False)
+        trainer = trainers.BpeTrainer(
+            special_tokens=_SPECIAL,
+            vocab_size=vocabulary,
+            initial_alphabet=sorted({*"".join(texts), "\u2581"}),
+        )
+    core.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", unk_token="<unk>", eos_token="</s>"
+    )
+
+
+def llama(folder: Path, tokens: PreTrainedTokenizerFast, *, hidden: int = 32) -> Path:
+    """A randomly initialised Llama of two layers, saved with its tokenizer."""
+    config = LlamaConfig(
+        vocab_size=len(tokens),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        pad_token_id=tokens.pad_token_id,
+        eos_token_id=tokens.eos_token_id,
+        bos_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokens.save_pretrained(folder)
+    return folder

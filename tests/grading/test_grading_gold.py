@@ -1,0 +1,51 @@
+"""Every gold answer of MATH equals itself, alone and among others, under every rule."""
+
+from __future__ import annotations
+
+import pytest
+
+from e2h_cli.grading import RULES, RuleGrader, get_grader
+from e2h_cli.grading.prm800k import compare
+from e2h_cli.grading.reader import read
+from e2h_cli.grading.reading import Reading
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_gold_answers_equal_themselves(rule: str, gold_answers: list[str]) -> None:
+    with get_grader(rule, workers=1) as grader:
+        verdicts = grader.grade([(answer, answer) for answer in gold_answers])
+    assert [a for a, v in zip(gold_answers, verdicts, strict=True) if not v.right] == []
+
+
+def test_gold_answers_in_other_wrappers(math_verify: RuleGrader, gold_answers: list[str]) -> None:
+    answers = sorted(set(gold_answers))
+    spaced = [f"$ {answer.strip()} $" for answer in answers]
+    boxed = [rf"\boxed{{{answer}}}" for answer in answers]
+    for written in (spaced, boxed):
+        verdicts = math_verify.grade(list(zip(answers, written, strict=True)))
+        assert [a for a, v in zip(answers, verdicts, strict=True) if not v.right] == []
+
+
+def test_nearly_all_gold_answers_are_read(gold_answers: list[str]) -> None:
+    unread = {answer for answer in gold_answers if not isinstance(read(answer), Reading)}
+    assert unread == {"f(2) < f(1) < f(4)"}
+
+
+def test_classes_and_verdicts_agree_on_gold_answers(
+    math_verify: RuleGrader, gold_answers: list[str]
+) -> None:
+    answers = sorted(set(gold_answers))
+    labels = math_verify.classes(answers)
+    first: dict[int, str] = {}
+    for answer, label in zip(answers, labels, strict=True):
+        first.setdefault(label, answer)
+    pairs = [(first[label], answer) for answer, label in zip(answers, labels, strict=True)]
+    verdicts = math_verify.grade(pairs + [(answer, gold) for gold, answer in pairs])
+    assert all(verdict.right for verdict in verdicts)
+
+
+def test_prm800k_asks_for_no_more_than_strings_on_equal_gold(gold_answers: list[str]) -> None:
+    def never(a: str, b: str) -> bool:
+        raise AssertionError((a, b))
+
+    assert all(compare(answer, answer, never).right for answer in set(gold_answers))

@@ -1,0 +1,63 @@
+"""The chain-arithmetic world."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from e2h_cli.problems import chains
+from e2h_cli.problems.chains import Chain
+
+
+def test_a_chain_by_hand() -> None:
+    chain = chains.parse("a3 b+4 c*6 d-5")
+    assert chain == Chain(3, (("+", 4), ("*", 6), ("-", 5)))
+    assert chain.question == "a3 b+4 c*6 d-5"
+    assert chains.solve(chain) == (["b=3+4=7", "c=7*6=2", "d=2-5=7"], "7")
+
+
+@pytest.mark.parametrize("text", ["", "What is 1+1?", "b3 c+4", "a3 b+"])
+def test_other_text_is_no_chain(text: str) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        chains.parse(text)
+
+
+@pytest.mark.parametrize(("level", "count"), chains.OPERATIONS_BY_LEVEL.items())
+def test_levels_have_their_length_and_half_products(level: int, count: int) -> None:
+    rng = random.Random(level)
+    for _ in range(50):
+        signs = [sign for sign, _ in chains.draw(level, rng).operations]
+        assert len(signs) == count
+        assert signs.count("*") == max(1, count // 2)
+
+
+def test_mistakes_are_systematic_where_chains_are_long() -> None:
+    """Shares of wrong products: careless or slipped, less those that equal what is copied."""
+    rng = random.Random(0)
+    wrong: dict[bool, list[bool]] = {False: [], True: []}
+    for _ in range(3000):
+        chain = chains.draw(5, rng)
+        steps, _ = chains.solve_like_a_human(chain, rng)
+        for i, (step, (sign, digit)) in enumerate(zip(steps, chain.operations, strict=True)):
+            value = int(step[2])
+            if sign == "*" and value * digit % 10 != value:
+                wrong[i >= chains.EARLY_OPERATIONS].append(int(step[-1]) != value * digit % 10)
+    for late, careless in ((False, chains.CARELESS_EARLY), (True, chains.CARELESS_LATE)):
+        expected = careless + (1 - careless) * chains.SLIP
+        assert sum(wrong[late]) / len(wrong[late]) == pytest.approx(expected, abs=0.03)
+
+
+def test_steps_are_checked_against_the_truth() -> None:
+    question = "a3 b+4 c*6"
+    assert chains.check_steps(question, ["b=3+4=7", "c=7*6=2"]) == [True, True]
+    assert chains.check_steps(question, ["b=3+4=8", "c=8*6=8"]) == [False, False]
+    assert chains.check_steps(question, ["b=3+4=7", "c=7*6=2", "d=2+1=3"]) == [True, True, False]
+
+
+def test_problems_are_distinct_and_a_full_level_is_refused() -> None:
+    taken: set[str] = set()
+    drawn = list(chains.distinct({1: 50, 5: 50}, random.Random(0), taken))
+    assert len(taken) == len(drawn) == 100
+    with pytest.raises(ValueError, match="level 1"):
+        list(chains.distinct({1: 10**6}, random.Random(0), taken))

@@ -1,0 +1,190 @@
+"""A whole recipe: what it leaves, what it may read, and what a kill costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from e2h_cli.problems.problem import read
+from e2h_cli.reranking import VOTES
+from tests.conftest import MINI, Cli, e2h
+
+STAGES = list(yaml.safe_load(MINI.read_text())["stages"])
+
+
+def record(run: Path, stage: str) -> dict:
+    return json.loads((run / stage / "stage.json").read_text())
+
+
+def keys(run: Path, stage: str) -> list[tuple[str, int]]:
+    table = pq.read_table(run / stage / "samples.parquet")
+    return list(zip(table["id"].to_pylist(), table["sample"].to_pylist(), strict=True))
+
+
+def test_every_stage_leaves_a_whole_record(mini_run: Path) -> None:
+    for stage in STAGES:
+        found = record(mini_run, stage)
+        assert found["status"] == "finished"
+        for key in (
+            "settings",
+            "inputs",
+            "outputs",
+            "fingerprint",
+            "versions",
+            "host",
+            "seconds",
+            "counts",
+        ):
+            assert key in found, (stage, key)
+        assert not (mini_run / stage / "unfinished").exists()
+
+
+def test_the_reward_model_has_seen_no_hard_problem(mini_run: Path) -> None:
+    """From the recorded fingerprints alone: which file each stage read, and what stands in it."""
+    split = record(mini_run, "split")
+    easy = split["outputs"]["easy.jsonl"]
+    samples, reward = record(mini_run, "rm-samples"), record(mini_run, "train-rm")
+    # Its samples were drawn of the easy file, its labels come from the easy file, and nothing else.
+    assert samples["counts"]["read"] == {"easy.jsonl": easy}
+    assert reward["counts"]["read"] == {"easy.jsonl": easy}
+    inputs = {role: [i["fingerprint"] for i in many] for role, many in reward["inputs"].items()}
+    assert inputs["samples"] == [samples["fingerprint"]]
+    assert inputs["problems"] == [split["fingerprint"]]
+    assert [i["fingerprint"] for i in samples["inputs"]["problems"]] == [split["fingerprint"]]
+    # And the rows themselves.
+    levels = {p.id: p.level for p in read(mini_run / "split/easy.jsonl")}
+    assert set(levels.values()) <= {1, 2, 3}
+    rows = [json.loads(line) for line in (mini_run / "train-rm/rows.jsonl").open()]
+    assert rows
+    assert {row["id"] for row in rows} <= set(levels)
+    assert reward["outputs"]["rows.jsonl"]
+    questions = {
+        p.problem
+        for part in ("hard", "validation", "test")
+        for p in read(mini_run / f"split/{part}.jsonl")
+    }
+    assert not any(q in row["prompt"] for row in rows for q in questions)
+
+
+def test_the_generator_was_tuned_on_easy_problems_only(mini_run: Path) -> None:
+    split, sft = record(mini_run, "split"), record(mini_run, "sft")
+    assert sft["counts"]["read"] == {"easy.jsonl": split["outputs"]["easy.jsonl"]}
+
+
+def test_results_are_complete_and_consistent(mini_run: Path) -> None:
+    results = json.loads((mini_run / "results.json").read_text())
+    figures = results["figures"]
+    expected = {
+        "group", "generator", "reward", "method", "aggregate", "k", "accuracy", "low", "high",
+        "problems", "grader",
+    }  # fmt: skip
+    assert set(figures[0]) == expected
+    assert results["scale"] == "tiny"
+    assert "tiny scale" in results["finding"]
+    at = {(f["group"], f["method"], f["k"]): f for f in figures}
+    for method in ("majority", "weighted-voting", "best-of-n", "pass"):
+        for k in (1, 2, 4, 8):
+            both = (at["easy", method, k], at["hard", method, k])
+            mixed = sum(f["accuracy"] * f["problems"] for f in both) / sum(
+                f["problems"] for f in both
+            )
+            assert at["all", method, k]["accuracy"] == pytest.approx(mixed, abs=0.02)
+            assert (
+                at["all", method, k]["low"]
+                <= at["all", method, k]["accuracy"]
+                <= at["all", method, k]["high"]
+            )
+            assert at["all", method, k]["accuracy"] <= at["all", "pass", k]["accuracy"] + 1e-6
+    # One sample is one sample, whatever is voted: exact for best-of-n and pass, drawn for votes.
+    assert at["all", "best-of-n", 1]["accuracy"] == at["all", "pass", 1]["accuracy"]
+    assert at["all", "greedy", 1]["problems"] == 12
+    assert {"level-1", "level-5"} <= {f["group"] for f in figures}
+    assert {c["a"] for c in results["comparisons"]} == {"weighted-voting (prod)", "best-of-n (min)"}
+    text = (mini_run / "results.md").read_text()
+    assert "| weighted (prod) |" in text
+    header, *lines = (mini_run / "results.csv").read_text().splitlines()
+    assert header.startswith("group,generator")
+    assert len(lines) == len(figures)
+
+
+def test_the_plot_is_there_in_both_formats(mini_run: Path) -> None:
+    assert (mini_run / "accuracy-against-n.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (mini_run / "accuracy-against-n.svg").read_text()
+
+
+def test_scores_are_probabilities_one_per_step(mini_run: Path) -> None:
+    samples = pq.read_table(mini_run / "sample/samples.parquet").to_pylist()
+    scores = pq.read_table(mini_run / "rerank/scores/scores.parquet").to_pylist()
+    assert [(r["id"], r["sample"]) for r in samples] == [(r["id"], r["sample"]) for r in scores]
+    for score in scores:
+        assert all(0 <= p <= 1 for p in [*score["step_scores"], score["outcome_score"]])
+    twins: dict[tuple[str, str], dict] = {}
+    for sample, score in zip(samples, scores, strict=True):
+        first = twins.setdefault((sample["id"], sample["text"] + sample["finish_reason"]), score)
+        assert first["step_scores"] == score["step_scores"]
+
+
+def test_a_second_run_does_nothing(mini_run: Path) -> None:
+    before = {f: f.stat().st_mtime_ns for f in mini_run.rglob("*.*") if f.name != ".lock"}
+    done = e2h("run", MINI, "--scale", "tiny", "--run-dir", mini_run, cwd=mini_run.parent)
+    assert done.returncode == 0
+    assert done.stdout.count("is up to date") == len(STAGES)
+    assert before == {f: f.stat().st_mtime_ns for f in mini_run.rglob("*.*") if f.name != ".lock"}
+
+
+def test_show_tokens_prints_what_is_read(mini_run: Path) -> None:
+    """Also where the stage is up to date: it changes nothing."""
+    common = ("--recipe", MINI, "--run-dir", mini_run, "--show-tokens")
+    shown = e2h("train-rm", *common, cwd=mini_run.parent)
+    assert shown.returncode == 0, shown.stderr
+    assert "\\n\\n:1" in shown.stdout or "\\n\\n:0" in shown.stdout
+    shown = e2h("rerank", *common, cwd=mini_run.parent)
+    assert shown.returncode == 0, shown.stderr
+    assert "]=0." in shown.stdout
+    assert "is up to date" in shown.stdout
+
+
+def test_seeds_change_the_problems_and_have_folders_of_their_own(cli: Cli, tmp_path: Path) -> None:
+    assert cli("split", "--recipe", MINI, "--seed", "1").returncode == 0
+    assert cli("split", "--recipe", MINI).returncode == 0
+    one, two = (tmp_path / f"runs/mini-tiny{s}/split/test.jsonl" for s in ("-seed1", ""))
+    assert one.read_text() != two.read_text()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_kill_9_in_each_stage_costs_no_key(stage: str, mini_run: Path, tmp_path: Path) -> None:
+    """Kill a run inside a stage, start it again: it finishes with the keys of an unbroken run."""
+    run = tmp_path / "run"
+    # What stands before the stage is taken over, so that only this one and the rest must run.
+    subprocess.run(["cp", "-r", str(mini_run), str(run)], check=True)
+    for later in STAGES[STAGES.index(stage) :]:
+        subprocess.run(["rm", "-rf", str(run / later)], check=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "e2h_cli", "run", str(MINI), "--scale", "tiny", "--run-dir", "run"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path, env=dict(os.environ),
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (run / stage / "stage.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    time.sleep(0.3 if stage in ("pretrain", "train-rm", "rm-samples") else 0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = e2h("run", MINI, "--scale", "tiny", "--run-dir", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for samples in ("rm-samples", "sample", "greedy"):
+        assert keys(run, samples) == keys(mini_run, samples)
+    # Nothing depends on the clock: the unbroken run is reproduced to the last vote.
+    assert (
+        pq.read_table(run / "rerank" / VOTES).num_rows
+        == pq.read_table(mini_run / "rerank" / VOTES).num_rows
+    )
+    assert json.loads((run / "results.json").read_text())["figures"]

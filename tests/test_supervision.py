@@ -1,0 +1,139 @@
+"""Rows for training: from reference solutions, from samples, from files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from e2h_cli.errors import InputError
+from e2h_cli.grading import get_grader
+from e2h_cli.problems import chains
+from e2h_cli.problems.problem import Problem, read
+from e2h_cli.solution import parse
+from e2h_cli.supervision.labels import labelled, read_rows, step_checker, until_first_mistake
+from e2h_cli.supervision.prose import steps_of
+from e2h_cli.supervision.reference import sft_rows
+
+CHAIN = Problem("p", "a3 b+4 c*6", 1, "s", "chains", "2", "b=3+4=7\n\nc=7*6=2")
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("b=1\n\nc=2", ["b=1", "c=2"]),
+        ("We add. Then we stop.", ["We add.", "Then we stop."]),
+        ("Mr. Smith has 3.5 apples. He eats.", ["Mr. Smith has 3.5 apples.", "He eats."]),
+        ("Let $x = 1.$ Then $y = 2.$", ["Let $x = 1.$", "Then $y = 2.$"]),
+        ("So $a. B$ holds, see $c.$", ["So $a. B$ holds, see $c.$"]),
+        ("We get\n\\[x = 1. Y\n= 2.\\]\nDone.", ["We get", "\\[x = 1. Y = 2.\\]", "Done."]),
+        (
+            "Solve\n\\begin{align*}\na &= 1 \\\\\nb &= 2\n\\end{align*}\nso $3$.",
+            ["Solve", "\\begin{align*} a &= 1 \\\\ b &= 2 \\end{align*}", "so $3$."],
+        ),
+        (
+            "[asy]\ndraw(A);\n\ndraw(B);\n[/asy]\nSee it.",
+            ["[asy] draw(A); draw(B); [/asy]", "See it."],
+        ),
+        ("", []),
+        ("\n \n", []),
+    ],
+)
+def test_prose_to_steps(text: str, steps: list[str]) -> None:
+    assert steps_of(text) == steps
+
+
+def test_no_text_is_lost_in_real_solutions(math_data: Path) -> None:
+    problems = read(math_data / "test500.jsonl")
+    for problem in problems:
+        steps = steps_of(problem.solution or "")
+        assert "".join(" ".join(steps).split()) == "".join((problem.solution or "").split()), (
+            problem.id
+        )
+    rows = sft_rows(problems)
+    assert len(rows) == 500
+    for row, problem in zip(rows, problems, strict=True):
+        found = parse(row["completion"])
+        assert found.answer == " ".join((problem.answer or "").split())
+        assert len(found.steps) == len(steps_of(problem.solution or ""))
+
+
+def test_sft_rows_are_the_template() -> None:
+    (row,) = sft_rows([CHAIN, CHAIN.hidden()])
+    assert row["prompt"] == "# Question\n\na3 b+4 c*6\n\n# Solution\n\n"
+    assert row["completion"] == "b=3+4=7\n\nc=7*6=2\n\n# Answer\n\n2"
+
+
+SAMPLES = [
+    ("p", "b=3+4=7\n\nc=7*6=2\n\n# Answer\n\n2"),
+    ("p", "b=3+4=8\n\nc=8*6=8\n\n# Answer\n\n8"),
+    ("p", "b=3+4=8\n\nc=8*6=8\n\n# Answer\n\n8"),
+    ("p", "b=3+4=8\n\nc=8*6=2\n\n# Answer\n\n2"),
+    ("p", "b=3+4=7"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        ("prm", [[True, True, True], [False, None, False], [False, None, True]]),
+        ("orm", [[True] * 3, [False] * 3, [True] * 3]),
+        (
+            "oprm",
+            [
+                [True, True, True], [True] * 3, [False, None, False], [False] * 3,
+                [False, None, True], [True] * 3,
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_labels_by_hand(kind: str, labels: list[list[bool | None]]) -> None:
+    rows, counts = labelled(
+        SAMPLES, {"p": CHAIN}, get_grader("exact"), kind=kind, checker=chains.check_steps
+    )
+    assert [row["labels"] for row in rows] == labels
+    assert rows[0]["completions"] == ["b=3+4=7", "c=7*6=2", "# Answer\n\n2"]
+    assert counts == {"samples": 3, "samples without answer": 1, "repeated samples": 1}
+
+
+def test_nothing_is_labelled_after_the_first_mistake() -> None:
+    assert until_first_mistake([True, False, True, False]) == [True, False, None, None]
+    assert until_first_mistake([]) == []
+
+
+def test_only_worlds_with_an_oracle_have_a_step_checker() -> None:
+    assert step_checker([CHAIN]) is chains.check_steps
+    assert step_checker([CHAIN, Problem("m", "q", 1, "s", "math")]) is None
+
+
+def test_rows_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    row = {"prompt": "1+2?", "completions": ["We\nadd.", "# Answer\n\n3"], "labels": [0.5, None]}
+    file.write_text(json.dumps(row))
+    assert read_rows(file) == [
+        {
+            "id": "rows/1",
+            "prompt": "# Question\n\n1+2?\n\n# Solution\n\n",
+            "completions": ["We add.", "# Answer\n\n3"],
+            "labels": [0.5, None],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"completions": ["a"], "labels": [True]}, "no text under 'prompt'"),
+        ({"prompt": "p", "completions": "a", "labels": [True]}, "'completions' is not a list"),
+        ({"prompt": "p", "completions": ["a"], "labels": []}, "'labels' is not a list as long"),
+        ({"prompt": "p", "completions": ["a"], "labels": [2]}, "label 2 is not"),
+        ({"prompt": "p", "completions": ["a"], "labels": ["yes"]}, "label 'yes' is not"),
+    ],
+)
+def test_bad_rows_are_named(tmp_path: Path, row: dict, message: str) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row))
+    with pytest.raises(InputError, match=r"rows.jsonl:1: ") as error:
+        read_rows(file)
+    assert message in str(error.value)
