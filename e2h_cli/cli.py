@@ -8,6 +8,7 @@ import typer
 
 from e2h_cli import __version__
 from e2h_cli.commands.evaluate import evaluate
+from e2h_cli.commands.grade import grade
 from e2h_cli.commands.pretrain import pretrain
 from e2h_cli.commands.rerank import rerank
 from e2h_cli.commands.run import run
@@ -33,6 +34,7 @@ for name, command in {
     "rerank": rerank,
     "eval": evaluate,
     "run": run,
+    "grade": grade,
 }.items():
     app.command(name)(command)
 

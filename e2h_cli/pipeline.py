@@ -55,6 +55,11 @@ class Work:
         return Path(self.place(role))
 
     @property
+    def grading_cache(self) -> Path:
+        """Where verdicts are kept for the other stages of the run."""
+        return self.run_folder / "verdicts.sqlite"
+
+    @property
     def scratch(self) -> Path:
         """A folder for work in progress: kept when the process dies, removed at the end."""
         path = self.folder / SCRATCH
@@ -114,14 +119,18 @@ class Runner:
 
     def _inputs(self, stage: Stage) -> dict[str, list[Input]]:
         found: dict[str, list[Input]] = {}
+        reads = dict(stage.reads)
         for role, kind in stage.verb.roles.items():
-            names = stage.reads.get(role, ())
+            if kind.replaces and reads.get(role):
+                reads.pop(kind.replaces, None)
+        for role, kind in stage.verb.roles.items():
+            names = reads.get(role, ())
             if not names and not kind.optional:
                 raise InputError(f"{stage.name} needs {role}: {kind.about}", hint=f"give --{role}")
         # What the user names must be there before hours are spent on making the rest.
         for made in (False, True):
             for role, kind in stage.verb.roles.items():
-                names = stage.reads.get(role, ())
+                names = reads.get(role, ())
                 if any(name in self.recipe.stages for name in names) == made:
                     found[role] = [self._input(stage, role, kind, name) for name in names]
         return {role: found[role] for role in stage.verb.roles}
@@ -165,10 +174,10 @@ class Runner:
         path = Path(name)
         if path.exists():
             return Input(str(path.resolve()), fingerprint(path))
-        if kind.model and _HUB_NAME.match(name):
+        if kind.hub and _HUB_NAME.match(name):
             return Input(name, f"hub:{name}")
         what = "no stage of this recipe, no file or folder" + (
-            ", no Hub name" if kind.model else ""
+            ", no Hub name" if kind.hub else ""
         )
         raise InputError(f"--{role} {name}: {what}", hint=f"give {kind.about}")
 

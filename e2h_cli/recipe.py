@@ -226,7 +226,7 @@ def _reads(
     if len(names) > 1 and not verb.roles[role].many:
         raise InputError(f"{role} takes one input", where=where)
     for name in names:
-        if name in earlier and earlier[name].verb.name not in verb.roles[role].verb:
+        if name in earlier and earlier[name].verb.name not in verb.roles[role].verbs:
             raise InputError(
                 f"{role} cannot be the {earlier[name].verb.name} stage {name!r}", where=where
             )

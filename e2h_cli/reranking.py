@@ -54,8 +54,8 @@ def run(work: Work) -> dict[str, Any]:
     assert isinstance(settings, RerankSettings)
     problems = read_known(work.path("problems"))
     samples = read_samples(work.path("samples"))
-    grader = get_grader(settings.grader)
-    pools = pools_of(samples, problems, grader)
+    with get_grader(settings.grader, cache=work.grading_cache) as grader:
+        pools = pools_of(samples, problems, grader)
     ks = pool_sizes(pools[0].size, settings.ks)
     reward = work.place("reward")
     kind = describe(load_config(reward), reward)["kind"]

@@ -25,6 +25,10 @@ Part = Literal["easy", "hard", "validation", "test"]
 Aggregation = Literal["min", "max", "prod", "mean", "last", "mean_logit", "mean_odd"]
 
 
+GraderName = Literal["math-verify", "prm800k", "official", "exact"]
+_GRADER = "The rule that compares answers; prm800k is the paper's (p.5)."
+
+
 class Settings(BaseModel):
     """Base of all settings: unknown keys are refused, values cannot change after checking."""
 
@@ -38,11 +42,6 @@ class SplitSettings(Settings):
 
     source: Literal["chains", "math"] = Field(
         "chains", description="Where problems come from: the chain-arithmetic world, or MATH."
-    )
-    data: str | None = Field(
-        None,
-        description="MATH only: a folder with train*.jsonl and test*.jsonl, or the Hub name of a "
-        "data set with a train and a test split.",
     )
     max_level: int = Field(3, ge=1, description="Levels up to this one are easy (paper p.4: 3).")
     validation: int | None = Field(
@@ -112,9 +111,7 @@ class TrainRMSettings(TrainingSettings):
     loss_on: Literal["every-token", "last-three", "separator"] = Field(
         "every-token", description="Which tokens of a labelled step carry loss."
     )
-    rows: str | None = Field(
-        None, description="A JSONL file of labelled rows to train on instead of labelled samples."
-    )
+    grader: GraderName = Field("math-verify", description=_GRADER)
     # Excluded settings change what is printed, not what is made.
     show_tokens: bool = Field(
         False, exclude=True, description="Print the tokens of some rows with the labels they carry."
@@ -165,7 +162,7 @@ class RerankSettings(Settings):
     )
     draws: int = Field(400, ge=1, description="Random subsets behind each voting accuracy.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
-    grader: str = Field("exact", description="The rule that compares answers.")
+    grader: GraderName = Field("math-verify", description=_GRADER)
     batch_tokens: int = Field(16384, ge=1, description="Tokens per forward pass while scoring.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Precision of the reward model: bf16 on a GPU, fp32 elsewhere."
@@ -182,4 +179,4 @@ class EvalSettings(Settings):
     """Settings of ``e2h eval``."""
 
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
-    grader: str = Field("exact", description="The rule that compares answers.")
+    grader: GraderName = Field("math-verify", description=_GRADER)

@@ -13,13 +13,18 @@ from e2h_cli import settings
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """An input of a verb: which kind of thing stands there."""
+    """An input of a verb: which kind of thing stands there.
 
-    verb: tuple[str, ...]  # stages of these verbs may stand here
+    ``verbs``: stages of these may; ``hub``: a name on the Hugging Face Hub may; ``replaces``: a
+    role that is not read where this one is given.
+    """
+
+    verbs: tuple[str, ...]
     about: str
-    model: bool = False  # a model folder or Hub name may stand here
+    hub: bool = False
     many: bool = False
     optional: bool = False
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,15 @@ VERBS: dict[str, Verb] = {
             "Split problems by level into easy, hard, validation and test.",
             settings.SplitSettings,
             "e2h_cli.problems.stage:run",
+            {
+                "data": Role(
+                    (),
+                    "MATH: a folder with train*.jsonl and test*.jsonl, or the Hub name of a data "
+                    "set with a train and a test split",
+                    hub=True,
+                    optional=True,
+                )
+            },
         ),
         Verb(
             "pretrain",
@@ -68,7 +82,7 @@ VERBS: dict[str, Verb] = {
             "e2h_cli.training.sft:run",
             {
                 "problems": _PROBLEMS,
-                "model": Role(_GENERATORS, "the model to start from", model=True),
+                "model": Role(_GENERATORS, "the model to start from", hub=True),
             },
         ),
         Verb(
@@ -78,7 +92,7 @@ VERBS: dict[str, Verb] = {
             "e2h_cli.sampling:run",
             {
                 "problems": _PROBLEMS,
-                "model": Role(_GENERATORS, "the generator", model=True),
+                "model": Role(_GENERATORS, "the generator", hub=True),
             },
             grows=("n",),
         ),
@@ -89,8 +103,14 @@ VERBS: dict[str, Verb] = {
             "e2h_cli.training.reward:run",
             {
                 "problems": _PROBLEMS,
-                "model": Role(_GENERATORS, "the model to start from", model=True),
+                "model": Role(_GENERATORS, "the model to start from", hub=True),
                 "samples": Role(("sample",), _SAMPLES, optional=True),
+                "rows": Role(
+                    (),
+                    "a JSONL file of rows that are labelled already",
+                    optional=True,
+                    replaces="samples",
+                ),
             },
         ),
         Verb(
@@ -101,7 +121,7 @@ VERBS: dict[str, Verb] = {
             {
                 "problems": _PROBLEMS,
                 "samples": Role(("sample",), _SAMPLES),
-                "reward": Role(("train-rm",), "the reward model", model=True),
+                "reward": Role(("train-rm",), "the reward model", hub=True),
             },
             disposable=True,
             keeps=("scores",),

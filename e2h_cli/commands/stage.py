@@ -61,11 +61,7 @@ def stage_command(verb_name: str) -> Callable[..., None]:
 
     def command(**options: Any) -> None:
         common = {name: options.pop(name) for name in _COMMON}
-        reads = {
-            role: options.pop(role)
-            for role in verb.roles
-            if options.get(role) or options.pop(role, None)
-        }
+        reads = {role: value for role in verb.roles if (value := options.pop(role))}
         run_stage(verb, common, reads, {k: v for k, v in options.items() if v is not None})
 
     parameters = [
@@ -85,8 +81,11 @@ def run_stage(
     """Bring the stage that a command line asks for up to date."""
     from e2h_cli.pipeline import Runner
 
+    seed = changes.get("seed", "")
+    if seed and not seed.isdecimal():
+        raise InputError(f"--seed {seed}: not a whole number from 0")
     recipe, workspace = open_run(
-        common["recipe"], common["scale"], common["run_dir"], changes.get("seed")
+        common["recipe"], common["scale"], common["run_dir"], int(seed) if seed else None
     )
     stage = recipe.of_verb(verb.name, common["stage"])
     stage = stage.with_changes(
@@ -124,7 +123,6 @@ def _options(verb: Verb) -> dict[str, tuple[Any, Any]]:
     for role, kind in verb.roles.items():
         found[role] = (_role_option(role, kind), None)
     for name, setting in verb.settings.model_fields.items():
-        # Alone, every verb's parameter of that name would be an option of the role, too.
         found[name] = (_setting_option(name, setting), None)
     return found
 

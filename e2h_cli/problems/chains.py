@@ -17,10 +17,9 @@ OPERATIONS_BY_LEVEL = {1: 2, 2: 3, 3: 4, 4: 6, 5: 8}
 SUBJECTS = {"+": "mostly sums", "-": "mostly differences"}
 _LETTERS = "abcdefghi"
 
-# The authors of the pre-training corpus. A careless author writes a product down and forgets to
-# multiply: c=4*6=4.
+# The authors of the pre-training corpus. A careless author reads "*" as "+".
 CARELESS_EARLY = 0.30  # share of solutions that are careless in the first four operations
-CARELESS_LATE = 0.75  # chance of it in every operation after the fourth
+CARELESS_LATE = 0.80  # chance of it in every operation after the fourth
 EARLY_OPERATIONS = 4
 SLIP = 0.05  # chance of a random wrong result in any step
 
@@ -72,23 +71,22 @@ def solve(chain: Chain) -> tuple[list[str], str]:
 def solve_like_a_human(chain: Chain, rng: random.Random) -> tuple[list[str], str]:
     """Steps and answer of a fallible author, whose mistakes propagate to the end."""
     careless = rng.random() < CARELESS_EARLY
-    done, slips = [], []
+    read, slips = [], []
     for i, (sign, _) in enumerate(chain.operations):
         if i >= EARLY_OPERATIONS:
             careless = rng.random() < CARELESS_LATE
-        done.append("=" if careless and sign == "*" else sign)
+        read.append("+" if careless and sign == "*" else sign)
         slips.append(rng.randint(1, 9) if rng.random() < SLIP else 0)
-    return _write(chain, done, slips)
+    return _write(chain, read, slips)
 
 
 def _write(
-    chain: Chain, done: Sequence[str], slips: Sequence[int] | None = None
+    chain: Chain, read: Sequence[str], slips: Sequence[int] | None = None
 ) -> tuple[list[str], str]:
-    """Steps and answer; operation i is done as ``done[i]``, its result slips by ``slips[i]``."""
+    """Steps and answer; sign i is read as ``read[i]``, result i slips by ``slips[i]``."""
     value, steps = chain.start, []
-    for i, (sign, digit) in enumerate(chain.operations):
-        results = {"+": value + digit, "-": value - digit, "*": value * digit, "=": value}
-        result = results[done[i]]
+    for i, (sign, (_, digit)) in enumerate(zip(read, chain.operations, strict=True)):
+        result = {"+": value + digit, "-": value - digit, "*": value * digit}[sign]
         result = (result + (slips[i] if slips else 0)) % 10
         steps.append(f"{_LETTERS[i + 1]}={value}{sign}{digit}={result}")
         value = result

@@ -56,13 +56,8 @@ def math_problems(data: str | None) -> tuple[list[Problem], list[Problem]]:
     Raises:
         InputError: the folder lacks a part, a row is bad, or the data set cannot be loaded.
     """
-    if data is not None and (Path(data).exists() or data.startswith((".", "/", "~"))):
-        folder = Path(data).expanduser()
-        if not folder.is_dir():
-            raise InputError(
-                "not a folder", where=data, hint="give one with train*.jsonl and test*.jsonl"
-            )
-        return _local(folder, "train"), _local(folder, "test")
+    if data is not None and Path(data).exists():
+        return _local(Path(data), "train"), _local(Path(data), "test")
     return _from_hub(data or DEFAULT_MATH)
 
 

@@ -28,7 +28,7 @@ def run(work: Work) -> dict[str, Any]:
             settings.train_counts, settings.test_counts, settings.seed
         )
     else:
-        train, test = sources.math_problems(settings.data)
+        train, test = sources.math_problems(next(iter(work.inputs["data"]), None))
     done = split(
         train,
         test,

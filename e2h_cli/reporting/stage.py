@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from e2h_cli.console import console
 from e2h_cli.errors import InputError
 from e2h_cli.files import read_json
-from e2h_cli.grading import get_grader
+from e2h_cli.grading import Grader, get_grader
 from e2h_cli.pipeline import Work
 from e2h_cli.pool import pools_of
 from e2h_cli.problems.problem import Problem
@@ -38,14 +38,15 @@ def run(work: Work) -> dict[str, Any]:
     settings = work.settings
     assert isinstance(settings, EvalSettings)
     problems = read_known(work.path("problems"))
-    grader = get_grader(settings.grader)
+    grader = get_grader(settings.grader, cache=work.grading_cache)
     levels = max_level(work.path("problems"))
-    sets = [
-        _generator_accuracy(Path(place), name, problems, settings.grader)
-        for place, name in zip(
-            work.inputs.get("samples", []), work.names.get("samples", []), strict=True
-        )
-    ]
+    with grader:
+        sets = [
+            _generator_accuracy(Path(place), name, problems, grader)
+            for place, name in zip(
+                work.inputs.get("samples", []), work.names.get("samples", []), strict=True
+            )
+        ]
     sets += [read_votes(Path(place)) for place in work.inputs.get("votes", [])]
     if not sets:
         raise InputError("nothing to evaluate", hint="give --samples or --votes")
@@ -82,20 +83,21 @@ def read_votes(place: Path) -> tuple[list[str], list[Measurement]]:
     if not file.is_file():
         raise InputError(f"no {VOTES} here", where=place, hint="make it with: e2h rerank")
     table = pq.read_table(file)
-    lines: dict[tuple[Any, ...], list[float]] = {}
-    columns = ("generator", "reward", "method", "aggregate", "k")
-    keys = zip(*(table[c].to_pylist() for c in columns), strict=True)
-    for key, accuracy in zip(keys, table["accuracy"].to_pylist(), strict=True):
-        lines.setdefault(key, []).append(accuracy)
     ids = list(dict.fromkeys(table["id"].to_pylist()))
-    return ids, [Measurement(*key, accuracy=np.array(v)) for key, v in lines.items()]
+    # Rows stand measurement by measurement, each with the problems in the same order.
+    first = table.drop_columns(["id", "accuracy"]).take(range(0, table.num_rows, len(ids)))
+    accuracy = table["accuracy"].to_numpy().reshape(-1, len(ids))
+    return ids, [
+        Measurement(**row, accuracy=values)
+        for row, values in zip(first.to_pylist(), accuracy, strict=True)
+    ]
 
 
 def _generator_accuracy(
-    place: Path, name: str, problems: Mapping[str, Problem], rule: str
+    place: Path, name: str, problems: Mapping[str, Problem], grader: Grader
 ) -> tuple[list[str], list[Measurement]]:
     """Accuracy of single samples: greedy decoding, or the mean over random ones."""
-    pools = pools_of(read_samples(place), problems, get_grader(rule))
+    pools = pools_of(read_samples(place), problems, grader)
     record = place / RECORD
     settings = read_json(record)["settings"] if record.is_file() else {}
     method = "greedy" if settings.get("temperature") == 0 else "single sample"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -113,8 +112,8 @@ def show(work: Work) -> None:
 
 
 def _rows(work: Work, settings: TrainRMSettings) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    if settings.rows is not None:
-        path = Path(settings.rows)
+    if work.inputs.get("rows"):
+        path = work.path("rows")
         return read_rows(path), {"read": {path.name: fingerprint(path)}}
     place = work.path("problems")
     problems = {p.id: p for p in read_part(place, "easy")}
@@ -138,13 +137,14 @@ def _rows(work: Work, settings: TrainRMSettings) -> tuple[list[dict[str, Any]], 
     ]
     # Whatever was sampled, only easy training problems are trained on.
     foreign = sum(key not in problems for key, _ in pairs)
-    rows, counts = labelled(
-        [(key, text) for key, text in pairs if key in problems],
-        problems,
-        get_grader("exact"),
-        kind=settings.kind,
-        checker=checker,
-    )
+    with get_grader(settings.grader, cache=work.grading_cache) as grader:
+        rows, counts = labelled(
+            [(key, text) for key, text in pairs if key in problems],
+            problems,
+            grader,
+            kind=settings.kind,
+            checker=checker,
+        )
     if not rows:
         raise InputError(
             "no sample of an easy training problem has an answer", where=work.place("samples")
