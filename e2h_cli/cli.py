@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -25,7 +26,7 @@ app = typer.Typer(
     help="Train a reward model on easy problems, and use it on hard ones. "
     "Each command is one stage of a recipe; `e2h run` does a whole recipe.",
 )
-for name, command in {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "split": split,
     "pretrain": pretrain,
     "sft": sft,
@@ -35,7 +36,8 @@ for name, command in {
     "eval": evaluate,
     "run": run,
     "grade": grade,
-}.items():
+}
+for name, command in _COMMANDS.items():
     app.command(name)(command)
 
 

@@ -7,8 +7,9 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from e2h_cli.errors import InputError, RunError
 
@@ -16,33 +17,41 @@ _WHOLE_HASH_LIMIT = 256 * 2**20
 _CHUNK = 2**20
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file whole or not at all: temp file in the same folder, fsync, rename, fsync.
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that appears whole or not at all: temp file beside it, fsync, rename, fsync.
 
     Raises:
         RunError: the folder cannot be written or the disk is full; the old file is still there.
     """
-    raw = data.encode() if isinstance(data, str) else data
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
-            file.write(raw)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        temporary = None
         _fsync_folder(path.parent)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise RunError(
             f"cannot write: {error.strerror or error}",
             where=path,
-            hint="free space or choose another --run-dir",
+            hint="free space or choose another folder",
         ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a whole file; see ``atomic_file``."""
+    with atomic_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
 
 
 def _fsync_folder(folder: Path) -> None:
@@ -82,11 +91,22 @@ def read_json(path: Path) -> Any:
         raise InputError(f"cannot read: {error.strerror}", where=path) from error
 
 
+def json_line(row: dict[str, Any]) -> bytes:
+    """A row as one line of UTF-8. Half characters, which no UTF-8 can hold, are escaped."""
+    try:
+        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(row).encode() + b"\n"
+
+
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write rows as JSON lines, atomically; returns how many."""
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    write_atomic(path, "".join(f"{line}\n" for line in lines))
-    return len(lines)
+    count = 0
+    with atomic_file(path) as file:
+        for row in rows:
+            file.write(json_line(row))
+            count += 1
+    return count
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -102,9 +122,9 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     continue
                 try:
                     row = json.loads(line)
-                except json.JSONDecodeError as error:
+                except (ValueError, RecursionError) as error:
                     raise InputError(
-                        f"not valid JSON ({error.msg} at column {error.colno})",
+                        f"not valid JSON ({error})",
                         where=f"{path}:{number}",
                         hint="mend or remove the line",
                     ) from error

@@ -176,9 +176,7 @@ class Runner:
             return Input(str(path.resolve()), fingerprint(path))
         if kind.hub and _HUB_NAME.match(name):
             return Input(name, f"hub:{name}")
-        what = "no stage of this recipe, no file or folder" + (
-            ", no Hub name" if kind.hub else ""
-        )
+        what = "no stage of this recipe, no file or folder" + (", no Hub name" if kind.hub else "")
         raise InputError(f"--{role} {name}: {what}", hint=f"give {kind.about}")
 
     def _is_current(

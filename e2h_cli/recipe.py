@@ -12,6 +12,7 @@ stages:
 scales:
   tiny:
     settings: {split: {source: chains}}     # on top of the stage's own
+    reads: {sft: {model: other/model}}      # likewise
     ready: {base: some/model}               # a stage that is not run: what stands in for it
 """
 
@@ -47,6 +48,7 @@ class _StageEntry(BaseModel):
 class _ScaleEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    reads: dict[str, dict[str, str | list[str]]] = Field(default_factory=dict)
     ready: dict[str, str] = Field(default_factory=dict)
 
 
@@ -175,8 +177,8 @@ def _build(
 ) -> Recipe:
     chosen = entry.scales[scale]
     run_seed = entry.seed if seed is None else seed
-    for section, keys in (("settings", chosen.settings), ("ready", chosen.ready)):
-        for key in keys:
+    for section in ("settings", "reads", "ready"):
+        for key in getattr(chosen, section):
             if key not in entry.stages:
                 where = _where(path, lines, ("scales", scale, section, key))
                 hint = _did_you_mean(key, entry.stages)
@@ -200,12 +202,14 @@ def _build(
         settings = _checked(
             verb.settings, {"seed": run_seed, **own, **scaled}, f"{path}: {name}", {}
         )
-        reads = {
-            role: _reads(
-                verb, role, value, chosen.ready, stages, _where(path, lines, (*spot, "reads", role))
-            )
-            for role, value in stage.reads.items()
-        }
+        reads = {}
+        for place, given in (
+            ((*spot, "reads"), stage.reads),
+            (("scales", scale, "reads", name), chosen.reads.get(name, {})),
+        ):
+            for role, value in given.items():
+                where = _where(path, lines, (*place, role))
+                reads[role] = _reads(verb, role, value, chosen.ready, stages, where)
         stages[name] = Stage(name, verb, settings, reads)
     return Recipe(entry.name, entry.about, scale, run_seed, path, stages)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def run(work: Work) -> dict[str, Any]:
         generator=work.label("samples"),
         reward=work.label("reward"),
         aggregates={
-            m: settings.aggregate or ("last" if kind == "orm" else a) for m, a in _AGGREGATE.items()
+            m: settings.aggregate or ["last" if kind == "orm" else a] for m, a in _AGGREGATE.items()
         },
     )
     write_votes(work.folder / VOTES, [pool.problem.id for pool in pools], measurements)
@@ -124,7 +124,7 @@ def measure(
     *,
     generator: str,
     reward: str,
-    aggregates: dict[str, str],
+    aggregates: Mapping[str, Sequence[str]],
 ) -> list[Measurement]:
     """Accuracy on each problem of majority voting, the chosen methods, and pass@k."""
     size = pools[0].size
@@ -132,15 +132,15 @@ def measure(
         ("majority", "", [np.ones(pool.size) for pool in pools])
     ]
     if settings.method in ("all", "weighted-voting"):
-        how = aggregates["weighted-voting"]
-        weightings.append(("weighted-voting", how, pool_scores(scores, size, how)))
+        for how in aggregates["weighted-voting"]:
+            weightings.append(("weighted-voting", how, pool_scores(scores, size, how)))
     curves = vote_curves(pools, [w for _, _, w in weightings], ks, settings.draws, settings.seed)
     lines = [
         (method, how, curve) for (method, how, _), curve in zip(weightings, curves, strict=True)
     ]
     if settings.method in ("all", "best-of-n"):
-        how = aggregates["best-of-n"]
-        lines.append(("best-of-n", how, best_curve(pools, pool_scores(scores, size, how), ks)))
+        for how in aggregates["best-of-n"]:
+            lines.append(("best-of-n", how, best_curve(pools, pool_scores(scores, size, how), ks)))
     if settings.method == "all":
         lines.append(("pass", "", pass_curve(pools, ks)))
     return [
@@ -151,18 +151,23 @@ def measure(
 
 
 def contrasts(measurements: Iterable[Measurement]) -> list[tuple[Measurement, Measurement]]:
-    """Each method with a reward model against majority voting, at the largest pool."""
+    """Each way to use the reward model against majority voting, and the first two against each
+    other, at the largest pool.
+    """
     largest: dict[tuple[str, str, str, str], Measurement] = {}
     for m in measurements:
         key = (m.generator, m.reward, m.method, m.aggregate)
         if key not in largest or m.k > largest[key].k:
             largest[key] = m
-    base = {m.generator: m for m in largest.values() if m.method == "majority"}
-    return [
-        (m, base[m.generator])
-        for m in largest.values()
-        if m.method in ("weighted-voting", "best-of-n") and m.generator in base
-    ]
+    pairs = []
+    for generator in dict.fromkeys(m.generator for m in largest.values()):
+        mine = [m for m in largest.values() if m.generator == generator]
+        used = [m for m in mine if m.method in ("weighted-voting", "best-of-n")]
+        pairs += [(m, base) for m in used for base in mine if base.method == "majority"]
+        first = {m.method: m for m in reversed(used)}
+        if len(first) > 1:
+            pairs.append((first["weighted-voting"], first["best-of-n"]))
+    return pairs
 
 
 def present(results: Results, scale: str, confidence: float) -> str:

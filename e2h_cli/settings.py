@@ -6,7 +6,7 @@ setting that is a choice of the paper names its page.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -17,12 +17,18 @@ def _comma_separated(value: object) -> object:
     return value
 
 
+def _all_or_some(value: object) -> object:
+    return list(AGGREGATIONS) if value == "all" else _comma_separated(value)
+
+
 Counts = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_comma_separated)]
 Sizes = Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_comma_separated)]
 
 Levels = Literal["easy", "hard", "all"]
 Part = Literal["easy", "hard", "validation", "test"]
 Aggregation = Literal["min", "max", "prod", "mean", "last", "mean_logit", "mean_odd"]
+AGGREGATIONS = get_args(Aggregation)
+Aggregations = Annotated[list[Aggregation], BeforeValidator(_all_or_some)]
 
 
 GraderName = Literal["math-verify", "prm800k", "official", "exact"]
@@ -152,10 +158,10 @@ class RerankSettings(Settings):
     method: Literal["all", "majority", "weighted-voting", "best-of-n"] = Field(
         "all", description="How one answer is chosen from N; majority is always shown beside it."
     )
-    aggregate: Aggregation | None = Field(
+    aggregate: Aggregations | None = Field(
         None,
-        description="Step scores to one score; prod for votes and min for best-of-n if not given "
-        "(paper p.8).",
+        description="Step scores to one score, as min,prod,last or all; if not given, prod for "
+        "votes and min for best-of-n (paper p.8).",
     )
     ks: Sizes | None = Field(
         None, description="Pool sizes to report, as 1,4,16; powers of two up to N if not given."

@@ -17,7 +17,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 NO_ANSWER = -1
-AGGREGATIONS = ("min", "max", "prod", "mean", "last", "mean_logit", "mean_odd")
 Method = Literal["majority", "weighted-voting", "best-of-n"]
 
 # Probabilities of exactly 0 and 1 have no logit; float32 sigmoids reach them.

@@ -9,7 +9,7 @@ import pytest
 
 from e2h_cli import parts
 from e2h_cli.errors import InputError, RunError
-from e2h_cli.files import fingerprint, write_atomic
+from e2h_cli.files import fingerprint, read_jsonl, write_atomic, write_jsonl
 
 
 def row(key: str, sample: int, text: str = "t") -> dict[str, object]:
@@ -84,6 +84,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
         write_atomic(file, "new")
     assert file.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_half_characters_are_kept(tmp_path: Path) -> None:
+    rows = [{"a": "\ud800 \u00e9"}, {"a": "\u00e9"}]
+    write_jsonl(tmp_path / "f", rows)
+    assert [row for _, row in read_jsonl(tmp_path / "f")] == rows
+    assert "\u00e9" in (tmp_path / "f").read_text()
 
 
 def test_fingerprints_see_names_and_bytes(tmp_path: Path) -> None:

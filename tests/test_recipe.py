@@ -104,6 +104,16 @@ def test_recipes_are_found_by_name_anywhere(
         recipe.find("quikstart")
 
 
+def test_a_scale_changes_what_is_read(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "    settings:\n      sft: {epochs",
+        "    reads: {sft: {model: b/c}}\n    settings:\n      sft: {epochs",
+    )
+    assert load(tmp_path, text).stages["sft"].reads["model"] == ("b/c",)
+    with pytest.raises(InputError, match=r"r.yaml:11: sft reads no 'modl'"):
+        load(tmp_path, text.replace("{model: b/c}", "{modl: b/c}"))
+
+
 def test_a_command_stands_for_the_stage_of_its_name(tmp_path: Path) -> None:
     loaded = load(tmp_path, GOOD)
     assert loaded.of_verb("sft").name == "sft"

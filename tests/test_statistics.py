@@ -15,6 +15,7 @@ from e2h_cli.statistics import (
     bootstrap_weights,
     compare,
     pass_at_k,
+    sign_flips,
 )
 
 
@@ -91,7 +92,7 @@ def test_paired_test_sees_what_an_unpaired_one_would_not() -> None:
     difficulty = rng.random(200)
     a, b = difficulty + 0.02 + 0.01 * rng.standard_normal(200), difficulty
     weights = bootstrap_weights(200, 500, rng)
-    found = compare(a, b, weights, 0.95, rng)
+    found = compare(a, b, weights, sign_flips(200, rng), 0.95)
     assert found.difference == pytest.approx(0.02, abs=0.005)
     assert 0 < found.low < found.high
     assert found.p < 0.001
@@ -100,11 +101,12 @@ def test_paired_test_sees_what_an_unpaired_one_would_not() -> None:
 def test_paired_test_by_hand() -> None:
     """Three problems, all better by one: of eight sign patterns two are as extreme, p = 1/4."""
     weights = bootstrap_weights(3, 100, np.random.default_rng(0))
-    found = compare(np.ones(3), np.zeros(3), weights, 0.95, np.random.default_rng(0))
+    signs = sign_flips(3, np.random.default_rng(0))
+    found = compare(np.ones(3), np.zeros(3), weights, signs, 0.95)
     assert found.p == pytest.approx(0.25, abs=0.02)
 
 
 def test_equal_methods_do_not_differ() -> None:
     same = np.array([1.0, 0.0, 1.0])
     weights = bootstrap_weights(3, 100, np.random.default_rng(0))
-    assert compare(same, same, weights, 0.95, np.random.default_rng(0)).p == 1.0
+    assert compare(same, same, weights, sign_flips(3, np.random.default_rng(0)), 0.95).p == 1.0

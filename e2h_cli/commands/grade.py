@@ -28,7 +28,8 @@ def grade(
         title = f"{rule.name} {rule.version} -> {target}"
     total = sum(counts.values())
     rows = [
-        (verdict, f"{count:,}", f"{100 * count / max(total, 1):.1f} %") for verdict, count in counts.items()
+        (verdict, f"{count:,}", f"{100 * count / max(total, 1):.1f} %")
+        for verdict, count in counts.items()
     ]
     print_table(title, ("verdict", "rows", "share"), rows)
     console.print(f"{total:,} rows")

@@ -24,7 +24,8 @@ def accuracy_against_n(
     """Draw the curves with their intervals; write ``target`` as PNG and SVG, return both paths.
 
     Args:
-        figures: those of other methods and groups are not drawn.
+        figures: drawn are majority, weighted voting and best-of-n, each with the first reward
+            model and aggregation that it stands with.
         target: path without suffix.
         max_level: the last easy level, for the titles.
         note: a line under the panels: where the numbers come from.
@@ -35,7 +36,7 @@ def accuracy_against_n(
     from matplotlib import pyplot as plt
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    curves = [f for f in figures if f.method in _STYLES and f.group in MAIN_GROUPS]
+    curves = _main_curves(figures)
     groups = [g for g in MAIN_GROUPS if any(f.group == g for f in curves)]
     ks = sorted({f.k for f in curves})
     style = {
@@ -92,3 +93,16 @@ def accuracy_against_n(
             drawing.savefig(path, dpi=200, metadata=metadata)
         plt.close(drawing)
     return paths
+
+
+def _main_curves(figures: Sequence[Figure]) -> list[Figure]:
+    """The figures to draw: of each method the first generator, reward model and aggregation."""
+    first: dict[str, tuple[str, str, str]] = {}
+    return [
+        f
+        for f in figures
+        if f.method in _STYLES
+        and f.group in MAIN_GROUPS
+        and first.setdefault(f.method, (f.generator, f.reward, f.aggregate))
+        == (f.generator, f.reward, f.aggregate)
+    ]

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from e2h_cli.files import write_atomic, write_json
 from e2h_cli.problems.problem import Problem
-from e2h_cli.statistics import BOOTSTRAP_DRAWS, bootstrap_interval, bootstrap_weights, compare
+from e2h_cli.statistics import (
+    BOOTSTRAP_DRAWS,
+    bootstrap_interval,
+    bootstrap_weights,
+    compare,
+    sign_flips,
+)
 from e2h_cli.voting import Floats
 
 
@@ -112,8 +118,9 @@ def summarise(
                     grader=grader,
                 )
             )
+        signs = sign_flips(int(mask.sum()), rng)
         for a, b in contrasts:
-            c = compare(a.accuracy[mask], b.accuracy[mask], weights, confidence, rng)
+            c = compare(a.accuracy[mask], b.accuracy[mask], weights, signs, confidence)
             comparisons.append(
                 Contrast(
                     group=name,

@@ -36,13 +36,13 @@ def test_rows_keep_their_fields_and_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 2: not JSON"),
-        ("[1]", "line 2: not a JSON object"),
-        ('{"gold": "5"}', "line 2: no `pred`"),
-        ('{"pred": "5"}', "line 2: no `gold`"),
-        ('{"gold": "5", "pred": null}', "line 2: `pred` is neither"),
-        ('{"gold": true, "pred": "5"}', "line 2: `gold` is neither"),
-        ("[" * 100_000, "line 2: not JSON"),
+        ("{", "jsonl:2: not valid JSON"),
+        ("[1]", "jsonl:2: not a JSON object"),
+        ('{"gold": "5"}', "jsonl:2: no 'pred'"),
+        ('{"pred": "5"}', "jsonl:2: no 'gold'"),
+        ('{"gold": "5", "pred": null}', "jsonl:2: 'pred' is neither"),
+        ('{"gold": true, "pred": "5"}', "jsonl:2: 'gold' is neither"),
+        ("[" * 100_000, "jsonl:2: not valid JSON"),
     ],
 )
 def test_bad_rows_name_file_and_line(tmp_path: Path, line: str, message: str) -> None:
@@ -59,7 +59,7 @@ def test_bad_rows_name_file_and_line(tmp_path: Path, line: str, message: str) ->
 def test_bytes_that_are_not_utf8_are_bad_input(tmp_path: Path) -> None:
     source = tmp_path / "pairs.jsonl"
     source.write_bytes(b'{"gold": "\xff", "pred": "5"}\n')
-    with pytest.raises(InputError, match="line 1: not JSON"):
+    with pytest.raises(InputError, match=r"not valid JSON|not UTF-8"):
         grade_file(source, tmp_path / "out.jsonl", get_grader("exact"))
 
 

@@ -1,0 +1,51 @@
+"""``e2h grade`` as a user calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.conftest import Cli
+from tests.test_cli import assert_one_line
+
+
+def test_a_file_of_pairs(cli: Cli, tmp_path: Path) -> None:
+    rows = [
+        {"gold": "\\frac{1}{2}", "pred": "0.5", "id": 7},
+        {"gold": "10{,}000", "pred": "9999"},
+        {"gold": "x+1", "pred": "1+x"},
+        {"gold": "2", "pred": "9**9**9**9"},
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = cli("grade", "--in", "pairs.jsonl", "--out", "verdicts.jsonl")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").open()]
+    assert [row["verdict"] == "right" for row in found] == [True, False, True, False]
+    assert found[0]["id"] == 7
+    assert all(row["reason"] and row["ms"] >= 0 for row in found)
+    assert "math-verify" in done.stdout
+
+
+def test_rules_differ_where_they_should(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"gold": "\\\\frac{1}{2}", "pred": "2/4"}\n')
+    verdicts = {}
+    for rule in ("math-verify", "prm800k", "official", "exact"):
+        assert (
+            cli("grade", "--in", "pairs.jsonl", "--out", "v.jsonl", "--grader", rule).returncode
+            == 0
+        )
+        verdicts[rule] = json.loads((tmp_path / "v.jsonl").read_text())["verdict"]
+    assert verdicts == {
+        "math-verify": "right", "prm800k": "wrong", "official": "wrong", "exact": "wrong",
+    }  # fmt: skip
+
+
+def test_mistakes(cli: Cli, tmp_path: Path) -> None:
+    assert_one_line(cli("grade", "--in", "none.jsonl", "--out", "v.jsonl"), "none.jsonl")
+    (tmp_path / "bad.jsonl").write_text('{"gold": "1", "pred": "1"}\n{"gold": "1"}\n')
+    assert_one_line(cli("grade", "--in", "bad.jsonl", "--out", "v.jsonl"), "bad.jsonl", "2", "pred")
+    assert not (tmp_path / "v.jsonl").exists()
+    (tmp_path / "empty.jsonl").write_text("")
+    assert cli("grade", "--in", "empty.jsonl", "--out", "v.jsonl").returncode == 0
+    done = cli("grade", "--in", "bad.jsonl", "--out", "v.jsonl", "--grader", "best")
+    assert_one_line(done, "best", "math-verify")
