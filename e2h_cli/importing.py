@@ -178,8 +178,8 @@ class _Tables:
             self._samples.append(
                 {
                     **keys,
-                    "text": row.texts[i],
-                    "answer": answer,
+                    "text": _utf8(row.texts[i]),
+                    "answer": None if answer is None else _utf8(answer),
                     "finish_reason": "unknown" if answer is None else "stop",
                     # search-and-learn writes -1 where it did not count them.
                     "tokens": tokens if tokens is not None and tokens >= 0 else None,
@@ -223,7 +223,7 @@ class _Tables:
             "samples": samples.num_rows,
             "repeated rows left out": self._repeated,
             "samples without answer": samples["answer"].null_count,
-            "samples without score": scores["outcome_score"].null_count if scores else 0,
+            "samples without score": 0 if scores is None else scores["outcome_score"].null_count,
             "problems without gold answer": sum(p.answer is None for p in problems),
             "problems without level": sum(p.level == UNKNOWN_LEVEL for p in problems),
         }
@@ -336,6 +336,11 @@ def _finite(scores: Any, where: str, sample: int) -> list[float]:
     if values.ndim != 1 or not np.isfinite(values).all():
         raise InputError(f"scores of sample {sample} are not finite numbers", where=where)
     return [float(value) for value in values]
+
+
+def _utf8(text: str) -> str:
+    """JSON can hold half characters (a cut emoji), which Parquet cannot: "?" for them."""
+    return text.encode(errors="replace").decode()
 
 
 def _boxed(text: str) -> str | None:

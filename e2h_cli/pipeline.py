@@ -204,7 +204,7 @@ class Runner:
             )
             console.print(f"[cyan]{stage.name}[/cyan] {verb}")
             return False
-        cheap = stage.verb.disposable and not changed
+        cheap = (stage.verb.disposable and not changed) or folder.holds_nothing
         if not self.replace and not cheap:
             kept = "finished" if status == "finished" else "unfinished"
             raise InputError(

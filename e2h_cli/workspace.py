@@ -58,6 +58,12 @@ class StageFolder:
         return status
 
     @property
+    def holds_nothing(self) -> bool:
+        """Whether there is no file that could be lost."""
+        own = (RECORD, ".lock")
+        return not any(f.is_file() and f.name not in own for f in self.path.rglob("*"))
+
+    @property
     def fingerprint(self) -> str:
         """Hash of a finished stage's output."""
         return str(self.record.get("fingerprint", ""))

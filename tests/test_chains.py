@@ -33,19 +33,24 @@ def test_levels_have_their_length_and_half_products(level: int, count: int) -> N
 
 
 def test_mistakes_are_systematic_where_chains_are_long() -> None:
-    """Shares of wrong products: careless or slipped, less those that equal what is copied."""
     rng = random.Random(0)
-    wrong: dict[bool, list[bool]] = {False: [], True: []}
+    misread: dict[bool, list[bool]] = {False: [], True: []}
+    slipped: list[bool] = []
     for _ in range(3000):
         chain = chains.draw(5, rng)
-        steps, _ = chains.solve_like_a_human(chain, rng)
+        steps, answer = chains.solve_like_a_human(chain, rng)
+        assert answer == steps[-1][-1]
         for i, (step, (sign, digit)) in enumerate(zip(steps, chain.operations, strict=True)):
-            value = int(step[2])
-            if sign == "*" and value * digit % 10 != value:
-                wrong[i >= chains.EARLY_OPERATIONS].append(int(step[-1]) != value * digit % 10)
-    for late, careless in ((False, chains.CARELESS_EARLY), (True, chains.CARELESS_LATE)):
-        expected = careless + (1 - careless) * chains.SLIP
-        assert sum(wrong[late]) / len(wrong[late]) == pytest.approx(expected, abs=0.03)
+            value, read = int(step[2]), step[3]
+            done = {"+": value + digit, "-": value - digit, "*": value * digit}[read] % 10
+            slipped.append(int(step[-1]) != done)
+            if sign == "*":
+                misread[i >= chains.EARLY_OPERATIONS].append(read == "+")
+            else:
+                assert read == sign
+    for late, expected in ((False, chains.CARELESS_EARLY), (True, chains.CARELESS_LATE)):
+        assert sum(misread[late]) / len(misread[late]) == pytest.approx(expected, abs=0.03)
+    assert sum(slipped) / len(slipped) == pytest.approx(chains.SLIP, abs=0.01)
 
 
 def test_steps_are_checked_against_the_truth() -> None:

@@ -1,4 +1,4 @@
-"""Files in the layouts of other projects, written here field by field as those projects write them."""
+"""Files in the layouts of other projects, written here field by field as they write them."""
 
 from __future__ import annotations
 
@@ -172,6 +172,13 @@ def test_an_unscored_sample_among_probabilities_gets_zero(tmp_path: Path) -> Non
     assert done.scores["outcome_score"].to_pylist() == [0.0, 0.75, 0.125]
     for how in ("min", "prod", "last", "mean_logit"):
         assert pool_scores(done.scores, 3, how)[0].argmin() == 0
+
+
+def test_half_characters_become_question_marks(tmp_path: Path) -> None:
+    row = {**LEARN, "completions": ["cut \ud83d", "\\boxed{\ud83d}", "b"]}
+    done = read_foreign("search-and-learn", write(tmp_path / "data.jsonl", [row]))
+    assert done.samples["text"].to_pylist()[0] == "cut ?"
+    assert done.samples["answer"].to_pylist()[1] == "?"
 
 
 def test_match_brings_ids_levels_and_gold_answers(tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ def test_results_are_complete_and_consistent(mini_run: Path) -> None:
                 <= at["all", method, k]["accuracy"]
                 <= at["all", method, k]["high"]
             )
-            assert at["all", method, k]["accuracy"] <= at["all", "pass", k]["accuracy"] + 1e-6
+            # Votes are drawn at random, and may stray over the exact pass@k.
+            room = 1e-6 if method in ("best-of-n", "pass") else 5
+            assert at["all", method, k]["accuracy"] <= at["all", "pass", k]["accuracy"] + room
     # One sample is one sample, whatever is voted: exact for best-of-n and pass, drawn for votes.
     assert at["all", "best-of-n", 1]["accuracy"] == at["all", "pass", 1]["accuracy"]
     assert at["all", "greedy", 1]["problems"] == 12

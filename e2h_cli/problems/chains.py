@@ -19,7 +19,7 @@ _LETTERS = "abcdefghi"
 
 # The authors of the pre-training corpus. A careless author reads "*" as "+".
 CARELESS_EARLY = 0.30  # share of solutions that are careless in the first four operations
-CARELESS_LATE = 0.80  # chance of it in every operation after the fourth
+CARELESS_LATE = 0.75  # chance of it in every operation after the fourth
 EARLY_OPERATIONS = 4
 SLIP = 0.05  # chance of a random wrong result in any step
 

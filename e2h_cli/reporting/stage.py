@@ -85,7 +85,7 @@ def read_votes(place: Path) -> tuple[list[str], list[Measurement]]:
     table = pq.read_table(file)
     ids = list(dict.fromkeys(table["id"].to_pylist()))
     # Rows stand measurement by measurement, each with the problems in the same order.
-    first = table.drop_columns(["id", "accuracy"]).take(range(0, table.num_rows, len(ids)))
+    first = table.drop_columns(["id", "accuracy"]).take(list(range(0, table.num_rows, len(ids))))
     accuracy = table["accuracy"].to_numpy().reshape(-1, len(ids))
     return ids, [
         Measurement(**row, accuracy=values)

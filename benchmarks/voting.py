@@ -1,0 +1,185 @@
+"""Time and memory of voting at the paper's size, everything but the grading, in one process.
+
+OMP_NUM_THREADS=1 python -m benchmarks.voting [--problems 500] [--samples 1024] [--draws 400]
+
+Majority voting, weighted voting and best-of-n under all seven aggregations, and pass@k, at every
+power of two, for easy, hard, all, 5 levels and 7 subjects, with bootstrap intervals and paired
+tests. Samples and scores are synthetic: 100 to 300 distinct answers per problem, a few of them
+common. Votes are compared with plain Python that counts each draw by itself, on the same draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from e2h_cli import parts
+from e2h_cli.pool import Pool, best_curve, pass_curve, pool_scores, vote_curves
+from e2h_cli.problems.problem import Problem
+from e2h_cli.reporting.results import Measurement, groups_of, summarise
+from e2h_cli.reranking import contrasts
+from e2h_cli.settings import AGGREGATIONS
+from e2h_cli.voting import NO_ANSWER, Floats, Ints, permutations, vote_accuracy
+
+TARGET_SECONDS = 60.0
+TARGET_GIB = 4.0
+_LEVELS, _SUBJECTS = 5, 7
+_NAIVE_DRAWS = 4
+
+Result = TypeVar("Result")
+
+
+def main() -> None:
+    """Print seconds by part, peak memory, and the ratio to plain Python."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problems", type=int, default=500)
+    parser.add_argument("--samples", type=int, default=1024)
+    parser.add_argument("--draws", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    ks = [2**i for i in range(options.samples.bit_length())]
+    pools, scores = synthetic(options.problems, options.samples, options.seed)
+    print(
+        f"{options.problems} problems x {options.samples:,} samples, {len(ks)} pool sizes, "
+        f"{options.draws} draws; before: {_peak_gib():.2f} GiB"
+    )
+
+    seconds: dict[str, float] = {}
+
+    def timed(part: str, work: Callable[[], Result]) -> Result:
+        start = time.perf_counter()
+        result = work()
+        seconds[part] = time.perf_counter() - start
+        return result
+
+    size = options.samples
+    combined = timed(
+        f"aggregate, {len(AGGREGATIONS)} ways",
+        lambda: {how: pool_scores(scores, size, how) for how in AGGREGATIONS},
+    )
+    weightings = [[np.ones(pool.size) for pool in pools], *combined.values()]
+    votes = timed(
+        f"vote, {len(weightings)} weightings",
+        lambda: vote_curves(pools, weightings, ks, options.draws, options.seed),
+    )
+    best = timed(
+        f"best-of-n, {len(AGGREGATIONS)} ways",
+        lambda: [best_curve(pools, values, ks) for values in combined.values()],
+    )
+    passed = timed("pass@k", lambda: pass_curve(pools, ks))
+    measurements = [
+        Measurement("generator", "reward" if how else "", method, how, k, curve[:, j])
+        for method, how, curve in [
+            ("majority", "", votes[0]),
+            *(("weighted-voting", how, c) for how, c in zip(AGGREGATIONS, votes[1:], strict=True)),
+            *(("best-of-n", how, c) for how, c in zip(AGGREGATIONS, best, strict=True)),
+            ("pass", "", passed),
+        ]
+        for j, k in enumerate(ks)
+    ]
+    groups = groups_of([pool.problem for pool in pools], max_level=3)
+    results = timed(
+        f"intervals and tests, {len(groups)} groups",
+        lambda: summarise(
+            measurements,
+            contrasts(measurements),
+            groups,
+            grader="none",
+            confidence=0.95,
+            seed=options.seed,
+        ),
+    )
+    total = sum(seconds.values())
+    for part, value in seconds.items():
+        print(f"  {part:36s} {value:8.2f} s")
+    print(f"  {'total':36s} {total:8.2f} s (target {TARGET_SECONDS:.0f})")
+    print(f"  {'peak memory':36s} {_peak_gib():8.2f} GiB (target {TARGET_GIB:.0f})")
+    print(f"  {len(results.figures):,} figures, {len(results.comparisons)} comparisons")
+
+    naive = compare_with_python(pools[0], [w[0] for w in weightings], ks)
+    scale = options.draws / _NAIVE_DRAWS * options.problems
+    part = f"vote, {len(weightings)} weightings"
+    print(
+        f"plain Python: {naive:.2f} s for {_NAIVE_DRAWS} draws of one problem, so "
+        f"{naive * scale / 60:,.0f} min for all votes: {naive * scale / seconds[part]:.0f} times "
+        "as long, same result"
+    )
+
+
+def synthetic(problems: int, samples: int, seed: int) -> tuple[list[Pool], pa.Table]:
+    """Pools with few common and many rare answers, and rows of ``parts.SCORES`` for them."""
+    rng = np.random.default_rng(seed)
+    pools: list[Pool] = []
+    tables: list[pa.Table] = []
+    for i in range(problems):
+        level = 1 + i % _LEVELS
+        problem = Problem(f"p{i}", "?", level, f"subject {i % _SUBJECTS}", "benchmark", "0")
+        count = min(int(rng.integers(100, 301)), samples)
+        chance = 1 / np.arange(1, count + 1) ** rng.uniform(0.8, 1.6)
+        # Every answer once, and the rest by chance.
+        more = rng.choice(count, size=samples - count, p=chance / chance.sum())
+        classes = rng.permutation(np.append(np.arange(count), more))
+        classes[rng.random(samples) < 0.03] = NO_ANSWER
+        right = np.zeros(count, dtype=bool)
+        # The right answer is the commonest one, or another common one on hard problems.
+        right[min(int(rng.geometric(1 / (0.6 + 0.4 * level))), count) - 1] = True
+        answers = tuple(None if c == NO_ANSWER else str(c) for c in classes)
+        pools.append(Pool(problem, answers, classes, right))
+        tables.append(_scores(problem.id, np.append(right, False)[classes], rng))
+    return pools, pa.concat_tables(tables)
+
+
+def _scores(key: str, right: np.ndarray[Any, Any], rng: np.random.Generator) -> pa.Table:
+    lengths = rng.integers(3, 13, size=len(right))
+    ends = np.cumsum(lengths)
+    values = rng.beta(np.repeat(np.where(right, 8.0, 3.0), lengths), 1.5).astype(np.float32)
+    steps = pa.ListArray.from_arrays(np.append(0, ends).astype(np.int32), values)
+    outcome = rng.beta(np.where(right, 3.0, 1.0), 1.5).astype(np.float32)
+    columns = [[key] * len(right), np.arange(len(right), dtype=np.int32), steps, outcome]
+    return pa.Table.from_arrays([pa.array(c) for c in columns], schema=parts.SCORES)
+
+
+def compare_with_python(pool: Pool, weights: Sequence[Floats], ks: Sequence[int]) -> float:
+    """Seconds that ``plain_accuracy`` takes for a few draws of one problem.
+
+    Raises:
+        SystemExit: it does not find the same accuracy as ``voting.vote_accuracy``.
+    """
+    order = permutations(pool.size, _NAIVE_DRAWS, np.random.default_rng(0))
+    start = time.perf_counter()
+    plain = plain_accuracy(pool, weights, ks, order)
+    seconds = time.perf_counter() - start
+    if not np.array_equal(plain, vote_accuracy(pool.classes, weights, pool.right, ks, order)):
+        raise SystemExit("plain Python votes otherwise")
+    return seconds
+
+
+def plain_accuracy(pool: Pool, weights: Sequence[Floats], ks: Sequence[int], order: Ints) -> Floats:
+    """(weightings, ks): each draw at each size counted anew, answer by answer."""
+    accuracy = np.zeros((len(weights), len(ks)))
+    for w, weight in enumerate(weights):
+        for j, k in enumerate(ks):
+            for draw in order:
+                totals: dict[int, float] = {}
+                for sample in draw[:k]:
+                    label = int(pool.classes[sample])
+                    if label != NO_ANSWER:
+                        totals[label] = totals.get(label, 0.0) + float(weight[sample])
+                # The first of equals is the one that was drawn first: dicts keep their order.
+                if totals and pool.right[max(totals, key=totals.__getitem__)]:
+                    accuracy[w, j] += 1 / len(order)
+    return accuracy
+
+
+def _peak_gib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+if __name__ == "__main__":
+    main()
