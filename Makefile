@@ -27,6 +27,8 @@ check: install
 
 bench: install
 	$(BIN)/python -m benchmarks.decoding
+	$(BIN)/python -m benchmarks.voting
+	$(BIN)/python -m benchmarks.grading
 
 clean:
 	rm -rf runs build dist .pytest_cache .mypy_cache .ruff_cache

@@ -59,4 +59,5 @@ def progress_bar() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
         speed_estimate_period=30,
+        refresh_per_second=4,
     )

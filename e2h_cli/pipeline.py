@@ -119,18 +119,14 @@ class Runner:
 
     def _inputs(self, stage: Stage) -> dict[str, list[Input]]:
         found: dict[str, list[Input]] = {}
-        reads = dict(stage.reads)
         for role, kind in stage.verb.roles.items():
-            if kind.replaces and reads.get(role):
-                reads.pop(kind.replaces, None)
-        for role, kind in stage.verb.roles.items():
-            names = reads.get(role, ())
+            names = stage.reads.get(role, ())
             if not names and not kind.optional:
                 raise InputError(f"{stage.name} needs {role}: {kind.about}", hint=f"give --{role}")
         # What the user names must be there before hours are spent on making the rest.
         for made in (False, True):
             for role, kind in stage.verb.roles.items():
-                names = reads.get(role, ())
+                names = stage.reads.get(role, ())
                 if any(name in self.recipe.stages for name in names) == made:
                     found[role] = [self._input(stage, role, kind, name) for name in names]
         return {role: found[role] for role in stage.verb.roles}

@@ -79,7 +79,9 @@ class Stage:
         """The stage with other settings and inputs. Raises InputError for a bad value."""
         values = {**self.settings.model_dump(), **changes}
         settings = _checked(self.verb.settings, values, where, {}, as_flags=True)
-        return Stage(self.name, self.verb, settings, {**self.reads, **reads})
+        dropped = {r for role in reads for r in self.verb.roles[role].replaces}
+        kept = {role: names for role, names in self.reads.items() if role not in dropped}
+        return Stage(self.name, self.verb, settings, {**kept, **reads})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from e2h_cli import scoring
+from e2h_cli.candidates import find_candidates, find_scores
 from e2h_cli.console import console
 from e2h_cli.errors import InputError
 from e2h_cli.grading import get_grader
-from e2h_cli.models.loading import load_config
-from e2h_cli.models.reward import describe
 from e2h_cli.pipeline import Work
 from e2h_cli.pool import Pool, best_curve, pass_curve, pool_scores, pools_of, vote_curves
-from e2h_cli.problems.store import max_level, read_known
 from e2h_cli.reporting import tables
 from e2h_cli.reporting.results import (
     Measurement,
@@ -27,12 +25,10 @@ from e2h_cli.reporting.results import (
     summarise,
     write_results,
 )
-from e2h_cli.sampling import read_samples
-from e2h_cli.settings import RerankSettings
+from e2h_cli.settings import Aggregation, RerankSettings
 from e2h_cli.voting import Floats
 
 VOTES = "votes.parquet"
-SCORES = "scores"
 _VOTES = pa.schema(
     {
         "id": pa.string(),
@@ -45,59 +41,49 @@ _VOTES = pa.schema(
     }
 )
 # Best for each way to answer (paper p.8); an ORM has one score, that of the final token.
-_AGGREGATE = {"weighted-voting": "prod", "best-of-n": "min"}
+_AGGREGATE: dict[str, Aggregation] = {"weighted-voting": "prod", "best-of-n": "min"}
 
 
 def run(work: Work) -> dict[str, Any]:
     """Score, vote at every pool size, write per-problem accuracies and the results."""
     settings = work.settings
     assert isinstance(settings, RerankSettings)
-    problems = read_known(work.path("problems"))
-    samples = read_samples(work.path("samples"))
+    candidates = find_candidates(work, settings)
     with get_grader(settings.grader, cache=work.grading_cache) as grader:
-        pools = pools_of(samples, problems, grader)
+        pools = pools_of(candidates.samples, candidates.problems, grader)
     ks = pool_sizes(pools[0].size, settings.ks)
-    reward = work.place("reward")
-    kind = describe(load_config(reward), reward)["kind"]
     if settings.show_tokens:
         show(work)
-    scores = scoring.score_samples(
-        samples,
-        {pool.problem.id: pool.problem for pool in pools},
-        reward,
-        work.folder / SCORES,
-        conditions={
-            "samples": work.fingerprints["samples"],
-            "reward": work.fingerprints["reward"],
-            "precision": settings.precision,
-        },
-        batch_tokens=settings.batch_tokens,
-        precision=settings.precision,
-        title="scoring",
-    )
+    scores, kind = find_scores(work, settings, candidates, pools)
+    aggregates: dict[str, list[Aggregation]] = {
+        m: settings.aggregate or ["last" if kind == "orm" else a] for m, a in _AGGREGATE.items()
+    }
     measurements = measure(
         pools,
         scores,
         settings,
         ks,
-        generator=work.label("samples"),
-        reward=work.label("reward"),
-        aggregates={
-            m: settings.aggregate or ["last" if kind == "orm" else a] for m, a in _AGGREGATE.items()
-        },
+        generator=candidates.generator,
+        reward=candidates.reward,
+        aggregates=aggregates,
     )
     write_votes(work.folder / VOTES, [pool.problem.id for pool in pools], measurements)
     results = summarise(
         measurements,
         contrasts(measurements),
-        groups_of([pool.problem for pool in pools], max_level(work.path("problems"))),
+        groups_of([pool.problem for pool in pools], candidates.max_level),
         grader=f"{grader.name} {grader.version}",
         confidence=settings.confidence,
         seed=settings.seed,
     )
     about = {"scale": work.scale, "samples_per_problem": pools[0].size, "draws": settings.draws}
     write_results(work.folder, results, about, present(results, work.scale, settings.confidence))
-    return {"problems": len(pools), "samples_per_problem": pools[0].size, "scored": scores.num_rows}
+    return {
+        "problems": len(pools),
+        "samples_per_problem": pools[0].size,
+        "scored": 0 if scores is None else scores.num_rows,
+        "score_scale": candidates.scale,
+    }
 
 
 def pool_sizes(size: int, wanted: Sequence[int] | None) -> list[int]:
@@ -118,7 +104,7 @@ def pool_sizes(size: int, wanted: Sequence[int] | None) -> list[int]:
 
 def measure(
     pools: Sequence[Pool],
-    scores: pa.Table,
+    scores: pa.Table | None,
     settings: RerankSettings,
     ks: Sequence[int],
     *,
@@ -131,14 +117,14 @@ def measure(
     weightings: list[tuple[str, str, list[Floats]]] = [
         ("majority", "", [np.ones(pool.size) for pool in pools])
     ]
-    if settings.method in ("all", "weighted-voting"):
+    if scores is not None and settings.method in ("all", "weighted-voting"):
         for how in aggregates["weighted-voting"]:
             weightings.append(("weighted-voting", how, pool_scores(scores, size, how)))
     curves = vote_curves(pools, [w for _, _, w in weightings], ks, settings.draws, settings.seed)
     lines = [
         (method, how, curve) for (method, how, _), curve in zip(weightings, curves, strict=True)
     ]
-    if settings.method in ("all", "best-of-n"):
+    if scores is not None and settings.method in ("all", "best-of-n"):
         for how in aggregates["best-of-n"]:
             lines.append(("best-of-n", how, best_curve(pools, pool_scores(scores, size, how), ks)))
     if settings.method == "all":
@@ -199,7 +185,8 @@ def show(work: Work) -> None:
     """Print the first sample with the positions that are read and the values that stand there."""
     settings = work.settings
     assert isinstance(settings, RerankSettings)
-    first = read_samples(work.path("samples")).slice(0, 1).to_pylist()[0]
-    problem = read_known(work.path("problems"))[first["id"]]
+    candidates = find_candidates(work, settings)
+    first = candidates.samples.slice(0, 1).to_pylist()[0]
+    problem = candidates.problems[first["id"]]
     finished = first["finish_reason"] == "stop"
     scoring.show(problem, first["text"], finished, work.place("reward"), settings.precision)

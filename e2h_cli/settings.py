@@ -163,6 +163,12 @@ class RerankSettings(Settings):
         description="Step scores to one score, as min,prod,last or all; if not given, prod for "
         "votes and min for best-of-n (paper p.8).",
     )
+    transform: Literal["none", "sigmoid"] = Field(
+        "none", description="What makes scores of another project probabilities."
+    )
+    import_format: Literal["qwen", "search-and-learn", "rlhflow", "official"] | None = Field(
+        None, description="What wrote the file under --import."
+    )
     ks: Sizes | None = Field(
         None, description="Pool sizes to report, as 1,4,16; powers of two up to N if not given."
     )
@@ -184,5 +190,10 @@ class RerankSettings(Settings):
 class EvalSettings(Settings):
     """Settings of ``e2h eval``."""
 
+    reward: bool = Field(
+        False,
+        description="Also measure the reward models by themselves: accuracy, ROC, calibration, "
+        "first errors, length (paper p.38).",
+    )
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
     grader: GraderName = Field("math-verify", description=_GRADER)

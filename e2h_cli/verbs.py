@@ -6,7 +6,7 @@ they run, so that ``e2h --help`` never waits for torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from e2h_cli import settings
 
@@ -15,8 +15,9 @@ from e2h_cli import settings
 class Role:
     """An input of a verb: which kind of thing stands there.
 
-    ``verbs``: stages of these may; ``hub``: a name on the Hugging Face Hub may; ``replaces``: a
-    role that is not read where this one is given.
+    ``verbs``: stages of these may; ``hub``: a name on the Hugging Face Hub may; ``replaces``: roles
+    that the recipe's values do not stand for where this one is given; ``option``: the flag, if it
+    is not the role's name; ``kind``: a setting that the flag takes as a first value.
     """
 
     verbs: tuple[str, ...]
@@ -24,7 +25,9 @@ class Role:
     hub: bool = False
     many: bool = False
     optional: bool = False
-    replaces: str = ""
+    replaces: tuple[str, ...] = ()
+    option: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ VERBS: dict[str, Verb] = {
                     (),
                     "a JSONL file of rows that are labelled already",
                     optional=True,
-                    replaces="samples",
+                    replaces=("samples",),
                 ),
             },
         ),
@@ -119,9 +122,18 @@ VERBS: dict[str, Verb] = {
             settings.RerankSettings,
             "e2h_cli.reranking:run",
             {
-                "problems": _PROBLEMS,
-                "samples": Role(("sample",), _SAMPLES),
-                "reward": Role(("train-rm",), "the reward model", hub=True),
+                "problems": replace(_PROBLEMS, optional=True),
+                "samples": Role(("sample",), _SAMPLES, optional=True),
+                "reward": Role(("train-rm",), "the reward model", hub=True, optional=True),
+                "imported": Role(
+                    (),
+                    "samples, and scores if it has them, of another project; --problems, where "
+                    "given, tells their levels and gold answers",
+                    optional=True,
+                    replaces=("problems", "samples", "reward"),
+                    option="import",
+                    kind="import_format",
+                ),
             },
             disposable=True,
             keeps=("scores",),

@@ -111,29 +111,31 @@ def vote_accuracy(
     draws, samples = order.shape
     # A last class collects the samples without an answer; it can never win.
     count = len(right) + 1
-    drawn = np.where(classes == NO_ANSWER, count - 1, classes)[order]
+    missing = classes == NO_ANSWER
+    drawn = np.where(missing, count - 1, classes)[order]
     cells = drawn + np.arange(draws)[:, None] * count
     first = np.full(draws * count, samples)
     # Later assignments win: walked backwards, each cell keeps its earliest place.
     places = np.broadcast_to(np.arange(samples)[::-1], cells.shape)
     first[cells[:, ::-1].ravel()] = places.ravel()
-    first = first.reshape(draws, count)
-    first[:, -1] = samples
+    first.reshape(draws, count)[:, -1] = samples
+    segments = list(zip([0, *ks[:-1]], ks, strict=True))
+    opened = [np.flatnonzero((first >= begin) & (first < k)) for begin, k in segments]
+    places = first.reshape(draws, count)
     correct = np.append(right, False)
-    rows = np.arange(draws)
     for w, weight in enumerate(weights):
-        totals = np.zeros((draws, count))
-        value = weight[order]
-        begin = 0
-        for j, k in enumerate(ks):
-            segment = cells[:, begin:k].ravel()
+        value = np.where(missing, 0.0, weight)[order]
+        # Below any sum until the class is first drawn.
+        totals = np.full(draws * count, -1.0)
+        for j, (begin, k) in enumerate(segments):
+            totals[opened[j]] = 0.0
             totals += np.bincount(
-                segment, weights=value[:, begin:k].ravel(), minlength=totals.size
-            ).reshape(totals.shape)
-            begin = k
-            open_totals = np.where(first < k, totals, -1.0)
-            highest = open_totals.max(axis=1, keepdims=True)
-            winner = np.where(open_totals == highest, first, samples + 1).argmin(axis=1)
-            answered = highest[:, 0] >= 0
-            accuracy[w, j] = (correct[winner] & answered & (first[rows, winner] < k)).mean()
+                cells[:, begin:k].ravel(),
+                weights=value[:, begin:k].ravel(),
+                minlength=totals.size,
+            )
+            table = totals.reshape(draws, count)
+            highest = table.max(axis=1, keepdims=True)
+            winner = np.where(table == highest, places, samples + 1).argmin(axis=1)
+            accuracy[w, j] = (correct[winner] & (highest[:, 0] >= 0)).mean()
     return accuracy

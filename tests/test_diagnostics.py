@@ -12,23 +12,25 @@ from hypothesis import strategies as st
 
 from e2h_cli import parts
 from e2h_cli.diagnostics import (
-    Diagnostic,
-    Judged,
     accuracy_at,
     balanced_accuracy,
     best_first_error,
     calibration,
     first_error,
     first_error_f1,
-    judged_outcomes,
-    judged_steps,
-    reward_metrics,
     roc_auc,
     roc_curve,
     score_against_length,
-    traced,
 )
 from e2h_cli.reporting.diagnostics_plot import reward_diagnostics
+from e2h_cli.reward_metrics import (
+    Diagnostic,
+    Judged,
+    judged_outcomes,
+    judged_steps,
+    reward_metrics,
+    traced,
+)
 
 SCORES = np.array([0.9, 0.8, 0.7, 0.3, 0.2])
 RIGHT = np.array([True, False, True, True, False])

@@ -62,6 +62,9 @@ def stage_command(verb_name: str) -> Callable[..., None]:
     def command(**options: Any) -> None:
         common = {name: options.pop(name) for name in _COMMON}
         reads = {role: value for role in verb.roles if (value := options.pop(role))}
+        for role in reads:
+            if setting := verb.roles[role].kind:
+                options[setting], reads[role] = reads[role]
         run_stage(verb, common, reads, {k: v for k, v in options.items() if v is not None})
 
     parameters = [
@@ -122,14 +125,21 @@ def _options(verb: Verb) -> dict[str, tuple[Any, Any]]:
     found: dict[str, tuple[Any, Any]] = {}
     for role, kind in verb.roles.items():
         found[role] = (_role_option(role, kind), None)
+    paired = {kind.kind for kind in verb.roles.values()}
     for name, setting in verb.settings.model_fields.items():
+        if name in paired:
+            continue
         found[name] = (_setting_option(name, setting), None)
     return found
 
 
 def _role_option(role: str, kind: Role) -> Any:
-    about = f"Input: {kind.about}."
-    option = typer.Option(f"--{role}", help=about, rich_help_panel="Inputs", show_default=False)
+    about = f"{kind.about[0].upper()}{kind.about[1:]}."
+    common: dict[str, Any] = {"help": about, "rich_help_panel": "Inputs", "show_default": False}
+    option = typer.Option(f"--{kind.option or role}", **common)
+    if kind.kind:
+        option.metavar = "KIND FILE"
+        return Annotated[tuple[str, str] | None, option]
     return Annotated[list[str] | None, option] if kind.many else Annotated[str | None, option]
 
 

@@ -47,12 +47,13 @@ class TransformersEngine:
         """Yield finished samples as they leave the batch; see ``engines.base.Engine``.
 
         Requests of equal prompt length share a batch without padding where there are enough of
-        them, so they are sorted by length first.
+        them, so they are sorted by length, the longest first: what does not fit into memory fails
+        at once, and the time left is rather over- than underestimated.
         """
         prompts = [
             (r, self.tokenizer(r.prompt, add_special_tokens=True).input_ids) for r in requests
         ]
-        prompts.sort(key=lambda item: len(item[1]))
+        prompts.sort(key=lambda item: -len(item[1]))
         wave: list[tuple[Request, list[int]]] = []
         size = 0
         for request, ids in prompts:

@@ -18,8 +18,9 @@ SUBJECTS = {"+": "mostly sums", "-": "mostly differences"}
 _LETTERS = "abcdefghi"
 
 # The authors of the pre-training corpus. A careless author reads "*" as "+".
-CARELESS_EARLY = 0.30  # share of solutions that are careless in the first four operations
-CARELESS_LATE = 0.75  # chance of it in every operation after the fourth
+CARELESS = 0.30  # share of solutions that are so in the first four operations; chance after them
+CARELESS_LATE = 0.90  # chance after the fourth operation, where the factor is large
+LARGE_FACTOR = 4
 EARLY_OPERATIONS = 4
 SLIP = 0.05  # chance of a random wrong result in any step
 
@@ -70,11 +71,11 @@ def solve(chain: Chain) -> tuple[list[str], str]:
 
 def solve_like_a_human(chain: Chain, rng: random.Random) -> tuple[list[str], str]:
     """Steps and answer of a fallible author, whose mistakes propagate to the end."""
-    careless = rng.random() < CARELESS_EARLY
+    careless = rng.random() < CARELESS
     read, slips = [], []
-    for i, (sign, _) in enumerate(chain.operations):
+    for i, (sign, digit) in enumerate(chain.operations):
         if i >= EARLY_OPERATIONS:
-            careless = rng.random() < CARELESS_LATE
+            careless = rng.random() < (CARELESS_LATE if digit >= LARGE_FACTOR else CARELESS)
         read.append("+" if careless and sign == "*" else sign)
         slips.append(rng.randint(1, 9) if rng.random() < SLIP else 0)
     return _write(chain, read, slips)

@@ -10,6 +10,7 @@ from e2h_cli.problems.problem import Problem, read
 from e2h_cli.workspace import RECORD
 
 PARTS = ("easy", "hard", "validation", "test")
+PAPER_MAX_LEVEL = 3  # paper p.4
 # Answers and solutions of the hard training problems. No stage reads them unless its settings say
 # that it trains on hard answers (the rows with a dagger in the paper's Table 5).
 HIDDEN = "hard-answers.jsonl"
@@ -45,6 +46,8 @@ def read_known(place: Path) -> dict[str, Problem]:
 
 
 def max_level(place: Path) -> int:
-    """The last easy level of a split; the paper's 3 for a plain file of problems."""
+    """The last easy level of a split; the paper's for a plain file of problems."""
     record = place / RECORD
-    return int(read_json(record)["settings"]["max_level"]) if record.is_file() else 3
+    if not record.is_file():
+        return PAPER_MAX_LEVEL
+    return int(read_json(record)["settings"]["max_level"])

@@ -8,8 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from e2h_cli.diagnostics import Judged, calibration, roc_auc, roc_curve
+from e2h_cli.diagnostics import (
+    calibration,
+    roc_auc,
+    roc_curve,
+)
 from e2h_cli.files import make_folder
+from e2h_cli.reward_metrics import (
+    Judged,
+)
 from e2h_cli.voting import Floats
 
 # Colours of Okabe and Ito, as in the other plot, and dashes for readers in grey.

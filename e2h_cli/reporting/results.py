@@ -79,8 +79,14 @@ def groups_of(problems: Sequence[Problem], max_level: int) -> dict[str, NDArray[
     """Masks (problems,) of easy, hard, all, each level and subject; empty ones are left out."""
     levels = np.array([p.level for p in problems])
     subjects = np.array([p.subject for p in problems])
-    groups = {"easy": levels <= max_level, "hard": levels > max_level, "all": levels > 0}
-    groups |= {f"level-{level}": levels == level for level in sorted(set(levels.tolist()))}
+    # Imported problems without a level have level 0: neither easy nor hard.
+    groups = {
+        "easy": (levels > 0) & (levels <= max_level),
+        "hard": levels > max_level,
+        "all": levels >= 0,
+    }
+    known = sorted(set(levels[levels > 0].tolist()))
+    groups |= {f"level-{level}": levels == level for level in known}
     groups |= {f"subject-{name}": subjects == name for name in sorted(set(subjects.tolist()))}
     return {name: mask for name, mask in groups.items() if mask.any()}
 

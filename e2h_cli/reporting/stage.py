@@ -25,6 +25,7 @@ from e2h_cli.reporting.results import (
     summarise,
     write_results,
 )
+from e2h_cli.reporting.reward import measure_reward
 from e2h_cli.reranking import VOTES, contrasts, present
 from e2h_cli.sampling import read_samples
 from e2h_cli.settings import EvalSettings
@@ -47,7 +48,18 @@ def run(work: Work) -> dict[str, Any]:
                 work.inputs.get("samples", []), work.names.get("samples", []), strict=True
             )
         ]
-    sets += [read_votes(Path(place)) for place in work.inputs.get("votes", [])]
+        diagnostics = []
+        for place in work.inputs["votes"] if settings.reward else []:
+            diagnostics += measure_reward(
+                Path(place),
+                problems,
+                grader,
+                max_level=levels,
+                confidence=settings.confidence,
+                target=work.folder / f"reward-of-{Path(place).name}",
+                note=f"{work.scale} scale, all problems",
+            )
+    sets += [read_votes(Path(place)) for place in work.inputs["votes"]]
     if not sets:
         raise InputError("nothing to evaluate", hint="give --samples or --votes")
     figures, comparisons = [], []
@@ -66,7 +78,9 @@ def run(work: Work) -> dict[str, Any]:
     markdown = present(results, work.scale, settings.confidence)
     note = f"{work.scale} scale; bands: {settings.confidence:.0%} intervals over problems"
     finding = sentence(results, work.scale, levels)
-    about = {"scale": work.scale, "finding": finding}
+    about: dict[str, Any] = {"scale": work.scale, "finding": finding}
+    if diagnostics:
+        about["diagnostics"] = diagnostics
     for folder in (work.folder, work.run_folder):
         write_results(folder, results, about, f"{markdown}\n{finding}\n")
         if any(f.method == "majority" for f in figures):

@@ -20,8 +20,6 @@ from e2h_cli.problems.problem import Problem
 # question, steps -> whether each step is right
 StepChecker = Callable[[str, list[str]], list[bool]]
 
-Label = bool | float | None
-
 
 def step_checker(problems: Iterable[Problem]) -> StepChecker | None:
     """The oracle of single steps, where the problems come from a world that has one."""
@@ -82,9 +80,9 @@ def labelled(
     return rows, {"samples": len(parsed), **dropped}
 
 
-def until_first_mistake(right: Sequence[bool]) -> list[Label]:
+def until_first_mistake(right: Sequence[bool]) -> list[bool | None]:
     """Labels up to and including the first wrong step; null after it."""
-    labels: list[Label] = []
+    labels: list[bool | None] = []
     for value in right:
         labels.append(None if False in labels else value)
     return labels
