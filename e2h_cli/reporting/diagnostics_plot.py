@@ -13,7 +13,7 @@ from e2h_cli.diagnostics import (
     roc_auc,
     roc_curve,
 )
-from e2h_cli.files import make_folder
+from e2h_cli.reporting.style import drawn, save
 from e2h_cli.reward_metrics import (
     Judged,
 )
@@ -40,20 +40,9 @@ def reward_diagnostics(judged: Mapping[str, Judged], target: Path, *, note: str)
     Raises:
         ValueError: nothing was judged under one of the names, or its scores are no probabilities.
     """
-    import matplotlib
+    from matplotlib.lines import Line2D
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    style = {
-        "font.family": "serif",
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "svg.hashsalt": "e2h",
-    }
-    with matplotlib.rc_context(style):
-        drawing, (roc, calibrated) = plt.subplots(1, 2, figsize=(6.2, 3.35), layout="constrained")
+    with drawn(2, 3.1, 3.35) as (drawing, (roc, calibrated)):
         looks = list(zip(judged.values(), _STYLES, strict=False))
         for items, look in looks:
             _draw_roc(roc, items, look)
@@ -75,24 +64,14 @@ def reward_diagnostics(judged: Mapping[str, Judged], target: Path, *, note: str)
         roc.legend(loc="lower right", **box)
         calibrated.legend(loc="best", **box)
         drawing.legend(
-            [
-                plt.Line2D([], [], color=colour, ls=dashes, lw=1.4)
-                for _, (colour, dashes, _) in looks
-            ],
+            [Line2D([], [], color=colour, ls=dashes, lw=1.4) for _, (colour, dashes, _) in looks],
             list(judged),
             loc="outside upper center",
             ncols=len(judged),
             handlelength=2.4,
             frameon=False,
         )
-        drawing.supxlabel(note, fontsize=7, color="0.4")
-        make_folder(target.parent)
-        paths = [target.with_suffix(suffix) for suffix in (".png", ".svg")]
-        for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else None
-            drawing.savefig(path, dpi=200, metadata=metadata)
-        plt.close(drawing)
-    return paths
+        return save(drawing, target, note)
 
 
 def _draw_roc(axis: Any, items: Judged, look: tuple[str, str, str]) -> None:

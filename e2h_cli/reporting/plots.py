@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from e2h_cli.files import make_folder
 from e2h_cli.reporting.results import Figure
+from e2h_cli.reporting.style import drawn, save
 from e2h_cli.reporting.tables import MAIN_GROUPS
 
 # Colours of Okabe and Ito: told apart by colour-blind readers and in grey.
@@ -30,27 +30,13 @@ def accuracy_against_n(
         max_level: the last easy level, for the titles.
         note: a line under the panels: where the numbers come from.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
     from matplotlib.ticker import FixedLocator, NullLocator
 
     curves = _main_curves(figures)
     groups = [g for g in MAIN_GROUPS if any(f.group == g for f in curves)]
     ks = sorted({f.k for f in curves})
-    style = {
-        "font.family": "serif",
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "svg.hashsalt": "e2h",
-    }
-    with matplotlib.rc_context(style):
-        drawing, axes = plt.subplots(
-            1, len(groups), figsize=(2.9 * len(groups), 2.9), squeeze=False, layout="constrained"
-        )
-        for axis, group in zip(axes[0], groups, strict=True):
+    with drawn(len(groups), 2.9, 2.9) as (drawing, axes):
+        for axis, group in zip(axes, groups, strict=True):
             for method, (name, colour, marker) in _STYLES.items():
                 line = sorted(
                     (f for f in curves if f.group == group and f.method == method),
@@ -80,19 +66,12 @@ def accuracy_against_n(
             axis.set_xlabel("N = number of solutions per problem")
             axis.grid(axis="y", color="0.9", lw=0.6)
             axis.set_axisbelow(True)
-        axes[0][0].set_ylabel("Accuracy (%)")
-        handles, labels = axes[0][0].get_legend_handles_labels()
+        axes[0].set_ylabel("Accuracy (%)")
+        handles, labels = axes[0].get_legend_handles_labels()
         drawing.legend(
             handles, labels, loc="outside upper center", ncols=len(labels), frameon=False
         )
-        drawing.supxlabel(note, fontsize=7, color="0.4")
-        make_folder(target.parent)
-        paths = [target.with_suffix(suffix) for suffix in (".png", ".svg")]
-        for path in paths:
-            metadata = {"Date": None} if path.suffix == ".svg" else None
-            drawing.savefig(path, dpi=200, metadata=metadata)
-        plt.close(drawing)
-    return paths
+        return save(drawing, target, note)
 
 
 def _main_curves(figures: Sequence[Figure]) -> list[Figure]:

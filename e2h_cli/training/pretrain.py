@@ -15,7 +15,7 @@ from e2h_cli.problems import chains
 from e2h_cli.problems.store import read_part
 from e2h_cli.settings import PretrainSettings
 from e2h_cli.training.sft import sft_row
-from e2h_cli.training.trainer import fit
+from e2h_cli.training.trainer import train_stage
 
 
 def run(work: Work) -> dict[str, Any]:
@@ -41,17 +41,7 @@ def run(work: Work) -> dict[str, Any]:
     model = tiny.model(
         tokenizer, hidden=settings.hidden, layers=settings.layers, heads=settings.heads
     ).to(loading.device())
-    counts = fit(
-        model,
-        tokenizer,
-        rows,
-        settings,
-        scratch=work.scratch,
-        log=work.folder / "log.jsonl",
-        title=work.stage,
-    )
-    model.save_pretrained(work.folder)
-    tokenizer.save_pretrained(work.folder)
+    counts = train_stage(work, model, tokenizer, rows)
     return {**counts, "parameters": model.num_parameters()}
 
 

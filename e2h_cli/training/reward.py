@@ -23,7 +23,7 @@ from e2h_cli.settings import TrainRMSettings
 from e2h_cli.supervision.labels import labelled, read_rows, step_checker
 from e2h_cli.tokens import encode
 from e2h_cli.training.losses import token_loss
-from e2h_cli.training.trainer import NO_LOSS, Row, fit
+from e2h_cli.training.trainer import NO_LOSS, Row, train_stage
 
 ROWS = "rows.jsonl"
 _LAST_TOKENS = {"every-token": None, "last-three": 3, "separator": 1}
@@ -52,18 +52,7 @@ def run(work: Work) -> dict[str, Any]:
             f"no labelled row fits into {settings.max_length} tokens", hint="raise --max-length"
         )
     model = new_reward_model(work.place("model"), settings.kind)
-    counts = fit(
-        model,
-        tokenizer,
-        kept,
-        settings,
-        scratch=work.scratch,
-        log=work.folder / "log.jsonl",
-        title=work.stage,
-        loss=token_loss,
-    )
-    model.save_pretrained(work.folder)
-    tokenizer.save_pretrained(work.folder)
+    counts = train_stage(work, model, tokenizer, kept, token_loss)
     return {**counts, "too_long": too_long, **used}
 
 

@@ -15,7 +15,7 @@ from e2h_cli.problems.store import HIDDEN, part_file, read_part
 from e2h_cli.settings import SftSettings
 from e2h_cli.supervision.reference import sft_rows
 from e2h_cli.tokens import encode
-from e2h_cli.training.trainer import NO_LOSS, Row, fit
+from e2h_cli.training.trainer import NO_LOSS, Row, train_stage
 
 
 def run(work: Work) -> dict[str, Any]:
@@ -42,17 +42,7 @@ def run(work: Work) -> dict[str, Any]:
             f"every row is longer than {settings.max_length} tokens", hint="raise --max-length"
         )
     model = load_generator(work.place("model"), "fp32")
-    counts = fit(
-        model,
-        tokenizer,
-        kept,
-        settings,
-        scratch=work.scratch,
-        log=work.folder / "log.jsonl",
-        title=work.stage,
-    )
-    model.save_pretrained(work.folder)
-    tokenizer.save_pretrained(work.folder)
+    counts = train_stage(work, model, tokenizer, kept)
     return {**counts, "problems": len(problems), "too_long": dropped, "read": read}
 
 

@@ -27,6 +27,7 @@ from transformers import (
 from e2h_cli.console import console, progress_bar
 from e2h_cli.errors import RunError
 from e2h_cli.files import write_atomic
+from e2h_cli.pipeline import Work
 from e2h_cli.settings import TrainingSettings
 
 NO_LOSS = -100
@@ -46,6 +47,31 @@ class Row:
     def trained(self) -> int:
         """How many tokens carry loss."""
         return sum(label != NO_LOSS for label in self.labels)
+
+
+def train_stage(
+    work: Work,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Sequence[Row],
+    loss: Loss | None = None,
+) -> dict[str, Any]:
+    """Train the model of a stage and save it with its tokenizer; see ``fit``."""
+    settings = work.settings
+    assert isinstance(settings, TrainingSettings)
+    counts = fit(
+        model,
+        tokenizer,
+        rows,
+        settings,
+        scratch=work.scratch,
+        log=work.folder / "log.jsonl",
+        title=work.stage,
+        loss=loss,
+    )
+    model.save_pretrained(work.folder)
+    tokenizer.save_pretrained(work.folder)
+    return counts
 
 
 def fit(
