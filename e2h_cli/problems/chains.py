@@ -20,7 +20,7 @@ _LETTERS = "abcdefghi"
 # The authors of the pre-training corpus. A careless author reads "*" as "+".
 CARELESS = 0.30  # share of solutions that are so in the first four operations; chance after them
 CARELESS_LATE = 0.90  # chance after the fourth operation, where the factor is large
-LARGE_FACTOR = 4
+LARGE_FACTOR = 3
 EARLY_OPERATIONS = 4
 SLIP = 0.05  # chance of a random wrong result in any step
 
