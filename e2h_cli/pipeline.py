@@ -191,7 +191,9 @@ class Runner:
         grown = [k for k in stage.verb.grows if held.get(k, 0) < settings[k]]
         if not changed and not moved:
             if status == "finished" and not grown:
-                console.print(f"[green]{stage.name}[/green] is up to date ({folder.path})")
+                more = [f"holds {k} = {held[k]}" for k in stage.verb.grows if held[k] > settings[k]]
+                place = ", ".join([str(folder.path), *more])
+                console.print(f"[green]{stage.name}[/green] is up to date ({place})")
                 return True
             verb = (
                 "continues"

@@ -73,14 +73,16 @@ class StageFolder:
     ) -> tuple[list[str], list[str]]:
         """What has changed since the stage was made: lines about settings, lines about inputs.
 
-        A setting in ``grows`` that has only risen is no difference.
+        A setting in ``grows`` that has risen is no difference; nor is one that has fallen, where
+        the work is finished: more than is asked for is kept.
         """
         record = self.record
         old = record.get("settings", {})
         changed = [
             f"{key}: {old.get(key)!r} -> {new!r}"
             for key, new in settings.items()
-            if old.get(key) != new and not (key in grows and (old.get(key) or 0) <= new)
+            if old.get(key) != new
+            and not (key in grows and (record["status"] == "finished" or old.get(key, 0) <= new))
         ]
         moved = []
         before = record.get("inputs", {})

@@ -100,6 +100,9 @@ def test_the_users_commands_in_an_empty_folder(tmp_path: Path, cli: Cli) -> None
     assert "160 of 240 samples are on disk already" not in done.stdout
     assert "grows to n = 24" in done.stdout
     assert record(tmp_path / "runs/mini-tiny", "sample")["counts"]["samples"] == 24 * 12
+    done = cli("sample", "--n", "8", *common)
+    assert "is up to date" in done.stdout
+    assert "holds n = 24" in done.stdout, "more than is asked for is kept"
     done = cli("rerank", "--method", "majority", *common)
     assert done.returncode == 0, done.stderr
     assert "made anew: samples: sample has changed" in done.stdout
