@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from e2h_cli import scoring
 from e2h_cli.candidates import find_candidates, find_scores
-from e2h_cli.console import console
 from e2h_cli.errors import InputError
 from e2h_cli.grading import get_grader
 from e2h_cli.pipeline import Work
 from e2h_cli.pool import Pool, best_curve, pass_curve, pool_scores, pools_of, vote_curves
-from e2h_cli.reporting import tables
 from e2h_cli.reporting.results import (
+    VOTES,
     Measurement,
-    Results,
+    contrasts,
     groups_of,
     summarise,
     write_results,
+    write_votes,
 )
+from e2h_cli.reporting.tables import present
 from e2h_cli.settings import Aggregation, RerankSettings
 from e2h_cli.voting import Floats
 
-VOTES = "votes.parquet"
-_VOTES = pa.schema(
-    {
-        "id": pa.string(),
-        "generator": pa.string(),
-        "reward": pa.string(),
-        "method": pa.string(),
-        "aggregate": pa.string(),
-        "k": pa.int32(),
-        "accuracy": pa.float64(),
-    }
-)
 # Best for each way to answer (paper p.8); an ORM has one score, that of the final token.
 _AGGREGATE: dict[str, Aggregation] = {"weighted-voting": "prod", "best-of-n": "min"}
 
@@ -134,51 +121,6 @@ def measure(
         for method, how, curve in lines
         for j, k in enumerate(ks)
     ]
-
-
-def contrasts(measurements: Iterable[Measurement]) -> list[tuple[Measurement, Measurement]]:
-    """Each way to use the reward model against majority voting, and the first two against each
-    other, at the largest pool.
-    """
-    largest: dict[tuple[str, str, str, str], Measurement] = {}
-    for m in measurements:
-        key = (m.generator, m.reward, m.method, m.aggregate)
-        if key not in largest or m.k > largest[key].k:
-            largest[key] = m
-    pairs = []
-    for generator in dict.fromkeys(m.generator for m in largest.values()):
-        mine = [m for m in largest.values() if m.generator == generator]
-        used = [m for m in mine if m.method in ("weighted-voting", "best-of-n")]
-        pairs += [(m, base) for m in used for base in mine if base.method == "majority"]
-        first = {m.method: m for m in reversed(used)}
-        if len(first) > 1:
-            pairs.append((first["weighted-voting"], first["best-of-n"]))
-    return pairs
-
-
-def present(results: Results, scale: str, confidence: float) -> str:
-    """Print the tables of results; return them as Markdown."""
-    title = f"Accuracy in percent ({scale} scale, {confidence:.0%} intervals over problems)"
-    tables.print_table(title, *tables.accuracy_rows(results.figures, console.width))
-    accuracies = tables.accuracy_rows(results.figures)
-    text = f"## {title}\n\n{tables.markdown_table(*accuracies)}"
-    if results.comparisons:
-        title = "Paired comparisons on the same problems (sign-flip permutation test)"
-        compared = tables.comparison_rows(results.comparisons)
-        tables.print_table(title, *compared)
-        text += f"\n## {title}\n\n{tables.markdown_table(*compared)}"
-    return text
-
-
-def write_votes(file: Path, ids: Sequence[str], measurements: Iterable[Measurement]) -> None:
-    """Write the accuracy of every measurement on every problem."""
-    columns: dict[str, list[Any]] = {name: [] for name in _VOTES.names}
-    for m in measurements:
-        columns["id"] += ids
-        for name in ("generator", "reward", "method", "aggregate", "k"):
-            columns[name] += [getattr(m, name)] * len(ids)
-        columns["accuracy"] += m.accuracy.tolist()
-    pq.write_table(pa.table(columns, schema=_VOTES), file, compression="zstd")
 
 
 def show(work: Work) -> None:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from e2h_cli.problems.problem import read
-from e2h_cli.reranking import VOTES
+from e2h_cli.reporting.results import VOTES
 from tests.conftest import MINI, Cli, e2h
 
 STAGES = list(yaml.safe_load(MINI.read_text())["stages"])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from e2h_cli.errors import InputError
 from e2h_cli.files import write_atomic, write_json
 from e2h_cli.problems.problem import Problem
 from e2h_cli.statistics import (
@@ -22,6 +25,19 @@ from e2h_cli.statistics import (
     sign_flips,
 )
 from e2h_cli.voting import Floats
+
+VOTES = "votes.parquet"
+_VOTES = pa.schema(
+    {
+        "id": pa.string(),
+        "generator": pa.string(),
+        "reward": pa.string(),
+        "method": pa.string(),
+        "aggregate": pa.string(),
+        "k": pa.int32(),
+        "accuracy": pa.float64(),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +183,50 @@ def write_results(folder: Path, results: Results, about: Mapping[str, Any], mark
     writer.writerows(asdict(f) for f in results.figures)
     write_atomic(folder / "results.csv", text.getvalue())
     write_atomic(folder / "results.md", markdown)
+
+
+def contrasts(measurements: Iterable[Measurement]) -> list[tuple[Measurement, Measurement]]:
+    """Each way to use the reward model against majority voting, and the first two against each
+    other, at the largest pool.
+    """
+    largest: dict[tuple[str, str, str, str], Measurement] = {}
+    for m in measurements:
+        key = (m.generator, m.reward, m.method, m.aggregate)
+        if key not in largest or m.k > largest[key].k:
+            largest[key] = m
+    pairs = []
+    for generator in dict.fromkeys(m.generator for m in largest.values()):
+        mine = [m for m in largest.values() if m.generator == generator]
+        used = [m for m in mine if m.method in ("weighted-voting", "best-of-n")]
+        pairs += [(m, base) for m in used for base in mine if base.method == "majority"]
+        first = {m.method: m for m in reversed(used)}
+        if len(first) > 1:
+            pairs.append((first["weighted-voting"], first["best-of-n"]))
+    return pairs
+
+
+def write_votes(file: Path, ids: Sequence[str], measurements: Iterable[Measurement]) -> None:
+    """Write the accuracy of every measurement on every problem."""
+    columns: dict[str, list[Any]] = {name: [] for name in _VOTES.names}
+    for m in measurements:
+        columns["id"] += ids
+        for name in ("generator", "reward", "method", "aggregate", "k"):
+            columns[name] += [getattr(m, name)] * len(ids)
+        columns["accuracy"] += m.accuracy.tolist()
+    pq.write_table(pa.table(columns, schema=_VOTES), file, compression="zstd")
+
+
+def read_votes(place: Path) -> tuple[list[str], list[Measurement]]:
+    """Problem ids and measurements of a rerank stage. Raises InputError where it has none."""
+    file = place / VOTES
+    if not file.is_file():
+        raise InputError(f"no {VOTES} here", where=place, hint="make it with: e2h rerank")
+    table = pq.read_table(file)
+    ids = list(dict.fromkeys(table["id"].to_pylist()))
+    # Rows stand measurement by measurement, each with the problems in the same order.
+    first = table.drop_columns(["id", "accuracy"]).take(list(range(0, table.num_rows, len(ids))))
+    accuracy = table["accuracy"].to_numpy().reshape(-1, len(ids))
+    return ids, [
+        Measurement(**row, accuracy=values)
+        for row, values in zip(first.to_pylist(), accuracy, strict=True)
+    ]

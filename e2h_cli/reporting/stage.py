@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from e2h_cli.console import console
 from e2h_cli.errors import InputError
@@ -21,12 +20,14 @@ from e2h_cli.reporting.plots import accuracy_against_n
 from e2h_cli.reporting.results import (
     Measurement,
     Results,
+    contrasts,
     groups_of,
+    read_votes,
     summarise,
     write_results,
 )
 from e2h_cli.reporting.reward import measure_reward
-from e2h_cli.reranking import VOTES, contrasts, present
+from e2h_cli.reporting.tables import present
 from e2h_cli.sampling import read_samples
 from e2h_cli.settings import EvalSettings
 from e2h_cli.workspace import RECORD
@@ -89,22 +90,6 @@ def run(work: Work) -> dict[str, Any]:
         console.print(f"Plot: {drawn[0]} (and .svg)")
     console.print(f"[bold]{finding}[/bold]")
     return {"figures": len(figures), "comparisons": len(comparisons)}
-
-
-def read_votes(place: Path) -> tuple[list[str], list[Measurement]]:
-    """Problem ids and measurements of a rerank stage. Raises InputError where it has none."""
-    file = place / VOTES
-    if not file.is_file():
-        raise InputError(f"no {VOTES} here", where=place, hint="make it with: e2h rerank")
-    table = pq.read_table(file)
-    ids = list(dict.fromkeys(table["id"].to_pylist()))
-    # Rows stand measurement by measurement, each with the problems in the same order.
-    first = table.drop_columns(["id", "accuracy"]).take(list(range(0, table.num_rows, len(ids))))
-    accuracy = table["accuracy"].to_numpy().reshape(-1, len(ids))
-    return ids, [
-        Measurement(**row, accuracy=values)
-        for row, values in zip(first.to_pylist(), accuracy, strict=True)
-    ]
 
 
 def _generator_accuracy(

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from e2h_cli.console import console
-from e2h_cli.reporting.results import Contrast, Figure, label
+from e2h_cli.reporting.results import Contrast, Figure, Results, label
 
 MAIN_GROUPS = ("easy", "hard", "all")
 
@@ -79,3 +79,17 @@ def markdown_table(header: Row, rows: Sequence[Row]) -> str:
     """The same table in Markdown."""
     lines = [header, tuple("---" for _ in header), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def present(results: Results, scale: str, confidence: float) -> str:
+    """Print the tables of results; return them as Markdown."""
+    title = f"Accuracy in percent ({scale} scale, {confidence:.0%} intervals over problems)"
+    print_table(title, *accuracy_rows(results.figures, console.width))
+    accuracies = accuracy_rows(results.figures)
+    text = f"## {title}\n\n{markdown_table(*accuracies)}"
+    if results.comparisons:
+        title = "Paired comparisons on the same problems (sign-flip permutation test)"
+        compared = comparison_rows(results.comparisons)
+        print_table(title, *compared)
+        text += f"\n## {title}\n\n{markdown_table(*compared)}"
+    return text
