@@ -13,7 +13,7 @@ from typing import Any
 from e2h_cli.console import console
 from e2h_cli.errors import E2HError, InputError
 from e2h_cli.files import fingerprint, make_folder
-from e2h_cli.recipe import Recipe, Scale, Stage
+from e2h_cli.recipe import DEFAULT, Recipe, Scale, Stage
 from e2h_cli.settings import Settings
 from e2h_cli.verbs import Role
 from e2h_cli.workspace import SCRATCH, Input, StageFolder, Workspace
@@ -243,6 +243,10 @@ def _command(recipe: Recipe, stage: Stage) -> str:
     words = ["e2h", stage.verb.name]
     if recipe.of_verb(stage.verb.name, stage.name).name != stage.verb.name:
         words += ["--stage", stage.name]
+    if recipe.name != DEFAULT:
+        words += ["--recipe", str(recipe.path)]
+    if recipe.scale == "paper":
+        words += ["--scale", "paper"]
     return " ".join(words)
 
 

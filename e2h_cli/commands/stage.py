@@ -15,7 +15,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from e2h_cli.errors import InputError
-from e2h_cli.recipe import flag_of
+from e2h_cli.recipe import DEFAULT, flag_of
 from e2h_cli.verbs import VERBS, Role, Verb
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ MakeInputsOption = Annotated[
 ]
 
 _COMMON = {
-    "recipe": (RecipeOption, "quickstart"),
+    "recipe": (RecipeOption, DEFAULT),
     "scale": (ScaleOption, None),
     "run_dir": (RunDirOption, None),
     "stage": (StageOption, None),
