@@ -17,6 +17,7 @@ from torch.utils.data import Sampler
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -139,8 +140,6 @@ def fit(
         compute_loss_func=loss,
         callbacks=[progress],
     )
-    from transformers.trainer_callback import PrinterCallback
-
     trainer.remove_callback(PrinterCallback)
     checkpoint = last_checkpoint(scratch / "checkpoints")
     if checkpoint is not None:
