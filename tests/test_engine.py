@@ -95,7 +95,8 @@ def test_logprobs_are_those_of_the_model(model: LlamaForCausalLM) -> None:
     text = PROMPTS["b"] + found.text
     ids = TOKENS(text).input_ids + [TOKENS.eos_token_id] * (found.finish_reason == "stop")
     start = len(TOKENS(PROMPTS["b"]).input_ids)
-    logits = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    with torch.inference_mode():
+        logits = model(torch.tensor([ids])).logits[0].log_softmax(-1)
     expected = sum(float(logits[i - 1, ids[i]]) for i in range(start, len(ids)))
     assert found.logprob == pytest.approx(expected, abs=1e-3)
 
