@@ -15,7 +15,7 @@ MAIN_GROUPS = ("easy", "hard", "all")
 Row = tuple[str, ...]
 
 _SHORT = {"weighted-voting": "weighted", "pass": "pass@N"}
-_FIXED_WIDTH = 36  # group, method and interval
+_FIXED_WIDTH = 46  # group, method, interval and margins
 _NUMBER_WIDTH = 6
 
 
