@@ -63,7 +63,7 @@ def sample_seed(run_seed: int, problem: str, sample: int) -> int:
     """A seed of 63 bits that no other (run, problem, sample number) shares.
 
     So shards of one run never draw the same noise; in the official code all ranks share one seed
-    and write the same samples (paper_facts 3.5).
+    and write the same samples.
     """
     digest = hashlib.sha256(f"{run_seed}\x00{problem}\x00{sample}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -36,7 +36,7 @@ def split(
 ) -> Split:
     """Split training problems by level, with a validation set drawn out of them.
 
-    Validation has the shape of the test set by subject and level (paper p.5; paper_facts 1.1). It
+    Validation has the shape of the test set by subject and level (paper p.5). It
     is taken out before anything else, so that no training data can hold it; the official data
     builders leave it inside.
 

@@ -13,7 +13,7 @@ from e2h_cli.training.trainer import NO_LOSS
 def token_loss(
     outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
 ) -> torch.Tensor:
-    """Binary cross-entropy on every labelled token (paper p.6; paper_facts 3.3).
+    """Binary cross-entropy on every labelled token (paper p.6).
 
     Args:
         outputs: with ``logits`` of shape (rows, tokens, 1).
