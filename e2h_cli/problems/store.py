@@ -9,7 +9,6 @@ from e2h_cli.files import read_json
 from e2h_cli.problems.problem import Problem, read
 from e2h_cli.workspace import RECORD
 
-PARTS = ("easy", "hard", "validation", "test")
 PAPER_MAX_LEVEL = 3  # paper p.4
 # Answers and solutions of the hard training problems. No stage reads them unless its settings say
 # that it trains on hard answers (the rows with a dagger in the paper's Table 5).
