@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from scipy.special import expit
 
 from e2h_cli import parts, scoring
 from e2h_cli.console import console
 from e2h_cli.errors import InputError
-from e2h_cli.files import make_folder
 from e2h_cli.importing import Scale, match, read_foreign
 from e2h_cli.models.loading import load_config
 from e2h_cli.models.reward import describe
@@ -68,7 +66,7 @@ def find_candidates(work: Work, settings: RerankSettings) -> Candidates:
     console.print(", ".join(f"{count:,} {what}" for what, count in done.counts.items()))
     if not work.inputs["reward"]:
         check_scale(done.scale, settings)
-    pq.write_table(done.samples, work.folder / IMPORTED, compression="zstd")
+    parts.write(work.folder / IMPORTED, done.samples)
     reward = work.label("reward") if work.inputs["reward"] else file.stem
     return Candidates(
         {p.id: p for p in done.problems},
@@ -89,8 +87,12 @@ def find_scores(
         scores = candidates.scores
         if settings.transform == "sigmoid":
             scores = sigmoid(scores)
-        make_folder(work.folder / SCORES)
-        pq.write_table(scores, work.folder / SCORES / scoring.FILE, compression="zstd")
+        conditions = {
+            "imported": work.fingerprints["imported"],
+            "problems": work.fingerprints["problems"],
+            "transform": settings.transform,
+        }
+        scoring.keep_scores(scores, work.folder / SCORES, conditions)
         return scores, ""
     if not work.inputs["reward"]:
         if settings.method != "majority":

@@ -81,7 +81,7 @@ class Parts:
         """Write what is kept as one part."""
         if self._rows:
             table = pa.Table.from_pylist(self._rows, schema=self.schema)
-            _write(self.folder / f"part-{self._next:06d}.parquet", table)
+            write(self.folder / f"part-{self._next:06d}.parquet", table)
             self._next += 1
             self._rows = []
         self._flushed = time.monotonic()
@@ -102,7 +102,7 @@ class Parts:
                 seen.add((problem, sample))
                 order.append((rank[problem], sample, row))
         merged = table.take([row for _, _, row in sorted(order)])
-        _write(self.target, merged)
+        write(self.target, merged)
         return merged
 
     def _files(self) -> list[Path]:
@@ -139,7 +139,8 @@ def read(file: Path, schema: pa.Schema) -> pa.Table:
         raise InputError(f"cannot read: {str(error).splitlines()[0]}", where=file) from error
 
 
-def _write(file: Path, table: pa.Table) -> None:
+def write(file: Path, table: pa.Table) -> None:
+    """Write a table as Parquet with zstd, atomically."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     write_atomic(file, buffer.getvalue())

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from e2h_cli import scoring
-from e2h_cli.candidates import find_candidates, find_scores
+from e2h_cli.candidates import Candidates, find_candidates, find_scores
 from e2h_cli.errors import InputError
 from e2h_cli.grading import get_grader
 from e2h_cli.pipeline import Work
@@ -40,7 +40,7 @@ def run(work: Work) -> dict[str, Any]:
         pools = pools_of(candidates.samples, candidates.problems, grader)
     ks = pool_sizes(pools[0].size, settings.ks)
     if settings.show_tokens:
-        show(work)
+        _show(work, settings, candidates)
     scores, kind = find_scores(work, settings, candidates, pools)
     aggregates: dict[str, list[Aggregation]] = {
         m: settings.aggregate or ["last" if kind == "orm" else a] for m, a in _AGGREGATE.items()
@@ -127,7 +127,10 @@ def show(work: Work) -> None:
     """Print the first sample with the positions that are read and the values that stand there."""
     settings = work.settings
     assert isinstance(settings, RerankSettings)
-    candidates = find_candidates(work, settings)
+    _show(work, settings, find_candidates(work, settings))
+
+
+def _show(work: Work, settings: RerankSettings, candidates: Candidates) -> None:
     first = candidates.samples.slice(0, 1).to_pylist()[0]
     problem = candidates.problems[first["id"]]
     finished = first["finish_reason"] == "stop"

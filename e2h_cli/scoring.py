@@ -59,10 +59,7 @@ def score_samples(
     Raises:
         RunError: the reward model returned a score that is no number.
     """
-    if not (folder / _CONDITIONS).is_file() or read_json(folder / _CONDITIONS) != dict(conditions):
-        for file in folder.glob("*.parquet"):
-            file.unlink()
-        write_json(folder / _CONDITIONS, dict(conditions))
+    _empty_unless(folder, conditions)
     store = parts.Parts(folder / FILE, folder, parts.SCORES)
     have = store.keys()
     groups: dict[tuple[str, str, bool], list[int]] = {}
@@ -108,6 +105,21 @@ def score_samples(
     for file in folder.glob("part-*.parquet"):
         file.unlink()
     return merged
+
+
+def keep_scores(scores: pa.Table, folder: Path, conditions: Mapping[str, Any]) -> None:
+    """Put scores that another project made where ``score_samples`` keeps its own."""
+    _empty_unless(folder, conditions)
+    parts.write(folder / FILE, scores)
+
+
+def _empty_unless(folder: Path, conditions: Mapping[str, Any]) -> None:
+    """Drop scores that were made under other conditions, and note those of now."""
+    if (folder / _CONDITIONS).is_file() and read_json(folder / _CONDITIONS) == dict(conditions):
+        return
+    for file in folder.glob("*.parquet"):
+        file.unlink()
+    write_json(folder / _CONDITIONS, dict(conditions))
 
 
 @torch.inference_mode()

@@ -122,6 +122,21 @@ def test_logits_ask_for_a_transform(cli: Cli, tmp_path: Path) -> None:
     assert at["hard", "weighted-voting", 3] == 100
 
 
+def test_imported_scores_never_stand_in_for_our_own(
+    cli: Cli, run_folder: Path, tmp_path: Path
+) -> None:
+    """Own scores, then an import over them, then own scores again under the old conditions."""
+    common = ("--recipe", MINI, "--run-dir", "run", "--force")
+    before = figures(run_folder / "rerank")
+    done = cli("rerank", "--import", "search-and-learn", foreign(tmp_path), *common)
+    assert done.returncode == 0, done.stderr
+    assert figures(run_folder / "rerank") != before
+    done = cli("rerank", *common)
+    assert done.returncode == 0, done.stderr
+    assert "to score" in done.stdout
+    assert figures(run_folder / "rerank") == before
+
+
 def test_a_foreign_file_that_is_none(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"problem": "p"}\n')
     for kind in ("qwen", "search-and-learn", "rlhflow", "official"):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from e2h_cli import parts
 from e2h_cli.errors import InputError
 from e2h_cli.files import write_atomic, write_json
 from e2h_cli.problems.problem import Problem
@@ -213,7 +214,7 @@ def write_votes(file: Path, ids: Sequence[str], measurements: Iterable[Measureme
         for name in ("generator", "reward", "method", "aggregate", "k"):
             columns[name] += [getattr(m, name)] * len(ids)
         columns["accuracy"] += m.accuracy.tolist()
-    pq.write_table(pa.table(columns, schema=_VOTES), file, compression="zstd")
+    parts.write(file, pa.table(columns, schema=_VOTES))
 
 
 def read_votes(place: Path) -> tuple[list[str], list[Measurement]]:

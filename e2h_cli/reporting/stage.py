@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,7 @@ def run(work: Work) -> dict[str, Any]:
     with grader:
         sets = [
             _generator_accuracy(Path(place), name, problems, grader)
-            for place, name in zip(
-                work.inputs.get("samples", []), work.names.get("samples", []), strict=True
-            )
+            for place, name in zip(work.inputs["samples"], work.names["samples"], strict=True)
         ]
         diagnostics = []
         for place in work.inputs["votes"] if settings.reward else []:
@@ -84,10 +83,11 @@ def run(work: Work) -> dict[str, Any]:
         about["diagnostics"] = diagnostics
     for folder in (work.folder, work.run_folder):
         write_results(folder, results, about, f"{markdown}\n{finding}\n")
-        if any(f.method == "majority" for f in figures):
-            drawn = accuracy_against_n(figures, folder / PLOT, max_level=levels, note=note)
     if any(f.method == "majority" for f in figures):
-        console.print(f"Plot: {drawn[0]} (and .svg)")
+        drawn = accuracy_against_n(figures, work.folder / PLOT, max_level=levels, note=note)
+        for path in drawn:
+            shutil.copyfile(path, work.run_folder / path.name)
+        console.print(f"Plot: {work.run_folder / drawn[0].name} (and .svg)")
     console.print(f"[bold]{finding}[/bold]")
     return {"figures": len(figures), "comparisons": len(comparisons)}
 
