@@ -67,6 +67,8 @@ def main() -> None:
     # OpenMP threads that wait spin; where another program wants their core, they keep it from the
     # thread that they wait for, and training becomes ten times slower. Must be set before torch.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # The libraries' notes to their developers; must be set before torch too.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     sys.exit(run_app(sys.argv[1:]))
 
 

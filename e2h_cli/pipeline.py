@@ -95,7 +95,7 @@ class Runner:
         inputs = self._inputs(stage)
         folder = self.workspace.stage(stage.name)
         settings = stage.settings.model_dump(mode="json")
-        with folder.lock():
+        with folder.lock(stage.settings.share):
             work = self._order(stage, folder, inputs)
             if self._is_current(stage, folder, settings, inputs):
                 if getattr(stage.settings, "show_tokens", False):
@@ -210,6 +210,12 @@ class Runner:
                 where=folder.path,
                 hint="--force throws that work away; another --run-dir keeps both",
             )
+        if stage.settings.share:
+            raise InputError(
+                f"{stage.name} holds work under other conditions ({'; '.join(changed + moved)})",
+                where=folder.path,
+                hint="other shards may be in it: remove the folder, or take another --run-dir",
+            )
         console.print(f"[yellow]{stage.name}[/yellow] is made anew: {'; '.join(changed + moved)}")
         folder.clear(keep=stage.verb.keeps)
         return False
@@ -232,6 +238,9 @@ class Runner:
             folder.fail(str(error) or type(error).__name__, time.monotonic() - started)
             raise
         seconds = time.monotonic() - started
+        if counts is None:
+            console.print(f"[green]{stage.name}[/green]: this share is done in {seconds:,.0f} s")
+            return
         folder.finish(counts, seconds)
         console.print(
             f"[green]{stage.name}[/green] done in {seconds:,.0f} s -> {_short(folder.path)}"

@@ -77,7 +77,8 @@ class Stage:
         self, changes: Mapping[str, Any], reads: Mapping[str, tuple[str, ...]], where: str
     ) -> Stage:
         """The stage with other settings and inputs. Raises InputError for a bad value."""
-        values = {**self.settings.model_dump(), **changes}
+        held = {name: getattr(self.settings, name) for name in type(self.settings).model_fields}
+        values = {**held, **self.verb.settings.expanded(changes)}
         settings = _checked(self.verb.settings, values, where, {}, as_flags=True)
         dropped = {r for role in reads for r in self.verb.roles[role].replaces}
         kept = {role: names for role, names in self.reads.items() if role not in dropped}
@@ -201,8 +202,12 @@ def _build(
         scaled = _checked_keys(
             verb, chosen.settings.get(name, {}), path, lines, ("scales", scale, "settings", name)
         )
+        expanded = verb.settings.expanded
         settings = _checked(
-            verb.settings, {"seed": run_seed, **own, **scaled}, f"{path}: {name}", {}
+            verb.settings,
+            {"seed": run_seed, **expanded(own), **expanded(scaled)},
+            f"{path}: {name}",
+            {},
         )
         reads = {}
         for place, given in (

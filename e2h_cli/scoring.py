@@ -101,10 +101,10 @@ def score_samples(
                     ]
                 store.add(rows)
                 bar.advance(task, len(batch))
-    merged = store.merge(problems)
+    store.merge(problems)
     for file in folder.glob("part-*.parquet"):
         file.unlink()
-    return merged
+    return parts.read(store.target, parts.SCORES)
 
 
 def keep_scores(scores: pa.Table, folder: Path, conditions: Mapping[str, Any]) -> None:

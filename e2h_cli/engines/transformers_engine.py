@@ -20,12 +20,13 @@ from transformers import (
     DynamicCache,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    StopStringCriteria,
 )
 from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from e2h_cli.engines.base import Decoding, Generation, Request, sample_seed
+from e2h_cli.engines.base import Decoding, Generation, Request, cut, sample_seed
 
 # Rows leave when a quarter of the batch is finished: compacting moves the whole cache.
 _COMPACT_BELOW = 0.75
@@ -39,6 +40,8 @@ class TransformersEngine:
     So a resumed run draws what an unbroken one would have drawn (up to the rounding of differently
     shaped batches), and the short solutions that a killed run kept bias nothing.
     """
+
+    name = "transformers"
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, rows: int = 1024
@@ -62,6 +65,9 @@ class TransformersEngine:
         them, so they are sorted by length, the longest first: what does not fit into memory fails
         at once, and the time left is rather over- than underestimated.
         """
+        self._stopped = (
+            StopStringCriteria(self.tokenizer, list(decoding.stop)) if decoding.stop else None
+        )
         prompts = [
             (r, self.tokenizer(r.prompt, add_special_tokens=True).input_ids) for r in requests
         ]
@@ -102,6 +108,7 @@ class TransformersEngine:
             mask=mask[owner] if padded else None,
             position=positions[owner, -1],
             written=torch.empty(len(owner), 0, dtype=torch.long, device=device),
+            length=torch.zeros(len(owner), dtype=torch.long, device=device),
             logprob=torch.zeros(len(owner), device=device),
             done=torch.zeros(len(owner), dtype=torch.bool, device=device),
         )
@@ -109,13 +116,15 @@ class TransformersEngine:
         for step in range(decoding.max_tokens):
             token, logprob = choose(logits, batch.noise[:, step], decoding)
             batch.append(token, logprob, self._eos)
+            if self._stopped is not None:
+                batch.done = batch.done | self._stopped(batch.written, None)
             last = step + 1 == decoding.max_tokens
             alive = int((~batch.done).sum())
             if last or alive == 0:
-                yield self._finished(batch, torch.ones_like(batch.done))
+                yield self._finished(batch, torch.ones_like(batch.done), decoding)
                 return
             if alive < _COMPACT_BELOW * len(batch.key):
-                yield self._finished(batch, batch.done)
+                yield self._finished(batch, batch.done, decoding)
                 keep = (~batch.done).nonzero().squeeze(1)
                 cache.batch_select_indices(keep)
                 batch = batch.select(keep)
@@ -137,28 +146,27 @@ class TransformersEngine:
         )
         return output.logits[:, -1].float()
 
-    def _finished(self, batch: _Batch, which: torch.Tensor) -> list[Generation]:
+    def _finished(self, batch: _Batch, which: torch.Tensor, decoding: Decoding) -> list[Generation]:
         rows = which.nonzero().squeeze(1).tolist()
-        written = batch.written[which].tolist()
-        logprobs = batch.logprob[which].tolist()
-        stopped = batch.done[which].tolist()
         eos = set(self._eos.tolist())
-        ids = []
-        for tokens in written:
-            end = next((i for i, token in enumerate(tokens) if token in eos), len(tokens))
-            ids.append(tokens[:end])
-        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        columns = (batch.written, batch.length, batch.logprob, batch.done)
+        written, lengths, logprobs, stopped = (column[which].tolist() for column in columns)
+        ids = [tokens[:length] for tokens, length in zip(written, lengths, strict=True)]
+        texts = self.tokenizer.batch_decode(
+            [tokens[:-1] if tokens[-1] in eos else tokens for tokens in ids],
+            skip_special_tokens=True,
+        )
         return [
             Generation(
                 id=batch.key[row][0],
                 sample=batch.key[row][1],
-                text=text,
-                finish_reason="stop" if stop else "length",
-                tokens=len(tokens) + stop,
-                logprob=logprob,
+                text=cut(text, decoding.stop),
+                finish_reason="stop" if done else "length",
+                tokens=length,
+                logprob=logprob if decoding.logprob else None,
             )
-            for row, text, tokens, logprob, stop in zip(
-                rows, texts, ids, logprobs, stopped, strict=True
+            for row, text, length, logprob, done in zip(
+                rows, texts, lengths, logprobs, stopped, strict=True
             )
         ]
 
@@ -172,11 +180,13 @@ class _Batch:
     mask: torch.Tensor | None  # (rows, tokens so far), None where no prompt is padded
     position: torch.Tensor
     written: torch.Tensor  # (rows, tokens written)
+    length: torch.Tensor  # tokens up to the one that ended the row, itself included
     logprob: torch.Tensor
     done: torch.Tensor
 
     def append(self, token: torch.Tensor, logprob: torch.Tensor, eos: torch.Tensor) -> None:
         self.written = torch.cat([self.written, token.unsqueeze(1)], dim=1)
+        self.length = self.length + ~self.done
         self.logprob = self.logprob + logprob.masked_fill(self.done, 0.0)
         self.done = self.done | torch.isin(token, eos)
         self.position = self.position + 1
@@ -190,6 +200,7 @@ class _Batch:
             mask=None if self.mask is None else self.mask[keep],
             position=self.position[keep],
             written=self.written[keep],
+            length=self.length[keep],
             logprob=self.logprob[keep],
             done=self.done[keep],
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from e2h_cli.errors import InputError
-from e2h_cli.files import read_json
+from e2h_cli.files import fingerprint, read_json, read_jsonl
 from e2h_cli.problems.problem import Problem, read
 from e2h_cli.workspace import RECORD
 
@@ -42,6 +43,31 @@ def read_known(place: Path) -> dict[str, Problem]:
         else [part_file(place, p) for p in ("test", "validation", "easy")]
     )
     return {p.id: p for part in parts if part.stat().st_size for p in read(part)}
+
+
+def read_levels(place: Path, levels: str) -> tuple[list[Problem], dict[str, str]]:
+    """Training problems with solutions, and fingerprints of the files that were read.
+
+    Args:
+        place: a split folder, or a file of problems, which is then all that is read.
+        levels: "easy", "hard" or "all"; the last two read the hidden answers of hard problems.
+    """
+    parts = ("easy", "hard") if levels == "all" and place.is_dir() else (levels,)
+    problems, read = [], {}
+    for part in parts:
+        file = part_file(place, part)
+        read[file.name] = fingerprint(file)
+        problems += read_part(place, part)
+    if levels != "easy" and place.is_dir():
+        answers = {row["id"]: row for _, row in read_jsonl(place / HIDDEN)}
+        read[HIDDEN] = fingerprint(place / HIDDEN)
+        problems = [
+            replace(p, answer=a["answer"], solution=a["solution"])
+            if (a := answers.get(p.id))
+            else p
+            for p in problems
+        ]
+    return problems, read
 
 
 def max_level(place: Path) -> int:

@@ -8,10 +8,10 @@ from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.console import console
 from e2h_cli.errors import InputError
-from e2h_cli.files import fingerprint, read_jsonl, write_jsonl
+from e2h_cli.files import write_jsonl
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.pipeline import Work
-from e2h_cli.problems.store import HIDDEN, part_file, read_part
+from e2h_cli.problems.store import read_levels
 from e2h_cli.settings import SftSettings
 from e2h_cli.supervision.reference import sft_rows
 from e2h_cli.tokens import encode
@@ -22,7 +22,7 @@ def run(work: Work) -> dict[str, Any]:
     """Fine-tune a generator and save it with its tokenizer."""
     settings = work.settings
     assert isinstance(settings, SftSettings)
-    problems, read = _problems(work, settings.levels)
+    problems, read = read_levels(work.path("problems"), settings.levels)
     rows = sft_rows(problems)
     if not rows:
         raise InputError(
@@ -51,26 +51,3 @@ def sft_row(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) ->
     encoded = encode(tokenizer, prompt, completion)
     labels = [NO_LOSS] * encoded.start + encoded.ids[encoded.start :]
     return Row(encoded.ids, labels)
-
-
-def _problems(work: Work, levels: str) -> tuple[list[Any], dict[str, str]]:
-    """The problems to train on, and fingerprints of the files that were read."""
-    from dataclasses import replace
-
-    place = work.path("problems")
-    parts = ("easy", "hard") if levels == "all" and place.is_dir() else (levels,)
-    problems, read = [], {}
-    for part in parts:
-        file = part_file(place, part)
-        read[file.name] = fingerprint(file)
-        problems += read_part(place, part)
-    if levels != "easy" and place.is_dir():
-        answers = {row["id"]: row for _, row in read_jsonl(place / HIDDEN)}
-        read[HIDDEN] = fingerprint(place / HIDDEN)
-        problems = [
-            replace(p, answer=a["answer"], solution=a["solution"])
-            if (a := answers.get(p.id))
-            else p
-            for p in problems
-        ]
-    return problems, read

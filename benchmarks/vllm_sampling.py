@@ -1,0 +1,195 @@
+"""e2h's sampling with vLLM against vLLM's own ``LLM.generate``, same run, same model, same machine.
+
+python -m benchmarks.vllm_sampling [--size 5m] [--problems 64] [--samples 16] [--repeats 3]
+
+Random weights: every token may be the last, so lengths have a long tail. e2h's side writes every
+sample to disk, with its answer parsed; the others keep texts in memory.
+
+same:    LLM.generate with e2h's requests: one a sample, with seeds
+whole:   LLM.generate as most programs call it: one request per problem, no seeds
+by 25:   one call of LLM.generate per 25 problems, as search-and-learn does
+generate: transformers' model.generate, one call per problem (only where --generate is given)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from e2h_cli import parts, solution
+from e2h_cli.engines.base import Decoding, Request, sample_seed
+from e2h_cli.models import tiny
+
+# hidden, layers, heads, inner width
+SIZES = {
+    "5m": (256, 6, 8, 688),
+    "1b": (2048, 20, 16, 5632),
+    "7b": (4096, 32, 32, 11008),
+}
+
+
+def main() -> None:
+    """Print tokens/s of each way and the ratios."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=SIZES, default="5m")
+    parser.add_argument("--problems", type=int, default=64)
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--max-tokens", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--generate", action="store_true", help="also time model.generate")
+    options = parser.parse_args()
+
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    from e2h_cli.engines.vllm_engine import VLLMEngine, import_vllm
+
+    vllm = import_vllm()
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = _make(Path(folder), options.size)
+        gpu = torch.cuda.is_available()
+        limit = {"gpu_memory_utilization": 0.4} if gpu else {}
+        ours = VLLMEngine(
+            folder,
+            tokenizer,
+            longest=512,
+            precision="bf16" if gpu else "fp32",
+            arguments=limit,
+        )
+        theirs = vllm.LLM(
+            folder,
+            dtype="bfloat16" if gpu else "float32",
+            max_model_len=512,
+            enable_prefix_caching=True,
+            disable_log_stats=True,
+            **(limit if gpu else {"enforce_eager": True, "enable_chunked_prefill": False}),
+        )
+        model = (
+            LlamaForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to("cuda")
+            if options.generate and gpu
+            else LlamaForCausalLM.from_pretrained(folder)
+            if options.generate
+            else None
+        )
+        prompts = [
+            solution.prompt(f"a{i % 10} b+{i % 7} c*{2 + i % 5} d-{i % 3}")
+            for i in range(options.problems)
+        ]
+        samples = range(options.samples)
+        requests = [Request(str(i), tuple(samples), p, 0) for i, p in enumerate(prompts)]
+        decoding = Decoding(temperature=1.0, top_k=0, max_tokens=options.max_tokens)
+
+        def e2h() -> int:
+            from e2h_cli.sampling import row
+
+            with tempfile.TemporaryDirectory() as scratch:
+                store = parts.Parts(Path(scratch) / "all.parquet", Path(scratch), parts.SAMPLES)
+                tokens = 0
+                for generations in ours.generate(requests, decoding):
+                    store.add(row(g) for g in generations)
+                    tokens += sum(g.tokens for g in generations)
+                store.flush()
+            return tokens
+
+        def call(texts: list[str], params: Any) -> int:
+            outputs = theirs.generate(texts, params, use_tqdm=False)
+            return sum(len(o.token_ids) for output in outputs for o in output.outputs)
+
+        def params(**extra: Any) -> Any:
+            return vllm.SamplingParams(temperature=1.0, max_tokens=options.max_tokens, **extra)
+
+        def same() -> int:
+            texts = [p for p in prompts for _ in samples]
+            each = [
+                params(seed=sample_seed(0, str(i), s)) for i in range(len(prompts)) for s in samples
+            ]
+            return call(texts, each)
+
+        def whole() -> int:
+            return call(prompts, params(n=options.samples))
+
+        def by_25() -> int:
+            return sum(
+                call(prompts[i : i + 25], params(n=options.samples))
+                for i in range(0, len(prompts), 25)
+            )
+
+        def generate() -> int:
+            assert model is not None
+            tokens = 0
+            for prompt in prompts:
+                ids = tokenizer(prompt, return_tensors="pt").input_ids.to(model.device)
+                out = model.generate(
+                    ids,
+                    attention_mask=torch.ones_like(ids),
+                    do_sample=True,
+                    top_k=0,
+                    max_new_tokens=options.max_tokens,
+                    num_return_sequences=options.samples,
+                )
+                new = out[:, ids.shape[1] :]
+                tokens += int((new != tokenizer.pad_token_id).sum())
+            return tokens
+
+        ways: dict[str, Callable[[], int]] = {
+            "e2h": e2h,
+            "same": same,
+            "whole": whole,
+            "by 25": by_25,
+        }
+        if model is not None:
+            ways["generate"] = generate
+        for way in ways.values():
+            way()
+        rates: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(options.repeats):
+            for name, way in ways.items():
+                start = time.perf_counter()
+                tokens = way()
+                rates[name].append(tokens / (time.perf_counter() - start))
+        print(f"{options.size}, {options.problems} problems x {options.samples} samples, "
+              f"{torch.get_num_threads()} threads, {'GPU' if gpu else 'CPU'}")  # fmt: skip
+        targets = {"same": 0.95, "whole": 0.95, "by 25": 1.0, "generate": 1.0}
+        for name, found in rates.items():
+            print(f"{name:>9}: {statistics.median(found):10,.0f} tokens/s")
+        for name, target in targets.items():
+            if name in rates:
+                pairs = zip(rates["e2h"], rates[name], strict=True)
+                ratio = statistics.median(a / b for a, b in pairs)
+                verdict = "" if ratio >= target else "   BELOW TARGET"
+                print(f"e2h / {name}: {ratio:.2f} (target {target:.2f}){verdict}")
+
+
+def _make(folder: Path, size: str) -> Any:
+    hidden, layers, heads, inner = SIZES[size]
+    tokenizer = tiny.tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer) if size == "5m" else 32000,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        max_position_embeddings=512,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    LlamaForCausalLM(config).to(torch.float32 if size == "5m" else torch.bfloat16).save_pretrained(
+        folder
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Which engine, and how it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from e2h_cli.engines.base import Engine
+from e2h_cli.errors import InputError
+from e2h_cli.models.loading import load_config, load_generator, load_tokenizer
+from e2h_cli.settings import SampleSettings
+
+
+def chosen_engine(settings: SampleSettings) -> str:
+    """ "vllm" or "transformers"; auto is vLLM where it is installed and a GPU is there.
+
+    Raises:
+        InputError: vLLM is asked for and not installed, or its arguments are given to the other.
+    """
+    installed = find_spec("vllm") is not None
+    if settings.engine == "vllm" and not installed:
+        raise InputError(
+            "--engine vllm: vLLM is not installed",
+            hint="install it with: pip install 'e2h[vllm]', or take --engine transformers",
+        )
+    if settings.engine == "auto":
+        name = "vllm" if installed and torch.cuda.is_available() else "transformers"
+    else:
+        name = settings.engine
+    if name != "vllm" and settings.engine_arg:
+        raise InputError("--engine-arg: only vLLM takes engine arguments", hint="add --engine vllm")
+    return name
+
+
+def open_engine(
+    place: str, settings: SampleSettings, prompts: Sequence[str], scratch: Path
+) -> Engine:
+    """Load a generator into the engine of the settings.
+
+    Args:
+        place: model folder or Hub name.
+        settings: engine, precision, token limit.
+        prompts: all that will be asked, to see that they fit.
+        scratch: where a copy of the model may go that the engine needs.
+
+    Raises:
+        InputError: no such model, or a prompt and its solution do not fit into it.
+    """
+    name = chosen_engine(settings)
+    tokenizer = load_tokenizer(place)
+    longest = max(len(ids) for ids in tokenizer(list(prompts), add_special_tokens=True).input_ids)
+    needed = longest + settings.max_tokens
+    limit = getattr(load_config(place), "max_position_embeddings", None)
+    if limit is not None and needed > limit:
+        raise InputError(
+            f"a prompt of {longest} tokens and max_tokens {settings.max_tokens} do not fit into "
+            f"the model's {limit} positions",
+            where=place,
+            hint=f"lower --max-tokens to {limit - longest}"
+            if limit > longest
+            else "take fewer --shots, or another model",
+        )
+    if name == "vllm":
+        from e2h_cli.engines.vllm_engine import VLLMEngine, widened
+
+        precision = settings.precision
+        if precision == "auto":
+            precision = "bf16" if torch.cuda.is_available() else "fp32"
+        return VLLMEngine(
+            widened(place, scratch / "wide-heads"),
+            tokenizer,
+            longest=needed,
+            precision=precision,
+            arguments=settings.engine_arg,
+        )
+    from e2h_cli.engines.transformers_engine import TransformersEngine
+
+    return TransformersEngine(
+        load_generator(place, settings.precision), tokenizer, rows=settings.rows
+    )

@@ -1,0 +1,63 @@
+"""The same Llama with wider attention heads, for kernels without heads as narrow as its own."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from transformers import LlamaForCausalLM, PreTrainedModel
+
+from e2h_cli.errors import InputError
+
+
+def with_head_size(model: PreTrainedModel, size: int) -> LlamaForCausalLM:
+    """A model that computes the same function with heads of ``size`` dimensions.
+
+    New dimensions are zero in queries, keys, values and in the columns that read them, so they add
+    nothing to any product. Two things depend on the head size and are undone: the scale
+    1/sqrt(size), in the queries; and the rotary frequencies base^(-2j/size), by putting old pair j
+    where the new size has the old frequency, at j * size / old size.
+
+    Args:
+        model: a Llama with the default rotary embedding.
+        size: a multiple of the model's head size.
+
+    Raises:
+        InputError: another kind of model, or a size that is no multiple.
+    """
+    config = model.config
+    rope = getattr(config, "rope_parameters", None) or {}
+    old = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if not isinstance(model, LlamaForCausalLM) or rope.get("rope_type", "default") != "default":
+        raise InputError(f"only a plain Llama can be given heads of {size} dimensions")
+    if size % old:
+        raise InputError(f"heads of {old} dimensions cannot become heads of {size}")
+    pair = torch.arange(old // 2) * (size // old)
+    place = torch.cat([pair, size // 2 + pair])
+    wider = copy.deepcopy(config)
+    wider.head_dim = size
+    new = LlamaForCausalLM(wider).to(model.dtype)
+    state = model.state_dict()
+    for name, weight in state.items():
+        if "self_attn" in name:
+            state[name] = _padded(name, weight, old, size, place)
+    new.load_state_dict(state)
+    new.generation_config = model.generation_config
+    return new
+
+
+def _padded(
+    name: str, weight: torch.Tensor, old: int, size: int, place: torch.Tensor
+) -> torch.Tensor:
+    """One attention weight or bias with rows (columns of the output projection) at ``place``."""
+    if ".o_proj." in name:
+        if weight.dim() == 1:
+            return weight
+        heads = weight.reshape(weight.shape[0], -1, old)
+        padded = heads.new_zeros(*heads.shape[:2], size)
+        padded[..., place] = heads
+        return padded.flatten(1)
+    heads = weight.reshape(-1, old, *weight.shape[1:])
+    padded = heads.new_zeros(heads.shape[0], size, *heads.shape[2:])
+    padded[:, place] = heads * (size / old) ** 0.5 if ".q_proj." in name else heads
+    return padded.flatten(0, 1)
