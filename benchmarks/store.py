@@ -1,0 +1,118 @@
+"""What e2h itself costs per sample: half a million samples of an engine that takes no time.
+
+python -m benchmarks.store [--problems 500] [--n 1024]
+
+Written in parts, killed half way, resumed, merged and read back; prints seconds, microseconds per
+sample, memory and file size. The texts are solutions of 6 to 14 steps, as long as MATH's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from e2h_cli import parts, solution
+from e2h_cli.engines.base import Decoding, Generation, Request
+from e2h_cli.problems.problem import Problem
+from e2h_cli.sampling import Clock, Counted, missing, row
+
+TARGET_SECONDS = 60
+_DECODING = Decoding()
+
+
+class InstantEngine:
+    """Returns solutions that were made before."""
+
+    name = "instant"
+
+    def __init__(self) -> None:
+        rng = random.Random(0)
+        words = ["so", "we", "have", "that", "the", "sum", "of", "all", "terms", "is", "then"]
+        self._texts = [
+            solution.completion(
+                [
+                    f"Step {i}: {' '.join(rng.choices(words, k=16))} $x_{{{i}}} = {rng.random()}$."
+                    for i in range(rng.randint(6, 14))
+                ],
+                str(rng.randint(0, 99)),
+            )
+            for _ in range(997)
+        ]
+
+    def generate(
+        self, requests: Iterable[Request], decoding: Decoding
+    ) -> Iterator[list[Generation]]:
+        """64 samples at a time."""
+        for place, request in enumerate(requests):
+            yield [
+                Generation(
+                    request.id, sample, f"{request.id} {self._texts[(place + sample) % 997]}",
+                    "stop", 300, -40.0,
+                )
+                for sample in request.samples
+            ]  # fmt: skip
+
+
+def main() -> None:
+    """Print the costs of each part of the way."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--problems", type=int, default=500)
+    parser.add_argument("--n", type=int, default=1024)
+    options = parser.parse_args()
+    problems = [Problem(f"p{i}", "q", 1, "s", "t") for i in range(options.problems)]
+    engine = InstantEngine()
+    total = options.problems * options.n
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        start = time.perf_counter()
+        marks = [("start", start, _peak())]
+
+        def mark(name: str) -> None:
+            marks.append((name, time.perf_counter(), _peak()))
+
+        for name, until in (("written to one half", total // 2), ("resumed and written", total)):
+            store = parts.Parts(folder / "all.parquet", folder / "work", parts.SAMPLES)
+            have = store.keys()
+            requests = list(missing(problems, options.n, have, 0))
+            clock, done = Clock("instant", 0.0), len(have)
+            for generations in clock.timed(engine, requests, _DECODING):
+                store.add(row(g) for g in generations)
+                done += len(generations)
+                if done >= until:
+                    break
+            if until == total:
+                store.flush()
+            mark(name)
+        size = sum(f.stat().st_size for f in (folder / "work").iterdir())
+        store = parts.Parts(folder / "all.parquet", folder / "work", parts.SAMPLES)
+        counted = Counted()
+        store.merge((p.id for p in problems), counted.add)
+        mark("merged and counted")
+        assert counted.counts["samples"] == total, counted.counts
+        again = store.keys()
+        assert len(again) == total
+        mark("read back (keys)")
+        merged = (folder / "all.parquet").stat().st_size
+
+    before = start
+    for name, at, peak in marks[1:]:
+        print(f"{name:>22}: {at - before:6.1f} s, peak {peak:.2f} GiB")
+        before = at
+    seconds = before - start
+    print(f"{'all':>22}: {seconds:6.1f} s, {1e6 * seconds / total:.0f} microseconds per sample"
+          f"{'' if seconds < TARGET_SECONDS else '   OVER THE TARGET'}")  # fmt: skip
+    print(f"{total:,} samples: parts {size / 2**20:.0f} MiB, merged {merged / 2**20:.0f} MiB")
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+if __name__ == "__main__":
+    main()
