@@ -17,6 +17,7 @@ from e2h_cli.commands.run import run
 from e2h_cli.commands.sample import sample
 from e2h_cli.commands.sft import sft
 from e2h_cli.commands.split import split
+from e2h_cli.commands.supervise import supervise
 from e2h_cli.commands.train_rm import train_rm
 from e2h_cli.errors import E2HError
 
@@ -31,8 +32,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "split": split,
     "pretrain": pretrain,
     "sft": sft,
-    "train-rm": train_rm,
     "sample": sample,
+    "supervise": supervise,
+    "train-rm": train_rm,
     "rerank": rerank,
     "eval": evaluate,
     "run": run,

@@ -133,6 +133,12 @@ class TrainingSettings(Settings):
     freeze: bool = Field(
         False, description="Keep token embeddings, LM head and norms as they are (paper p.7)."
     )
+    lora: int = Field(
+        0, ge=0, description="Train low-rank updates of this rank; 0 trains the weights themselves."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations twice to need less memory."
+    )
     checkpoint_seconds: float = Field(
         60, gt=0, description="Seconds between checkpoints: what a killed training may lose."
     )
@@ -153,6 +159,37 @@ class SftSettings(TrainingSettings):
     levels: Levels = Field("easy", description="Whose reference solutions are trained on.")
 
 
+class SuperviseSettings(Settings):
+    """Settings of ``e2h supervise``."""
+
+    source: Literal["samples", "prm800k", "metamath", "math-shepherd"] = Field(
+        "samples", description="What the rows are made of: samples of our own, or published data."
+    )
+    levels: Levels = Field(
+        "easy", description="Which training problems may be trained on; hard and all read answers."
+    )
+    unknown_levels: Literal["drop", "keep"] = Field(
+        "drop", description="Questions that are in no part of the split; the official code keeps."
+    )
+    neutral: Literal["positive", "unlabelled", "negative"] = Field(
+        "positive", description="PRM800K: what rating 0 is for a reward model (paper p.30)."
+    )
+    max_solutions: int = Field(
+        3, ge=1, description="MetaMath: solutions per question (paper p.19: 3)."
+    )
+    gsm8k: Literal["keep", "drop"] = Field(
+        "drop", description="Rows of GSM8K, which have no level; the paper's MetaMath keeps them."
+    )
+    match: Literal["exact", "official"] = Field(
+        "exact", description="Math-Shepherd: whole questions, or the official rule of beginnings."
+    )
+    ratio: float | None = Field(
+        3, ge=1, description="Samples: right to wrong ones per question, at most (paper p.19: 3)."
+    )
+    grader: GraderName = Field("math-verify", description=_GRADER)
+    official: bool = Field(False, description="Also write the rows in the official code's format.")
+
+
 class TrainRMSettings(TrainingSettings):
     """Settings of ``e2h train-rm``."""
 
@@ -162,7 +199,21 @@ class TrainRMSettings(TrainingSettings):
     loss_on: Literal["every-token", "last-three", "separator"] = Field(
         "every-token", description="Which tokens of a labelled step carry loss."
     )
-    grader: GraderName = Field("math-verify", description=_GRADER)
+    loss: Literal["pointwise", "pairwise"] = Field(
+        "pointwise",
+        description="Labels of tokens, or Bradley-Terry on rows of prompt, chosen, rejected.",
+    )
+    patience: int = Field(
+        0, ge=0, description="Stop after so many validations without a new best AUC; 0 is never."
+    )
+    eval_steps: int = Field(50, ge=1, description="Optimiser steps between validations.")
+    validation_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the training problems held out for validation, beside the rows of "
+        "validation problems.",
+    )
     # Excluded settings change what is printed, not what is made.
     show_tokens: bool = Field(
         False, exclude=True, description="Print the tokens of some rows with the labels they carry."

@@ -102,6 +102,12 @@ def parse(text: str, *, finished: bool = True) -> Solution:
     return Solution(steps, answer, "complete" if steps else "no steps")
 
 
+def answer_header(text: str) -> tuple[int, int] | None:
+    """Where the line of the answer header begins and ends, in characters."""
+    header = _ANSWER_LINE.search(text)
+    return header.span() if header else None
+
+
 def _steps(text: str, body_end: int) -> tuple[Step, ...]:
     steps = []
     position = len(text) - len(text.lstrip()) if text[:body_end].strip() else body_end

@@ -84,8 +84,15 @@ VERBS: dict[str, Verb] = {
             settings.SftSettings,
             "e2h_cli.training.sft:run",
             {
-                "problems": _PROBLEMS,
+                "problems": replace(_PROBLEMS, optional=True),
                 "model": Role(_GENERATORS, "the model to start from", hub=True),
+                "rows": Role(
+                    ("supervise",),
+                    "a supervise stage, or a JSONL file of prompts and completions, in place of "
+                    "the problems' reference solutions",
+                    optional=True,
+                    replaces=("problems",),
+                ),
             },
         ),
         Verb(
@@ -100,19 +107,34 @@ VERBS: dict[str, Verb] = {
             grows=("n",),
         ),
         Verb(
+            "supervise",
+            "Make training rows of published step labels, or of samples of our own.",
+            settings.SuperviseSettings,
+            "e2h_cli.supervision.stage:run",
+            {
+                "problems": _PROBLEMS,
+                "samples": Role(("sample",), _SAMPLES, optional=True),
+                "data": Role(
+                    (),
+                    "files of PRM800K, MetaMath or Math-Shepherd as published, or Hub names",
+                    hub=True,
+                    many=True,
+                    optional=True,
+                    replaces=("samples",),
+                ),
+            },
+        ),
+        Verb(
             "train-rm",
             "Train a reward model on labelled solutions of easy problems.",
             settings.TrainRMSettings,
             "e2h_cli.training.reward:run",
             {
-                "problems": _PROBLEMS,
                 "model": Role(_GENERATORS, "the model to start from", hub=True),
-                "samples": Role(("sample",), _SAMPLES, optional=True),
                 "rows": Role(
-                    (),
-                    "a JSONL file of rows that are labelled already",
-                    optional=True,
-                    replaces=("samples",),
+                    ("supervise",),
+                    "supervise stages, or JSONL files of labelled solutions",
+                    many=True,
                 ),
             },
         ),

@@ -52,21 +52,24 @@ def test_the_reward_model_has_seen_no_hard_problem(mini_run: Path) -> None:
     """From the recorded fingerprints alone: which file each stage read, and what stands in it."""
     split = record(mini_run, "split")
     easy = split["outputs"]["easy.jsonl"]
-    samples, reward = record(mini_run, "rm-samples"), record(mini_run, "train-rm")
+    samples, labels = record(mini_run, "rm-samples"), record(mini_run, "supervise")
     # Its samples were drawn of the easy file, its labels come from the easy file, and nothing else.
     assert samples["counts"]["read"] == {"easy.jsonl": easy}
-    assert reward["counts"]["read"] == {"easy.jsonl": easy}
-    inputs = {role: [i["fingerprint"] for i in many] for role, many in reward["inputs"].items()}
+    assert labels["counts"]["read"] == {"easy.jsonl": easy}
+    inputs = {role: [i["fingerprint"] for i in many] for role, many in labels["inputs"].items()}
     assert inputs["samples"] == [samples["fingerprint"]]
     assert inputs["problems"] == [split["fingerprint"]]
+    reward = record(mini_run, "train-rm")
+    assert [i["fingerprint"] for i in reward["inputs"]["rows"]] == [labels["fingerprint"]]
+    assert set(reward["inputs"]) == {"model", "rows"}
     assert [i["fingerprint"] for i in samples["inputs"]["problems"]] == [split["fingerprint"]]
     # And the rows themselves.
     levels = {p.id: p.level for p in read(mini_run / "split/easy.jsonl")}
     assert set(levels.values()) <= {1, 2, 3}
-    rows = [json.loads(line) for line in (mini_run / "train-rm/rows.jsonl").open()]
+    rows = [json.loads(line) for line in (mini_run / "supervise/prm.jsonl").open()]
     assert rows
     assert {row["id"] for row in rows} <= set(levels)
-    assert reward["outputs"]["rows.jsonl"]
+    assert labels["outputs"]["prm.jsonl"]
     questions = {
         p.problem
         for part in ("hard", "validation", "test")

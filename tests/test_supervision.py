@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,13 @@ from e2h_cli.grading import get_grader
 from e2h_cli.problems import chains
 from e2h_cli.problems.problem import Problem, read
 from e2h_cli.solution import parse
-from e2h_cli.supervision.labels import labelled, read_rows, step_checker, until_first_mistake
+from e2h_cli.supervision.labels import (
+    balanced,
+    labelled,
+    read_rows,
+    step_checker,
+    until_first_mistake,
+)
 from e2h_cli.supervision.prose import steps_of
 from e2h_cli.supervision.reference import sft_rows
 
@@ -74,27 +81,35 @@ SAMPLES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("kind", "labels"),
-    [
-        ("prm", [[True, True, True], [False, None, False], [False, None, True]]),
-        ("orm", [[True] * 3, [False] * 3, [True] * 3]),
-        (
-            "oprm",
-            [
-                [True, True, True], [True] * 3, [False, None, False], [False] * 3,
-                [False, None, True], [True] * 3,
-            ],
-        ),
-    ],
-)  # fmt: skip
-def test_labels_by_hand(kind: str, labels: list[list[bool | None]]) -> None:
-    rows, counts = labelled(
-        SAMPLES, {"p": CHAIN}, get_grader("exact"), kind=kind, checker=chains.check_steps
+def test_labels_by_hand() -> None:
+    steps, outcomes, counts = labelled(
+        SAMPLES, {"p": CHAIN}, get_grader("exact"), chains.check_steps
     )
-    assert [row["labels"] for row in rows] == labels
-    assert rows[0]["completions"] == ["b=3+4=7", "c=7*6=2", "# Answer\n\n2"]
-    assert counts == {"samples": 3, "samples without answer": 1, "repeated samples": 1}
+    assert [row["labels"] for row in steps] == [
+        [True, True, True], [False, None, False], [False, None, True],
+    ]  # fmt: skip
+    assert [row["labels"] for row in outcomes] == [[True] * 3, [False] * 3, [True] * 3]
+    assert steps[0]["completions"] == ["b=3+4=7", "c=7*6=2", "# Answer\n\n2"]
+    assert counts == {"samples labelled": 3, "samples without answer": 1, "repeated samples": 1}
+    assert labelled(SAMPLES, {"p": CHAIN}, get_grader("exact"), None)[0] == []
+
+
+def outcome_rows(right: int, wrong: int, key: str = "q") -> list[dict]:
+    return [{"id": key, "labels": [i < right]} for i in range(right + wrong)]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "kept"),
+    [(2, 3, (2, 3)), (30, 2, (6, 2)), (1, 31, (1, 3)), (32, 0, (0, 0)), (0, 5, (0, 0))],
+)
+def test_outcomes_are_balanced_per_question(right: int, wrong: int, kept: tuple[int, int]) -> None:
+    rows = outcome_rows(right, wrong)
+    found = [row["labels"][0] for row in balanced(rows, 3, random.Random(0))]
+    assert (sum(found), len(found) - sum(found)) == kept
+    assert balanced(rows, 3, random.Random(0)) == balanced(rows, 3, random.Random(0))
+    assert balanced(rows, None, random.Random(0)) == rows
+    both = balanced([*rows, *outcome_rows(1, 1, "other")], 3, random.Random(0))
+    assert sum(row["id"] == "other" for row in both) == 2
 
 
 def test_nothing_is_labelled_after_the_first_mistake() -> None:
@@ -111,7 +126,7 @@ def test_rows_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     row = {"prompt": "1+2?", "completions": ["We\nadd.", "# Answer\n\n3"], "labels": [0.5, None]}
     file.write_text(json.dumps(row))
-    assert read_rows(file) == [
+    assert list(read_rows(file)) == [
         {
             "id": "rows/1",
             "prompt": "# Question\n\n1+2?\n\n# Solution\n\n",
@@ -135,5 +150,5 @@ def test_bad_rows_are_named(tmp_path: Path, row: dict, message: str) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps(row))
     with pytest.raises(InputError, match=r"rows.jsonl:1: ") as error:
-        read_rows(file)
+        list(read_rows(file))
     assert message in str(error.value)

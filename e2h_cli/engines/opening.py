@@ -50,6 +50,10 @@ def open_engine(
         InputError: no such model, or a prompt and its solution do not fit into it.
     """
     name = chosen_engine(settings)
+    if name == "vllm":
+        from e2h_cli.engines.vllm_engine import VLLMEngine, check_arguments, widened
+
+        check_arguments(settings.engine_arg)
     tokenizer = load_tokenizer(place)
     longest = max(len(ids) for ids in tokenizer(list(prompts), add_special_tokens=True).input_ids)
     needed = longest + settings.max_tokens
@@ -64,8 +68,6 @@ def open_engine(
             else "take fewer --shots, or another model",
         )
     if name == "vllm":
-        from e2h_cli.engines.vllm_engine import VLLMEngine, widened
-
         precision = settings.precision
         if precision == "auto":
             precision = "bf16" if torch.cuda.is_available() else "fp32"

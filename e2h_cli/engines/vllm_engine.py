@@ -34,10 +34,11 @@ class VLLMEngine:
         tokenizer: of the model.
         longest: tokens of the longest prompt and its solution together.
         precision: "fp32" or "bf16".
-        arguments: vLLM's own engine arguments, by their names in ``vllm.EngineArgs``.
+        arguments: vLLM's own engine arguments, by their names in ``vllm.EngineArgs``; see
+            ``check_arguments``.
 
     Raises:
-        InputError: an argument that vLLM does not know, or a model that it cannot run.
+        InputError: a model that vLLM cannot run with these arguments.
     """
 
     name = "vllm"
@@ -54,7 +55,6 @@ class VLLMEngine:
         # In this process, so that kill -9 leaves nothing behind that holds the GPU.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         vllm = import_vllm()
-        check_arguments(arguments)
         from vllm.platforms import current_platform
         from vllm.v1.engine.llm_engine import LLMEngine
 

@@ -6,7 +6,8 @@ a label is true, false or null, and null is not trained on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from e2h_cli.grading.base import Grader
 from e2h_cli.problems import chains
 from e2h_cli.problems.problem import Problem
 
+Row = dict[str, Any]
 # question, steps -> whether each step is right
 StepChecker = Callable[[str, list[str]], list[bool]]
 
@@ -30,25 +32,22 @@ def labelled(
     samples: Iterable[tuple[str, str]],
     problems: Mapping[str, Problem],
     grader: Grader,
-    *,
-    kind: str,
     checker: StepChecker | None,
-) -> tuple[list[dict[str, Any]], dict[str, int]]:
+) -> tuple[list[Row], list[Row], dict[str, int]]:
     """Label samples for a reward model.
 
-    Step labels (prm): a step by the oracle, nothing after the first wrong step, the answer block by
-    the grader. Outcome labels (orm): every step and the answer block carry the verdict on the final
-    answer (paper p.6, p.30). Both (oprm): two rows.
+    Step labels (for a PRM): a step by the oracle, nothing after the first wrong step, the answer
+    block by the grader. Outcome labels (for an ORM): every step and the answer block carry the
+    verdict on the final answer (paper p.6, p.30).
 
     Args:
         samples: (problem id, text of a finished solution).
         problems: with gold answers.
         grader: judges final answers.
-        kind: "prm", "orm" or "oprm".
-        checker: the step oracle; only orm can do without.
+        checker: the step oracle; without it there are no step labels.
 
     Returns:
-        Rows, and counts of what was used and dropped.
+        Rows of step labels, rows of outcome labels, and counts of what was used and dropped.
     """
     parsed = []
     dropped = {"samples without answer": 0, "repeated samples": 0}
@@ -63,7 +62,7 @@ def labelled(
             seen.add((key, text))
             parsed.append((problems[key], done))
     verdicts = grader.grade([(p.answer or "", done.answer or "") for p, done in parsed])
-    rows = []
+    of_steps, of_outcomes = [], []
     for (problem, done), verdict in zip(parsed, verdicts, strict=True):
         steps = [step.text for step in done.steps]
         row = {
@@ -71,13 +70,30 @@ def labelled(
             "prompt": solution.prompt(problem.problem),
             "completions": [*steps, solution.answer_block(done.answer or "")],
         }
-        if kind != "orm":
-            assert checker is not None
+        if checker is not None:
             right = until_first_mistake(checker(problem.problem, steps))
-            rows.append({**row, "labels": [*right, verdict.right]})
-        if kind != "prm":
-            rows.append({**row, "labels": [verdict.right] * (len(steps) + 1)})
-    return rows, {"samples": len(parsed), **dropped}
+            of_steps.append({**row, "labels": [*right, verdict.right]})
+        of_outcomes.append({**row, "labels": [verdict.right] * (len(steps) + 1)})
+    return of_steps, of_outcomes, {"samples labelled": len(parsed), **dropped}
+
+
+def balanced(rows: Sequence[Row], ratio: float | None, rng: random.Random) -> list[Row]:
+    """Outcome rows of which each question has between 1:ratio and ratio:1 right and wrong ones.
+
+    Of the more frequent kind some are drawn; a question with one kind only has none left (paper
+    p.19: 1:3 to 3:1). Rows stay in their order; without a ratio all stay.
+    """
+    if ratio is None:
+        return list(rows)
+    groups: dict[str, tuple[list[int], list[int]]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault(row["id"], ([], []))[bool(row["labels"][-1])].append(number)
+    kept: list[int] = []
+    for wrong, right in groups.values():
+        limit = int(ratio * min(len(wrong), len(right)))
+        for numbers in (wrong, right):
+            kept += numbers if len(numbers) <= limit else rng.sample(numbers, limit)
+    return [rows[number] for number in sorted(kept)]
 
 
 def until_first_mistake(right: Sequence[bool]) -> list[bool | None]:
@@ -88,8 +104,8 @@ def until_first_mistake(right: Sequence[bool]) -> list[bool | None]:
     return labels
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read labelled rows from a file, in TRL's stepwise-supervision fields.
+def read_rows(path: Path) -> Iterator[Row]:
+    """Read labelled rows from a file one by one, in TRL's stepwise-supervision fields.
 
     A prompt without the template's headers is taken for a bare question. Labels are true, false,
     null, or a probability.
@@ -97,7 +113,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: a row that is not of this form, with its line.
     """
-    rows = []
+    number = 0
     for number, row in read_jsonl(path):
         where = f"{path}:{number}"
         prompt, steps, labels = (row.get(key) for key in ("prompt", "completions", "labels"))
@@ -116,17 +132,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
                 )
         if "# Solution" not in prompt:
             prompt = solution.prompt(prompt)
-        rows.append(
-            {
-                "id": str(row.get("id", f"{path.stem}/{number}")),
-                "prompt": prompt,
-                "completions": [_block(step) for step in steps],
-                "labels": labels,
-            }
-        )
-    if not rows:
+        yield {
+            "id": str(row.get("id", f"{path.stem}/{number}")),
+            "prompt": prompt,
+            "completions": [_block(step) for step in steps],
+            "labels": labels,
+        }
+    if not number:
         raise InputError("no rows", where=path)
-    return rows
 
 
 def _block(step: str) -> str:

@@ -6,14 +6,15 @@ import re
 
 from e2h_cli.solution import one_line
 
+# A full stop after one of these ends no sentence.
+TITLES = ("Mr.", "Mrs.", "Ms.", "Dr.", "St.", "Prof.")
 # Inside of these a full stop or a newline ends nothing.
 _WHOLE = re.compile(
     r"\[asy\].*?\[/asy\]|\\begin\{(\w+\*?)\}.*?\\end\{\1\}|\\\[.*?\\\]|\$\$.*?\$\$|\$[^$]*\$",
     re.DOTALL,
 )
-_SENTENCE_END = re.compile(
-    r"(?<=[.!?])(?<!Mr\.)(?<!Dr\.)(?<!Ms\.)(?<!St\.)(?<!Mrs\.)(?<!Prof\.)\s+(?=[A-Z$\\])|\n+"
-)
+_NO_TITLE = "".join(f"(?<!{re.escape(title)})" for title in TITLES)
+_SENTENCE_END = re.compile(rf"(?<=[.!?]){_NO_TITLE}\s+(?=[A-Z$\\])|\n+")
 
 
 def steps_of(text: str) -> list[str]:

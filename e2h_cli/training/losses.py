@@ -30,3 +30,27 @@ def token_loss(
     )
     count = trained.sum() if num_items_in_batch is None else num_items_in_batch
     return total / torch.as_tensor(count, device=total.device).clamp(min=1)
+
+
+def pair_loss(
+    outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+) -> torch.Tensor:
+    """Bradley-Terry: -log sigmoid(reward of the chosen - reward of the rejected solution).
+
+    (The official code has the difference the wrong way round and teaches the opposite.)
+
+    Args:
+        outputs: with ``logits`` of shape (2 * pairs, tokens, 1).
+        labels: (2 * pairs, tokens): 1 at the last token of a chosen solution, 0 at that of the
+            rejected one in the row after it, ``NO_LOSS`` elsewhere.
+        num_items_in_batch: marked tokens of the whole optimiser step, two a pair.
+
+    Returns:
+        The mean over pairs, a scalar.
+    """
+    marked = labels != NO_LOSS
+    rewards = outputs.logits[..., 0].float()[marked]
+    chosen = labels[marked] > 0.5
+    losses = -F.logsigmoid(rewards[chosen] - rewards[~chosen])
+    count = 2 * len(losses) if num_items_in_batch is None else num_items_in_batch
+    return 2 * losses.sum() / torch.as_tensor(count, device=losses.device).clamp(min=1)

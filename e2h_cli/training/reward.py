@@ -2,58 +2,93 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from e2h_cli import solution
+from e2h_cli import scoring, solution
 from e2h_cli.console import console
+from e2h_cli.diagnostics import roc_auc
 from e2h_cli.errors import InputError
-from e2h_cli.files import fingerprint, read_jsonl, write_jsonl
-from e2h_cli.grading import get_grader
+from e2h_cli.files import read_jsonl, write_jsonl
 from e2h_cli.models.loading import load_tokenizer
 from e2h_cli.models.reward import new_reward_model
 from e2h_cli.pipeline import Work
-from e2h_cli.problems.store import part_file, read_part
-from e2h_cli.sampling import read_samples
 from e2h_cli.settings import TrainRMSettings
-from e2h_cli.supervision.labels import labelled, read_rows, step_checker
-from e2h_cli.tokens import encode
-from e2h_cli.training.losses import token_loss
-from e2h_cli.training.trainer import NO_LOSS, Row, train_stage
+from e2h_cli.supervision.labels import read_rows
+from e2h_cli.supervision.stage import Kind, rows_file
+from e2h_cli.tokens import Encoded, encode
+from e2h_cli.training.losses import pair_loss, token_loss
+from e2h_cli.training.trainer import NO_LOSS, Row, Validation, train_stage
 
-ROWS = "rows.jsonl"
+TOO_LONG = "too-long.jsonl"
 _LAST_TOKENS = {"every-token": None, "last-three": 3, "separator": 1}
+_KINDS: dict[str, tuple[Kind, ...]] = {"prm": ("prm",), "orm": ("orm",), "oprm": ("prm", "orm")}
 _SHOWN_ROWS = 3
+_MOST_VALIDATION_ROWS = 2000
+_VALIDATION_BATCH_TOKENS = 16384
 
 
 def run(work: Work) -> dict[str, Any]:
-    """Label, print what is labelled, train, save."""
+    """Read labelled rows, print what is labelled, train, save."""
     settings = work.settings
     assert isinstance(settings, TrainRMSettings)
-    rows, used = _rows(work, settings)
-    write_jsonl(work.folder / ROWS, rows)
     tokenizer = load_tokenizer(work.place("model"))
-    kept, too_long = [], 0
-    for row in rows:
-        encoded = reward_row(tokenizer, row, settings.loss_on)
-        if len(encoded.input_ids) > settings.max_length:
-            too_long += 1
-        elif encoded.trained:
-            kept.append(encoded)
-    _print_statistics(rows, kept, too_long, settings)
     if settings.show_tokens:
         show(work)
+    if settings.loss == "pairwise":
+        return _run_pairs(work, settings, tokenizer)
+    used, held = Used(), []
+    held_out = _held_out(settings)
+    kept = []
+    for row in rows_of(work.inputs["rows"], settings.kind):
+        if held_out(row["id"]):
+            held.append(row)
+            continue
+        encoded = reward_row(tokenizer, row, settings.loss_on)
+        if used.see(row, encoded, settings.max_length):
+            kept.append(encoded)
+    used.print(settings)
+    if used.too_long:
+        write_jsonl(work.folder / TOO_LONG, ({"id": key} for key in used.too_long))
     if not kept:
         raise InputError(
             f"no labelled row fits into {settings.max_length} tokens", hint="raise --max-length"
         )
+    validation = None
+    if settings.patience:
+        held += validation_rows(work.inputs["rows"], settings.kind)
+        validation = _validation(held, tokenizer, settings)
     model = new_reward_model(work.place("model"), settings.kind)
-    counts = train_stage(work, model, tokenizer, kept, token_loss)
-    return {**counts, "too_long": too_long, **used}
+    counts = train_stage(work, model, tokenizer, kept, token_loss, validation)
+    return {**counts, **used.counts}
+
+
+def rows_of(places: Iterable[str], kind: str) -> Iterator[dict[str, Any]]:
+    """Labelled rows for a kind of reward model, out of supervise stages and files, one by one.
+
+    Raises:
+        InputError: a stage without rows of the kind, or a file that holds none.
+    """
+    for place in places:
+        path = Path(place)
+        files = [rows_file(path, k) for k in _KINDS[kind]] if path.is_dir() else [path]
+        for file in files:
+            yield from read_rows(file)
+
+
+def validation_rows(places: Iterable[str], kind: str) -> list[dict[str, Any]]:
+    """Labelled rows of validation problems, where the stages have any."""
+    files = [Path(p) / f"{k}-validation.jsonl" for p in places for k in _KINDS[kind]]
+    return [row for file in files if file.is_file() for row in read_rows(file)]
 
 
 def reward_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], loss_on: str) -> Row:
@@ -62,8 +97,20 @@ def reward_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], loss_on:
     The tokens of a step, up to the one where its score is read, carry its label; see
     ``tokens.encode`` for which tokens those are.
     """
-    steps, labels = row["completions"], row["labels"]
-    finished = steps[-1].startswith(solution.ANSWER_HEADER)
+    encoded = _encoded(tokenizer, row)
+    targets = np.full(len(encoded.ids), NO_LOSS, dtype=np.float32)
+    last = _LAST_TOKENS[loss_on]
+    for step, label in enumerate(row["labels"]):
+        if label is None:
+            continue
+        tokens = encoded.tokens_of_step(step)
+        targets[list(tokens if last is None else tokens[-last:])] = float(label)
+    return Row(np.array(encoded.ids, dtype=np.int32), targets)
+
+
+def _encoded(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any]) -> Encoded:
+    steps = row["completions"]
+    finished = _is_finished(row)
     text = solution.SEPARATOR.join(steps)
     if not finished:
         text += solution.SEPARATOR  # so that the last step is closed and can be read
@@ -73,15 +120,148 @@ def reward_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], loss_on:
             f"{len(steps) - finished} steps are read back as {len(encoded.step_tokens)}",
             where=row["id"],
         )
-    targets: list[float] = [NO_LOSS] * len(encoded.ids)
-    last = _LAST_TOKENS[loss_on]
-    for step, label in enumerate(labels):
-        if label is None:
-            continue
-        tokens = encoded.tokens_of_step(step)
-        for token in tokens if last is None else tokens[-last:]:
-            targets[token] = float(label)
-    return Row(encoded.ids, targets)
+    return encoded
+
+
+def _is_finished(row: dict[str, Any]) -> bool:
+    return bool(row["completions"][-1].startswith(solution.ANSWER_HEADER))
+
+
+@dataclass
+class Used:
+    """What became of the rows."""
+
+    rows: int = 0
+    tokens: int = 0
+    trained: int = 0
+    unlabelled: int = 0
+    too_long: list[str] = field(default_factory=list)
+    steps: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def see(self, row: dict[str, Any], encoded: Row, max_length: int) -> bool:
+        """Count a row; say whether it is trained on."""
+        self.rows += 1
+        for step, label in zip(row["completions"], row["labels"], strict=True):
+            name = "unlabelled" if label is None else "right" if label >= 0.5 else "wrong"
+            of_answer = step.startswith(solution.ANSWER_HEADER)
+            (self.outcomes if of_answer else self.steps)[name] += 1
+        if len(encoded.input_ids) > max_length:
+            self.too_long.append(row["id"])
+            return False
+        if not encoded.trained:
+            self.unlabelled += 1
+            return False
+        self.tokens += len(encoded.input_ids)
+        self.trained += encoded.trained
+        return True
+
+    def print(self, settings: TrainRMSettings) -> None:
+        """Labels by kind, and what was left out."""
+        table = Table(title=f"Labels of {self.rows:,} solutions", title_justify="left")
+        columns = ("right", "wrong", "unlabelled")
+        for column in ("", *columns):
+            table.add_column(column, justify="right" if column else "left")
+        for name, counter in (("steps", self.steps), ("outcomes", self.outcomes)):
+            table.add_row(name, *(f"{counter[column]:,}" for column in columns))
+        console.print(table)
+        console.print(
+            f"Loss on {settings.loss_on}: {self.trained:,} of {self.tokens:,} tokens; left out: "
+            f"{len(self.too_long):,} rows over {settings.max_length} tokens, "
+            f"{self.unlabelled:,} without a label."
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """For the stage's record."""
+        labels = sum((self.steps + self.outcomes).values())
+        labels -= self.steps["unlabelled"] + self.outcomes["unlabelled"]
+        return {
+            "labels": labels,
+            "tokens": self.tokens,
+            "too_long": len(self.too_long),
+            "unlabelled": self.unlabelled,
+        }
+
+
+def _held_out(settings: TrainRMSettings) -> Any:
+    """Whether the rows of a problem are kept from training, for validation."""
+    share = settings.validation_share if settings.patience else 0.0
+    return lambda key: random.Random(f"hold out {settings.seed} {key}").random() < share
+
+
+def _validation(
+    rows: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, settings: TrainRMSettings
+) -> Validation:
+    """ROC AUC on held-out rows: of steps for a PRM, of outcomes for an ORM, the mean for both."""
+    if len(rows) > _MOST_VALIDATION_ROWS:
+        rows = random.Random(f"validation {settings.seed}").sample(rows, _MOST_VALIDATION_ROWS)
+    encoded = [_encoded(tokenizer, row) for row in rows]
+
+    def measure(model: PreTrainedModel) -> float:
+        steps: list[tuple[float, bool]] = []
+        outcomes: list[tuple[float, bool]] = []
+        found = scoring.forward(model, tokenizer, encoded, _VALIDATION_BATCH_TOKENS)
+        for batch, scores in found:
+            for index, score in zip(batch, scores, strict=True):
+                labels = rows[index]["labels"]
+                values = [*score.steps, *([score.outcome] if _is_finished(rows[index]) else [])]
+                for place, (value, label) in enumerate(zip(values, labels, strict=True)):
+                    if label is not None:
+                        of_answer = place == len(score.steps)
+                        (outcomes if of_answer else steps).append((value, label >= 0.5))
+        kinds = {"prm": [steps], "orm": [outcomes], "oprm": [steps, outcomes]}[settings.kind]
+        return float(np.mean([_auc(pairs) for pairs in kinds]))
+
+    return Validation(measure, every=settings.eval_steps, patience=settings.patience)
+
+
+def _auc(pairs: list[tuple[float, bool]]) -> float:
+    value = roc_auc(
+        np.array([score for score, _ in pairs]), np.array([right for _, right in pairs], dtype=bool)
+    )
+    if value != value:
+        raise InputError(
+            "validation needs right and wrong labels, and one kind is missing",
+            hint="raise --validation-share, give rows of validation problems, or --patience 0",
+        )
+    return value
+
+
+def _run_pairs(
+    work: Work, settings: TrainRMSettings, tokenizer: PreTrainedTokenizerFast
+) -> dict[str, Any]:
+    """Bradley-Terry: the reward of the chosen solution above that of the rejected one."""
+    kept, too_long = [], 0
+    for place in work.inputs["rows"]:
+        for number, row in read_jsonl(Path(place)):
+            where = f"{place}:{number}"
+            pair = tuple(_end_row(tokenizer, row, key, where) for key in ("chosen", "rejected"))
+            if max(len(side.input_ids) for side in pair) > settings.max_length:
+                too_long += 1
+            else:
+                kept.append(pair)
+    console.print(
+        f"{len(kept):,} pairs; {too_long:,} are over {settings.max_length} tokens and left out"
+    )
+    if not kept:
+        raise InputError("no pairs to train on", where=work.place("rows"))
+    model = new_reward_model(work.place("model"), "orm")
+    counts = train_stage(work, model, tokenizer, kept, pair_loss)
+    return {**counts, "too_long": too_long}
+
+
+def _end_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], key: str, where: str) -> Row:
+    """A side of a pair; its last token is marked 1 if it is chosen and 0 if it is rejected."""
+    prompt, text = row.get("prompt"), row.get(key)
+    if not isinstance(prompt, str) or not isinstance(text, str):
+        raise InputError(f"no text under 'prompt' or {key!r}", where=where)
+    if "# Solution" not in prompt:
+        prompt = solution.prompt(prompt)
+    encoded = encode(tokenizer, prompt, text)
+    labels = np.full(len(encoded.ids), NO_LOSS, dtype=np.float32)
+    labels[encoded.last] = float(key == "chosen")
+    return Row(np.array(encoded.ids, dtype=np.int32), labels)
 
 
 def show(work: Work) -> None:
@@ -89,81 +269,13 @@ def show(work: Work) -> None:
     settings = work.settings
     assert isinstance(settings, TrainRMSettings)
     tokenizer = load_tokenizer(work.place("model"))
-    for _, row in list(read_jsonl(work.folder / ROWS))[:_SHOWN_ROWS]:
+    rows = rows_of(work.inputs["rows"], settings.kind)
+    for row, _ in zip(rows, range(_SHOWN_ROWS), strict=False):
         encoded = reward_row(tokenizer, row, settings.loss_on)
         line = Text()
         for token, label in zip(encoded.input_ids, encoded.labels, strict=True):
             style = "dim" if label == NO_LOSS else "green" if label >= 0.5 else "red"
             mark = "" if label == NO_LOSS else f":{label:g}"
-            shown = tokenizer.decode([token]).replace("\n", "\\n")
+            shown = tokenizer.decode([int(token)]).replace("\n", "\\n")
             line.append(f"{shown}{mark}", style=style).append(" ")
         console.print(Text(f"{row['id']}: ", style="bold"), line)
-
-
-def _rows(work: Work, settings: TrainRMSettings) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    if work.inputs.get("rows"):
-        path = work.path("rows")
-        return read_rows(path), {"read": {path.name: fingerprint(path)}}
-    place = work.path("problems")
-    problems = {p.id: p for p in read_part(place, "easy")}
-    checker = step_checker(problems.values())
-    if checker is None and settings.kind != "orm":
-        raise InputError(
-            f"these problems have no oracle of steps to train a {settings.kind} with",
-            where=place,
-            hint="give step labels with --rows FILE, or train on final answers with --kind orm",
-        )
-    samples = read_samples(work.path("samples"))
-    pairs = [
-        (key, text)
-        for key, text, finish in zip(
-            samples["id"].to_pylist(),
-            samples["text"].to_pylist(),
-            samples["finish_reason"].to_pylist(),
-            strict=True,
-        )
-        if finish == "stop"
-    ]
-    # Whatever was sampled, only easy training problems are trained on.
-    foreign = sum(key not in problems for key, _ in pairs)
-    with get_grader(settings.grader, cache=work.grading_cache) as grader:
-        rows, counts = labelled(
-            [(key, text) for key, text in pairs if key in problems],
-            problems,
-            grader,
-            kind=settings.kind,
-            checker=checker,
-        )
-    if not rows:
-        raise InputError(
-            "no sample of an easy training problem has an answer", where=work.place("samples")
-        )
-    file = part_file(place, "easy")
-    return rows, {
-        **counts,
-        "not easy training problems": foreign,
-        "read": {file.name: fingerprint(file)},
-    }
-
-
-def _print_statistics(
-    rows: list[dict[str, Any]], kept: list[Row], too_long: int, settings: TrainRMSettings
-) -> None:
-    steps: Counter[str] = Counter()
-    outcomes: Counter[str] = Counter()
-    for row in rows:
-        for step, label in zip(row["completions"], row["labels"], strict=True):
-            name = "unlabelled" if label is None else "right" if label >= 0.5 else "wrong"
-            (outcomes if step.startswith(solution.ANSWER_HEADER) else steps)[name] += 1
-    table = Table(title=f"Labels of {len(rows):,} solutions", title_justify="left")
-    for column in ("", "right", "wrong", "unlabelled"):
-        table.add_column(column, justify="right" if column else "left")
-    for name, counter in (("steps", steps), ("outcomes", outcomes)):
-        table.add_row(name, *(f"{counter[c]:,}" for c in ("right", "wrong", "unlabelled")))
-    console.print(table)
-    tokens = sum(len(row.input_ids) for row in kept)
-    trained = sum(row.trained for row in kept)
-    console.print(
-        f"Loss on {settings.loss_on}: {trained:,} of {tokens:,} tokens; "
-        f"{too_long:,} rows are over {settings.max_length} tokens and were left out."
-    )

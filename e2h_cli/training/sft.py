@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.console import console
 from e2h_cli.errors import InputError
-from e2h_cli.files import write_jsonl
+from e2h_cli.files import fingerprint, read_jsonl, write_jsonl
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.pipeline import Work
 from e2h_cli.problems.store import read_levels
 from e2h_cli.settings import SftSettings
+from e2h_cli.solution import answer_header
+from e2h_cli.supervision.records import text_of
 from e2h_cli.supervision.reference import sft_rows
+from e2h_cli.supervision.stage import rows_file
 from e2h_cli.tokens import encode
 from e2h_cli.training.trainer import NO_LOSS, Row, train_stage
 
@@ -22,20 +28,17 @@ def run(work: Work) -> dict[str, Any]:
     """Fine-tune a generator and save it with its tokenizer."""
     settings = work.settings
     assert isinstance(settings, SftSettings)
-    problems, read = read_levels(work.path("problems"), settings.levels)
-    rows = sft_rows(problems)
-    if not rows:
-        raise InputError(
-            "no problem has a reference solution to train on", where=work.place("problems")
-        )
-    write_jsonl(work.folder / "rows.jsonl", rows)
+    rows, read = _rows(work, settings.levels)
     tokenizer = load_tokenizer(work.place("model"))
-    encoded = [sft_row(tokenizer, row["prompt"], row["completion"]) for row in rows]
-    kept = [row for row in encoded if len(row.input_ids) <= settings.max_length]
-    dropped = len(encoded) - len(kept)
+    kept, dropped = [], 0
+    for row in rows:
+        encoded = sft_row(tokenizer, row["prompt"], row["completion"])
+        if len(encoded.input_ids) <= settings.max_length:
+            kept.append(encoded)
+        else:
+            dropped += 1
     console.print(
-        f"{len(kept):,} rows of {len(problems):,} problems; "
-        f"{dropped:,} are over {settings.max_length} tokens and were left out"
+        f"{len(kept):,} rows; {dropped:,} are over {settings.max_length} tokens and were left out"
     )
     if not kept:
         raise InputError(
@@ -43,11 +46,39 @@ def run(work: Work) -> dict[str, Any]:
         )
     model = load_generator(work.place("model"), "fp32")
     counts = train_stage(work, model, tokenizer, kept)
-    return {**counts, "problems": len(problems), "too_long": dropped, "read": read}
+    return {**counts, "too_long": dropped, "read": read}
 
 
 def sft_row(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> Row:
-    """One training sequence, end-of-text included; the prompt carries no loss."""
-    encoded = encode(tokenizer, prompt, completion)
-    labels = [NO_LOSS] * encoded.start + encoded.ids[encoded.start :]
-    return Row(encoded.ids, labels)
+    """One training sequence; the prompt carries no loss.
+
+    It ends with the end-of-text token if the completion ends with an answer. Otherwise it is a
+    piece of a solution that goes on.
+    """
+    encoded = encode(tokenizer, prompt, completion, finished=answer_header(completion) is not None)
+    ids = np.array(encoded.ids, dtype=np.int32)
+    labels = ids.copy()
+    labels[: encoded.start] = NO_LOSS
+    return Row(ids, labels)
+
+
+def _rows(work: Work, levels: str) -> tuple[Iterable[dict[str, Any]], dict[str, str]]:
+    """Rows of a supervise stage or a file, else of reference solutions; what was read for them."""
+    if work.inputs.get("rows"):
+        path = work.path("rows")
+        file = rows_file(path, "sft") if path.is_dir() else path
+        return _of_file(file), {file.name: fingerprint(file)}
+    problems, read = read_levels(work.path("problems"), levels)
+    rows = sft_rows(problems)
+    if not rows:
+        raise InputError(
+            "no problem has a reference solution to train on", where=work.place("problems")
+        )
+    write_jsonl(work.folder / "rows.jsonl", rows)
+    return rows, read
+
+
+def _of_file(file: Path) -> Iterator[dict[str, Any]]:
+    for number, row in read_jsonl(file):
+        where = f"{file}:{number}"
+        yield {key: text_of(row, key, where) for key in ("prompt", "completion")}

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 from transformers import (
     PreTrainedModel,
@@ -27,7 +29,7 @@ from transformers import (
 
 from e2h_cli.console import console, progress_bar
 from e2h_cli.errors import RunError
-from e2h_cli.files import write_atomic
+from e2h_cli.files import read_json, write_atomic, write_json
 from e2h_cli.pipeline import Work
 from e2h_cli.settings import TrainingSettings
 
@@ -35,33 +37,56 @@ NO_LOSS = -100
 _STATE = "trainer_state.json"
 
 Loss = Callable[..., torch.Tensor]
+Ints = NDArray[np.int32]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One training sequence: one label per token, ``NO_LOSS`` where none is trained."""
+    """One training sequence: one label per token, ``NO_LOSS`` where none is trained.
 
-    input_ids: list[int]
-    labels: Sequence[float]
+    Arrays, not lists: the rows of PRM800K would take tens of gigabytes as lists.
+    """
+
+    input_ids: Ints
+    labels: Ints | Floats
 
     @property
     def trained(self) -> int:
         """How many tokens carry loss."""
-        return sum(label != NO_LOSS for label in self.labels)
+        return int(np.count_nonzero(self.labels != NO_LOSS))
+
+
+# What a batch is made of: a row, or the two rows of a pair, which stay together.
+Example = Row | tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """When to stop: after ``patience`` measurements, one every so many steps, without a new best.
+
+    ``measure``: a number that grows as the model gets better.
+    """
+
+    measure: Callable[[PreTrainedModel], float]
+    every: int
+    patience: int
 
 
 def train_stage(
     work: Work,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    rows: Sequence[Row],
+    rows: Sequence[Example],
     loss: Loss | None = None,
+    validation: Validation | None = None,
 ) -> dict[str, Any]:
     """Train the model of a stage and save it with its tokenizer; see ``fit``."""
     settings = work.settings
     assert isinstance(settings, TrainingSettings)
+    adapted = with_lora(model, settings.lora) if settings.lora else model
     counts = fit(
-        model,
+        adapted,
         tokenizer,
         rows,
         settings,
@@ -69,7 +94,11 @@ def train_stage(
         log=work.folder / "log.jsonl",
         title=work.stage,
         loss=loss,
+        validation=validation,
     )
+    if settings.lora:
+        # Merged, so that whoever reads the model needs to know nothing of adapters.
+        model = adapted.merge_and_unload()
     model.save_pretrained(work.folder)
     tokenizer.save_pretrained(work.folder)
     return counts
@@ -78,13 +107,14 @@ def train_stage(
 def fit(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    rows: Sequence[Row],
+    rows: Sequence[Example],
     settings: TrainingSettings,
     *,
     scratch: Path,
     log: Path,
     title: str,
     loss: Loss | None = None,
+    validation: Validation | None = None,
 ) -> dict[str, Any]:
     """Train a model in place, from the last whole checkpoint in ``scratch`` if there is one.
 
@@ -100,6 +130,7 @@ def fit(
         log: JSONL file with step, loss and learning rate, written at the end.
         title: what the progress bar says.
         loss: of (outputs, labels, num_items_in_batch); the model's own if not given.
+        validation: when to stop early; the best weights are taken then.
 
     Raises:
         RunError: the loss became NaN or infinite. The last checkpoint is kept.
@@ -123,6 +154,8 @@ def fit(
         weight_decay=0.0,
         max_grad_norm=1.0,
         bf16=settings.precision == "bf16",
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         logging_steps=10,
         logging_nan_inf_filter=False,
         save_strategy="no",  # the callback saves by the clock
@@ -135,11 +168,15 @@ def fit(
     trainer = _Trainer(
         model=model,
         args=arguments,
-        train_dataset=[{"input_ids": row.input_ids, "labels": row.labels} for row in rows],
+        train_dataset=[(row,) if isinstance(row, Row) else row for row in rows],
         data_collator=_Pad(tokenizer.pad_token_id or 0, torch.float32 if loss else torch.long),
         compute_loss_func=loss,
         callbacks=[progress],
     )
+    stopper = None
+    if validation is not None:
+        stopper = _EarlyStopping(validation, scratch / "validation")
+        trainer.add_callback(stopper)
     trainer.remove_callback(PrinterCallback)
     checkpoint = last_checkpoint(scratch / "checkpoints")
     if checkpoint is not None:
@@ -151,20 +188,38 @@ def fit(
             resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
         )
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
-    write_atomic(log, "".join(json.dumps(entry) + "\n" for entry in history))
+    lines = history + (stopper.history if stopper else [])
+    write_atomic(log, "".join(json.dumps(entry) + "\n" for entry in lines))
     return {
         "rows": len(rows),
-        "trained_tokens": sum(row.trained for row in rows),
+        "trained_tokens": sum(row.trained for row in _flat(rows)),
         "steps": result.global_step,
         "final_loss": round(history[-1]["loss"], 5) if history else None,
+        **(stopper.take_best(model) if stopper else {}),
     }
+
+
+def _flat(rows: Sequence[Example]) -> Iterator[Row]:
+    for row in rows:
+        yield from (row,) if isinstance(row, Row) else row
+
+
+def with_lora(model: PreTrainedModel, rank: int) -> Any:
+    """A model whose linear layers are trained by low-rank updates, and whose reward head fully."""
+    from peft import LoraConfig, get_peft_model
+
+    head = [name for name in ("score", "classifier") if hasattr(model, name)]
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules="all-linear", modules_to_save=head or None
+    )
+    return get_peft_model(model, config)
 
 
 class _Trainer(Trainer):
     """The library's trainer with an order of rows that a resumed training finds again."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        lengths = [len(row["input_ids"]) for row in self.train_dataset]
+        lengths = [max(len(row.input_ids) for row in example) for example in self.train_dataset]
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return LengthGrouped(lengths, size * self.args.world_size, self.args.seed)
 
@@ -239,8 +294,9 @@ class _Pad:
     pad_token: int
     label_type: torch.dtype
 
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        longest = max(len(row["input_ids"]) for row in rows)
+    def __call__(self, examples: list[tuple[Row, ...]]) -> dict[str, torch.Tensor]:
+        rows = [row for example in examples for row in example]
+        longest = max(len(row.input_ids) for row in rows)
         shape = (len(rows), longest)
         batch = {
             "input_ids": torch.full(shape, self.pad_token),
@@ -248,10 +304,10 @@ class _Pad:
             "labels": torch.full(shape, NO_LOSS, dtype=self.label_type),
         }
         for i, row in enumerate(rows):
-            length = len(row["input_ids"])
-            batch["input_ids"][i, :length] = torch.tensor(row["input_ids"])
+            length = len(row.input_ids)
+            batch["input_ids"][i, :length] = torch.as_tensor(row.input_ids)
             batch["attention_mask"][i, :length] = 1
-            batch["labels"][i, :length] = torch.tensor(row["labels"], dtype=self.label_type)
+            batch["labels"][i, :length] = torch.as_tensor(row.labels)
         return batch
 
 
@@ -300,3 +356,80 @@ class _Progress(TrainerCallback):
                 f"the loss is {loss} at step {state.global_step}", hint="lower --learning-rate"
             )
         self.bar.update(self._task, note=f"loss {loss:.4f}")
+
+
+class _EarlyStopping(TrainerCallback):
+    """Measures the model every so often, keeps the best weights, stops when none are better.
+
+    What was measured and the best weights lie in a folder, so that a resumed training knows them.
+    Measurements after the step that it goes on from are made again.
+    """
+
+    def __init__(self, validation: Validation, folder: Path) -> None:
+        self._validation = validation
+        self._folder = folder
+        self._log = folder / "measured.json"
+        self.history: list[dict[str, float]] = []
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        held = read_json(self._log) if self._log.is_file() else []
+        self.history = [entry for entry in held if entry["step"] <= state.global_step]
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        last = state.global_step == state.max_steps
+        if state.global_step % self._validation.every and not last:
+            return
+        model.eval()
+        value = self._validation.measure(model)
+        model.train()
+        best = max((entry["validation"] for entry in self.history), default=float("-inf"))
+        if value > best:
+            write_atomic(self._best(state.global_step), _trained_weights(model))
+        self.history.append({"step": state.global_step, "validation": value})
+        write_json(self._log, self.history)
+        for file in self._folder.glob("best-*.safetensors"):
+            if file != self._best(self._best_step):
+                file.unlink()
+        if (
+            state.global_step - self._best_step
+            >= self._validation.patience * self._validation.every
+        ):
+            control.should_training_stop = True
+
+    def take_best(self, model: Any) -> dict[str, Any]:
+        """Put the best weights into the model; which step they are of, and how good."""
+        from safetensors.torch import load_file
+
+        model.load_state_dict(load_file(self._best(self._best_step)), strict=False)
+        best = next(e for e in self.history if e["step"] == self._best_step)
+        return {"best_step": int(best["step"]), "best_validation": round(best["validation"], 5)}
+
+    @property
+    def _best_step(self) -> float:
+        """The first step with the best value."""
+        return max(self.history, key=lambda e: (e["validation"], -e["step"]))["step"]
+
+    def _best(self, step: float) -> Path:
+        return self._folder / f"best-{int(step)}.safetensors"
+
+
+def _trained_weights(model: Any) -> bytes:
+    """The weights that training changes, as safetensors."""
+    from safetensors.torch import save
+
+    return save(
+        {
+            name: p.detach().cpu().contiguous()
+            for name, p in model.named_parameters()
+            if p.requires_grad
+        }
+    )
