@@ -13,8 +13,7 @@ from e2h_cli import parts, scoring
 from e2h_cli.console import console
 from e2h_cli.errors import InputError
 from e2h_cli.importing import Scale, match, read_foreign
-from e2h_cli.models.loading import load_config
-from e2h_cli.models.reward import describe
+from e2h_cli.models.families import kind_of
 from e2h_cli.pipeline import Work
 from e2h_cli.pool import Pool
 from e2h_cli.problems.problem import Problem
@@ -110,12 +109,14 @@ def find_scores(
             "samples": work.fingerprints["samples"] or work.fingerprints["imported"],
             "reward": work.fingerprints["reward"],
             "precision": settings.precision,
+            "family": settings.family,
         },
+        family=settings.family,
         batch_tokens=settings.batch_tokens,
         precision=settings.precision,
         title="scoring",
     )
-    return scores, describe(load_config(reward), reward)["kind"]
+    return scores, kind_of(reward, settings.family)
 
 
 def check_scale(scale: Scale, settings: RerankSettings) -> None:

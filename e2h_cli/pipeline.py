@@ -186,7 +186,12 @@ class Runner:
         status = folder.status
         if status == "missing":
             return False
-        changed, moved = folder.differences(settings, inputs, stage.verb.grows)
+        changed, moved = folder.differences(
+            settings,
+            inputs,
+            stage.verb.grows,
+            stage.verb.settings.model_validate({}).model_dump(mode="json"),
+        )
         held = folder.record["settings"]
         grown = [k for k in stage.verb.grows if held.get(k, 0) < settings[k]]
         if not changed and not moved:

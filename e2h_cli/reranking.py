@@ -25,10 +25,7 @@ from e2h_cli.reporting.results import (
 )
 from e2h_cli.reporting.tables import present
 from e2h_cli.settings import Aggregation, RerankSettings
-from e2h_cli.voting import Floats
-
-# Best for each way to answer (paper p.8); an ORM has one score, that of the final token.
-_AGGREGATE: dict[str, Aggregation] = {"weighted-voting": "prod", "best-of-n": "min"}
+from e2h_cli.voting import BEST_AGGREGATE, Floats
 
 
 def run(work: Work) -> dict[str, Any]:
@@ -43,7 +40,9 @@ def run(work: Work) -> dict[str, Any]:
         _show(work, settings, candidates)
     scores, kind = find_scores(work, settings, candidates, pools)
     aggregates: dict[str, list[Aggregation]] = {
-        m: settings.aggregate or ["last" if kind == "orm" else a] for m, a in _AGGREGATE.items()
+        # An ORM has one score, that of the final token.
+        m: settings.aggregate or ["last" if kind == "orm" else a]
+        for m, a in BEST_AGGREGATE.items()
     }
     measurements = measure(
         pools,
@@ -134,4 +133,6 @@ def _show(work: Work, settings: RerankSettings, candidates: Candidates) -> None:
     first = candidates.samples.slice(0, 1).to_pylist()[0]
     problem = candidates.problems[first["id"]]
     finished = first["finish_reason"] == "stop"
-    scoring.show(problem, first["text"], finished, work.place("reward"), settings.precision)
+    scoring.show(
+        problem, first["text"], finished, work.place("reward"), settings.family, settings.precision
+    )

@@ -113,7 +113,7 @@ def run(work: Work) -> dict[str, Any] | None:
     }
 
 
-def draw(job: Job, done: Callable[[int], None]) -> dict[str, Any]:
+def draw(job: Job, done: Callable[[int], None] = lambda count: None) -> dict[str, Any]:
     """Draw what is missing of a job; return the engine's record.
 
     ``done`` is told 0 when the engine is ready, then how many samples have come.

@@ -2,35 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
 from rich.text import Text
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from e2h_cli import parts, solution
+from e2h_cli import parts
 from e2h_cli.console import console, progress_bar
 from e2h_cli.errors import RunError
 from e2h_cli.files import read_json, write_json
-from e2h_cli.models.loading import load_tokenizer
-from e2h_cli.models.reward import load_reward_model
+from e2h_cli.models.families import Backbone, Head, Reading, RewardModel, load_family
 from e2h_cli.problems.problem import Problem
-from e2h_cli.tokens import Encoded, encode
+from e2h_cli.workers import gpu_count, with_processes
+from e2h_cli.workspace import ENGINES
 
 FILE = "scores.parquet"
 _CONDITIONS = "conditions.json"
+_PADDING = 0.05
+# Of the budget: what is worth a pass of its own.
+_SMALL = 1 / 32
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """P(correct) of each closed step, and of the whole solution."""
+    """P(correct) of each step, and of the whole solution."""
 
     steps: list[float]
     outcome: float
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """A solution that is scored once, and the samples that it stands for."""
+
+    problem: str
+    question: str
+    text: str
+    finished: bool
+    samples: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreJob:
+    """What one reward model is to score; can be sent to another process."""
+
+    reward: str
+    family: str
+    precision: str
+    batch_tokens: int
+    folder: Path
+    writer: str
+    todo: list[Distinct]
+
+    def store(self) -> parts.Parts:
+        """The parts on disk, with a folder of this job's own to write to."""
+        return parts.Parts(
+            self.folder / FILE, self.folder / "parts", parts.SCORES, writer=self.writer
+        )
 
 
 def score_samples(
@@ -40,6 +74,7 @@ def score_samples(
     folder: Path,
     *,
     conditions: Mapping[str, Any],
+    family: str = "auto",
     batch_tokens: int,
     precision: str,
     title: str,
@@ -52,6 +87,7 @@ def score_samples(
         reward: place of the reward model.
         folder: keeps scores; emptied when ``conditions`` are not those that it was made under.
         conditions: whatever the scores depend on but the samples themselves.
+        family: how the model is read; see ``models.families``.
         batch_tokens: tokens per forward pass, padding included.
         precision: of the model.
         title: of the progress bar.
@@ -60,51 +96,111 @@ def score_samples(
         RunError: the reward model returned a score that is no number.
     """
     _empty_unless(folder, conditions)
-    store = parts.Parts(folder / FILE, folder, parts.SCORES)
-    have = store.keys()
-    groups: dict[tuple[str, str, bool], list[int]] = {}
-    keys = zip(
-        samples["id"].to_pylist(),
-        samples["text"].to_pylist(),
-        samples["finish_reason"].to_pylist(),
-        samples["sample"].to_pylist(),
-        strict=True,
-    )
-    for problem, text, finish, sample in keys:
-        if problem in problems and (problem, sample) not in have:
-            groups.setdefault((problem, text, finish == "stop"), []).append(sample)
-    if groups:
-        model = load_reward_model(reward, precision).eval()
-        tokenizer = load_tokenizer(reward)
-        todo = list(groups)
-        console.print(
-            f"{sum(map(len, groups.values())):,} samples to score, {len(todo):,} distinct"
-        )
-        with progress_bar() as bar:
-            task = bar.add_task(title, total=len(todo), unit="solutions", note="")
-            encoded = [
-                encode(tokenizer, solution.prompt(problems[key].problem), text, finished=finished)
-                for key, text, finished in todo
-            ]
-            for batch, scores in forward(model, tokenizer, encoded, batch_tokens):
-                rows = []
-                for index, score in zip(batch, scores, strict=True):
-                    problem, _, _ = todo[index]
-                    rows += [
-                        {
-                            "id": problem,
-                            "sample": sample,
-                            "step_scores": score.steps,
-                            "outcome_score": score.outcome,
-                        }
-                        for sample in groups[todo[index]]
-                    ]
-                store.add(rows)
-                bar.advance(task, len(batch))
+    job = ScoreJob(reward, family, precision, batch_tokens, folder.resolve(), "main", [])
+    store = job.store()
+    todo = _distinct(samples, problems, store.keys())
+    if todo:
+        count = sum(len(one.samples) for one in todo)
+        console.print(f"{count:,} samples to score, {len(todo):,} distinct")
+        job = replace(job, todo=todo)
+        for record in _score_all(job, title):
+            with (folder / ENGINES).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({**record, "samples": count}) + "\n")
     store.merge(problems)
-    for file in folder.glob("part-*.parquet"):
+    for file in (folder / "parts").rglob("part-*.parquet"):
         file.unlink()
     return parts.read(store.target, parts.SCORES)
+
+
+def _distinct(
+    samples: pa.Table, problems: Mapping[str, Problem], have: parts.Keys
+) -> list[Distinct]:
+    groups: dict[tuple[str, str, bool], Distinct] = {}
+    columns = (samples[name].to_pylist() for name in ("id", "text", "finish_reason", "sample"))
+    for problem, text, finish, sample in zip(*columns, strict=True):
+        if problem in problems and (problem, sample) not in have:
+            key = (problem, text, finish == "stop")
+            if key not in groups:
+                groups[key] = Distinct(problem, problems[problem].problem, text, finish == "stop")
+            groups[key].samples.append(sample)
+    return list(groups.values())
+
+
+def _score_all(job: ScoreJob, title: str) -> Iterator[dict[str, Any]]:
+    """Score with one model, or with one per GPU."""
+    count = min(gpu_count() or 1, len(job.todo))
+    with progress_bar() as bar:
+        task = bar.add_task(title, total=len(job.todo), unit="solutions", note="", start=False)
+
+        def advance(done: int) -> None:
+            bar.start_task(task)
+            bar.advance(task, done)
+
+        if count == 1:
+            yield score(job, advance)
+            return
+        # Whole problems, so that samples of a problem can share its prompt.
+        shares: list[list[Distinct]] = [[] for _ in range(count)]
+        place = {key: i for i, key in enumerate(dict.fromkeys(one.problem for one in job.todo))}
+        for one in job.todo:
+            shares[place[one.problem] % count].append(one)
+        jobs = [
+            replace(job, writer=f"{job.writer}-{i}", todo=share) for i, share in enumerate(shares)
+        ]
+        store, before = job.store(), job.store().rows_on_disk()
+        samples = sum(len(one.samples) for one in job.todo)
+        bar.start_task(task)
+        bar.update(task, total=samples, unit="samples")
+        yield from with_processes(
+            score, jobs, 1, lambda: bar.update(task, completed=store.rows_on_disk() - before)
+        )
+
+
+def score(job: ScoreJob, done: Any = None) -> dict[str, Any]:
+    """Score a job's solutions, write them down, return how fast it went.
+
+    Raises:
+        RunError: the reward model returned a score that is no number.
+    """
+    begin = time.monotonic()
+    model = load_family(job.reward, job.family, job.precision)
+    loaded = time.monotonic()
+    readings = [model.read(one.question, one.text, one.finished) for one in job.todo]
+    tally = Tally()
+    store = job.store()
+    if done is not None:
+        done(0)
+    try:
+        for batch, scores in forward(model.backbone, model.head, readings, job.batch_tokens,
+                                     device=model.device, pad=model.pad, tally=tally):  # fmt: skip
+            rows = []
+            for index, found in zip(batch, scores, strict=True):
+                one = job.todo[index]
+                rows += [
+                    {
+                        "id": one.problem,
+                        "sample": sample,
+                        "step_scores": found.steps,
+                        "outcome_score": found.outcome,
+                    }
+                    for sample in one.samples
+                ]
+            store.add(rows)
+            if done is not None:
+                done(len(batch))
+    finally:
+        store.flush()
+    seconds = max(time.monotonic() - loaded, 1e-9)
+    return {
+        "family": model.family,
+        "distinct": len(readings),
+        "load_seconds": round(loaded - begin, 2),
+        "seconds": round(seconds, 2),
+        "tokens": tally.tokens,
+        "padding_share": round(tally.padding / max(tally.tokens + tally.padding, 1), 4),
+        "tokens_per_second": round(tally.tokens / seconds, 1),
+        "solutions_per_second": round(len(readings) / seconds, 2),
+    }
 
 
 def keep_scores(scores: pa.Table, folder: Path, conditions: Mapping[str, Any]) -> None:
@@ -117,72 +213,102 @@ def _empty_unless(folder: Path, conditions: Mapping[str, Any]) -> None:
     """Drop scores that were made under other conditions, and note those of now."""
     if (folder / _CONDITIONS).is_file() and read_json(folder / _CONDITIONS) == dict(conditions):
         return
-    for file in folder.glob("*.parquet"):
+    for file in folder.rglob("*.parquet"):
         file.unlink()
     write_json(folder / _CONDITIONS, dict(conditions))
 
 
+@dataclass
+class Tally:
+    """Tokens that went through the model, and how many of them were padding."""
+
+    tokens: int = 0
+    padding: int = 0
+
+
 @torch.inference_mode()
 def forward(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    solutions: Sequence[Encoded],
+    backbone: Backbone,
+    head: Head,
+    readings: Sequence[Reading],
     batch_tokens: int,
+    *,
+    device: torch.device,
+    pad: int,
+    tally: Tally | None = None,
 ) -> Iterator[tuple[list[int], list[Scores]]]:
-    """Yield (indices into ``solutions``, their scores), longest solutions first.
+    """Yield (indices into ``readings``, their scores), longest solutions first.
+
+    The head sees the positions that are read, not all tokens: logits over a vocabulary of 32,000
+    at every token would take more memory than the model.
 
     Raises:
         RunError: a score is no number.
     """
-    for batch in batches([len(s.ids) for s in solutions], batch_tokens):
-        longest = max(len(solutions[i].ids) for i in batch)
-        ids = torch.full((len(batch), longest), tokenizer.pad_token_id or 0)
+    for batch in batches([len(r.ids) for r in readings], batch_tokens):
+        longest = max(len(readings[i].ids) for i in batch)
+        ids = torch.full((len(batch), longest), pad)
         mask = torch.zeros_like(ids)
         for row, i in enumerate(batch):
-            ids[row, : len(solutions[i].ids)] = torch.tensor(solutions[i].ids)
-            mask[row, : len(solutions[i].ids)] = 1
-        output = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device))
-        probability = output.logits[..., 0].float().sigmoid().cpu()
-        scores = [
-            Scores(
-                steps=probability[row, solutions[i].step_tokens].tolist(),
-                outcome=float(probability[row, solutions[i].last]),
-            )
-            for row, i in enumerate(batch)
-        ]
-        if any(score.outcome != score.outcome for score in scores):
+            ids[row, : len(readings[i].ids)] = torch.tensor(readings[i].ids)
+            mask[row, : len(readings[i].ids)] = 1
+        output = backbone(input_ids=ids.to(device), attention_mask=mask.to(device))
+        features = output if isinstance(output, torch.Tensor) else output.last_hidden_state
+        places = [[*readings[i].steps, readings[i].outcome] for i in batch]
+        rows = torch.tensor([row for row, many in enumerate(places) for _ in many])
+        columns = torch.tensor([place for many in places for place in many])
+        values = head(features[rows.to(device), columns.to(device)]).float().cpu()
+        if not bool(values.isfinite().all()):
             raise RunError("the reward model returned NaN", hint="try --precision fp32")
-        yield batch, scores
+        found = values.split([len(many) for many in places])
+        if tally is not None:
+            real = int(mask.sum())
+            tally.tokens += real
+            tally.padding += mask.numel() - real
+        yield batch, [Scores(v[:-1].tolist(), float(v[-1])) for v in found]
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Indices in batches of like length whose padded size is at most ``budget`` tokens.
 
-    A sequence that is longer than the budget is a batch of its own.
+    A batch ends early where its padding would pass a twentieth, unless it is still small. A
+    sequence that is longer than the budget is a batch of its own.
     """
     batch: list[int] = []
+    real = 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+        size = (len(batch) + 1) * lengths[batch[0]] if batch else 0
+        loose = size > budget * _SMALL and real + lengths[index] < (1 - _PADDING) * size
+        if batch and (size > budget or loose):
             yield batch
-            batch = []
+            batch, real = [], 0
         batch.append(index)
+        real += lengths[index]
     if batch:
         yield batch
 
 
-def show(problem: Problem, text: str, finished: bool, reward: str, precision: str) -> None:
+def show(
+    problem: Problem, text: str, finished: bool, reward: str, family: str, precision: str
+) -> None:
     """Print a solution with the positions that are read and the values that stand there."""
-    model, tokenizer = load_reward_model(reward, precision).eval(), load_tokenizer(reward)
-    encoded = encode(tokenizer, solution.prompt(problem.problem), text, finished=finished)
-    _, (scores,) = next(forward(model, tokenizer, [encoded], len(encoded.ids)))
-    read = dict(zip(encoded.step_tokens, scores.steps, strict=True)) | {
-        encoded.last: scores.outcome
-    }
-    line = Text(f"{problem.id}: ", style="bold")
-    for position, token in enumerate(encoded.ids):
-        shown = tokenizer.decode([token]).replace("\n", "\\n")
-        if position in read:
-            line.append(f"{shown}[{position}]={read[position]:.3f} ", style="bold cyan")
+    model = load_family(reward, family, precision)
+    reading = model.read(problem.problem, text, finished)
+    found = forward(model.backbone, model.head, [reading], len(reading.ids),
+                    device=model.device, pad=model.pad)  # fmt: skip
+    _, (scores,) = next(iter(found))
+    values = dict(zip(reading.steps, scores.steps, strict=True)) | {reading.outcome: scores.outcome}
+    console.print(_marked(model, reading.ids, values, f"{problem.id} ({model.family}): "))
+
+
+def _marked(
+    model: RewardModel, ids: Iterable[int], values: Mapping[int, float], title: str
+) -> Text:
+    line = Text(title, style="bold")
+    for position, token in enumerate(ids):
+        shown = model.tokenizer.decode([token]).replace("\n", "\\n")
+        if position in values:
+            line.append(f"{shown}[{position}]={values[position]:.3f} ", style="bold cyan")
         else:
             line.append(f"{shown} ", style="dim")
-    console.print(line)
+    return line

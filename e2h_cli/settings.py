@@ -326,6 +326,12 @@ class RerankSettings(Settings):
         description="Step scores to one score, as min,prod,last or all; if not given, prod for "
         "votes and min for best-of-n (paper p.8).",
     )
+    family: Literal[
+        "auto", "e2h", "llemma", "math-shepherd", "rlhflow", "token-classification",
+        "sequence-classification",
+    ] = Field(
+        "auto", description="How the reward model is read; auto is by its config and name."
+    )  # fmt: skip
     transform: Literal["none", "sigmoid"] = Field(
         "none", description="What makes scores of another project probabilities."
     )
@@ -338,7 +344,9 @@ class RerankSettings(Settings):
     draws: int = Field(400, ge=1, description="Random subsets behind each voting accuracy.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
     grader: GraderName = Field("math-verify", description=_GRADER)
-    batch_tokens: int = Field(16384, ge=1, description="Tokens per forward pass while scoring.")
+    batch_tokens: int = Field(
+        16384, ge=1, exclude=True, description="Tokens per forward pass while scoring."
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Precision of the reward model: bf16 on a GPU, fp32 elsewhere."
     )

@@ -13,11 +13,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from e2h_cli.settings import Aggregation
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 NO_ANSWER = -1
 Method = Literal["majority", "weighted-voting", "best-of-n"]
+
+# Best for each way to answer (paper p.8).
+BEST_AGGREGATE: dict[str, Aggregation] = {"weighted-voting": "prod", "best-of-n": "min"}
 
 # Probabilities of exactly 0 and 1 have no logit; float32 sigmoids reach them.
 _EDGE = 1e-7

@@ -11,16 +11,17 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from e2h_cli.console import console, progress_bar
 from e2h_cli.errors import InputError, RunError
-from e2h_cli.sampling import Job, draw
 
+if TYPE_CHECKING:
+    from e2h_cli.sampling import Job
 _POLL_SECONDS = 1.0
 
 
@@ -32,7 +33,9 @@ def draw_all(job: Job, todo: int, title: str) -> Iterator[dict[str, Any]]:
         todo: how many samples are missing.
         title: of the progress bar.
     """
-    count = job.settings.workers or _gpus() // gpus_per_engine(job) or 1
+    from e2h_cli.sampling import draw
+
+    count = job.settings.workers or gpu_count() // gpus_per_engine(job) or 1
     with progress_bar() as bar:
         task = bar.add_task(title, total=todo, unit="samples", note="", start=False)
 
@@ -48,12 +51,16 @@ def draw_all(job: Job, todo: int, title: str) -> Iterator[dict[str, Any]]:
             replace(job, writer=f"{job.writer}-{i}-of-{count}", shares=(*job.shares, (i, count)))
             for i in range(count)
         ]
-        run = _with_processes if job.settings.ray is None else _with_ray
         store = job.store()
         before = store.rows_on_disk()
-        yield from run(
-            jobs, lambda: bar.update(task, completed=min(todo, store.rows_on_disk() - before))
-        )
+
+        def tick() -> None:
+            bar.update(task, completed=min(todo, store.rows_on_disk() - before))
+
+        if job.settings.ray is None:
+            yield from with_processes(draw, jobs, gpus_per_engine(job), tick)
+        else:
+            yield from _with_ray(jobs, tick)
 
 
 def gpus_per_engine(job: Job) -> int:
@@ -65,16 +72,25 @@ def gpus_per_engine(job: Job) -> int:
     return int(sizes[0] * sizes[1])
 
 
-def _gpus() -> int:
+def gpu_count() -> int:
+    """GPUs that this process may use."""
     import torch
 
     return torch.cuda.device_count()
 
 
-def _with_processes(jobs: list[Job], tick: Callable[[], None]) -> Iterator[dict[str, Any]]:
-    """One process per job, each with GPUs of its own."""
+def with_processes(
+    function: Callable[[Any], dict[str, Any]],
+    jobs: Sequence[Any],
+    each: int,
+    tick: Callable[[], None],
+) -> Iterator[dict[str, Any]]:
+    """One process per job, each with ``each`` GPUs of its own; ``tick`` is called every second.
+
+    Raises:
+        RunError: a process was killed. What it had written is on disk.
+    """
     gpus = _visible()
-    each = gpus_per_engine(jobs[0])
     if gpus and len(jobs) * each > len(gpus):
         raise InputError(
             f"{len(jobs)} workers with {each} GPUs each, and {len(gpus)} GPUs here",
@@ -88,7 +104,7 @@ def _with_processes(jobs: list[Job], tick: Callable[[], None]) -> Iterator[dict[
     with ProcessPoolExecutor(
         len(jobs), context, initializer=_begin, initargs=(devices, os.getpid())
     ) as pool:
-        futures = [pool.submit(_draw_quietly, job) for job in jobs]
+        futures = [pool.submit(function, job) for job in jobs]
         try:
             yield from _results(futures, tick)
         except BaseException:
@@ -117,10 +133,6 @@ def _results(
         tick()
 
 
-def _draw_quietly(job: Job) -> dict[str, Any]:
-    return draw(job, lambda done: None)
-
-
 def _begin(devices: Any, parent: int) -> None:
     """In a new worker: take GPUs, and stop when the main process is gone, even by kill -9."""
     mine = devices.get()
@@ -140,7 +152,7 @@ def _visible() -> list[str]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip()]
-    return [str(i) for i in range(_gpus())]
+    return [str(i) for i in range(gpu_count())]
 
 
 def _reach(address: str) -> None:
@@ -179,9 +191,11 @@ def _with_ray(jobs: list[Job], tick: Callable[[], None]) -> Iterator[dict[str, A
         raise InputError(
             f"--ray {address}: {reason}", hint="give the address of a cluster, auto or local"
         ) from error
+    from e2h_cli.sampling import draw
+
     try:
         each = gpus_per_engine(jobs[0]) if ray.cluster_resources().get("GPU") else 0
-        task = ray.remote(_draw_quietly).options(num_gpus=each, num_cpus=1, max_retries=3)
+        task = ray.remote(draw).options(num_gpus=each, num_cpus=1, max_retries=3)
         waiting = [task.remote(job) for job in jobs]
         console.print(f"[dim]{len(waiting)} Ray tasks[/dim]")
         while waiting:

@@ -70,15 +70,20 @@ class StageFolder:
         return str(self.record.get("fingerprint", ""))
 
     def differences(
-        self, settings: dict[str, Any], inputs: dict[str, list[Input]], grows: tuple[str, ...]
+        self,
+        settings: dict[str, Any],
+        inputs: dict[str, list[Input]],
+        grows: tuple[str, ...],
+        defaults: dict[str, Any],
     ) -> tuple[list[str], list[str]]:
         """What has changed since the stage was made: lines about settings, lines about inputs.
 
         A setting in ``grows`` that has risen is no difference; nor is one that has fallen, where
-        the work is finished: more than is asked for is kept.
+        the work is finished: more than is asked for is kept. A setting that did not exist then
+        had its default.
         """
         record = self.record
-        old = record.get("settings", {})
+        old = {**defaults, **record.get("settings", {})}
         changed = [
             f"{key}: {old.get(key)!r} -> {new!r}"
             for key, new in settings.items()

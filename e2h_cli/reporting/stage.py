@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from e2h_cli.problems.problem import Problem
 from e2h_cli.problems.store import max_level, read_known
 from e2h_cli.reporting.plots import accuracy_against_n
 from e2h_cli.reporting.results import (
+    Contrast,
     Measurement,
     Results,
     contrasts,
@@ -28,7 +30,8 @@ from e2h_cli.reporting.results import (
     write_results,
 )
 from e2h_cli.reporting.reward import measure_reward
-from e2h_cli.reporting.tables import present
+from e2h_cli.reporting.several import present_several
+from e2h_cli.reporting.tables import BY, present
 from e2h_cli.sampling import read_samples
 from e2h_cli.settings import EvalSettings
 from e2h_cli.workspace import RECORD
@@ -62,6 +65,7 @@ def run(work: Work) -> dict[str, Any]:
     sets += [read_votes(Path(place)) for place in work.inputs["votes"]]
     if not sets:
         raise InputError("nothing to evaluate", hint="give --samples or --votes")
+    several = len({m.reward for _, many in sets for m in many if m.reward}) > 1
     figures, comparisons = [], []
     for ids, measurements in sets:
         done = summarise(
@@ -73,9 +77,10 @@ def run(work: Work) -> dict[str, Any]:
             seed=settings.seed,
         )
         figures += done.figures
-        comparisons += done.comparisons
+        comparisons += _named(done) if several else done.comparisons
     results = Results(figures, comparisons)
     markdown = present(results, work.scale, settings.confidence)
+    markdown += present_several(figures, diagnostics, work.scale)
     note = f"{work.scale} scale; bands: {settings.confidence:.0%} intervals over problems"
     finding = sentence(results, work.scale, levels)
     about: dict[str, Any] = {"scale": work.scale, "finding": finding}
@@ -90,6 +95,12 @@ def run(work: Work) -> dict[str, Any]:
         console.print(f"Plot: {work.run_folder / drawn[0].name} (and .svg)")
     console.print(f"[bold]{finding}[/bold]")
     return {"figures": len(figures), "comparisons": len(comparisons)}
+
+
+def _named(results: Results) -> list[Contrast]:
+    """Comparisons of one stage, with the reward model that they are about."""
+    reward = next((f.reward for f in results.figures if f.reward), "")
+    return [replace(c, a=f"{c.a}{BY}{reward}") for c in results.comparisons]
 
 
 def _generator_accuracy(

@@ -9,7 +9,10 @@ from rich.table import Table
 
 from e2h_cli.console import console
 from e2h_cli.reporting.results import Contrast, Figure, Results, label
+from e2h_cli.voting import BEST_AGGREGATE
 
+# Stands between a way to answer and its reward model, where there are several.
+BY = " by "
 MAIN_GROUPS = ("easy", "hard", "all")
 
 Row = tuple[str, ...]
@@ -25,7 +28,8 @@ def accuracy_rows(figures: Sequence[Figure], width: int | None = None) -> tuple[
     The last column is the interval at the largest pool. ``width``: characters that a line may
     have; where not all pool sizes fit, every second one is left out, and so on.
     """
-    shown = [f for f in figures if f.group in MAIN_GROUPS]
+    shown = [f for f in main_lines(figures) if f.group in MAIN_GROUPS]
+    several = len({f.reward for f in shown if f.reward}) > 1
     ks = sorted({f.k for f in shown})
     while width is not None and len(ks) > 2 and _FIXED_WIDTH + _NUMBER_WIDTH * len(ks) > width:
         ks = ks[::-2][::-1]
@@ -34,15 +38,31 @@ def accuracy_rows(figures: Sequence[Figure], width: int | None = None) -> tuple[
         lines: dict[str, dict[int, Figure]] = {}
         for f in shown:
             if f.group == group:
-                lines.setdefault(label(f), {})[f.k] = f
+                lines.setdefault(f"{f.reward} {label(f)}", {})[f.k] = f
         for line in lines.values():
             cells = [f"{line[k].accuracy:.1f}" if k in line else "" for k in ks]
             last = line[max(line)]
-            name = _SHORT.get(last.method, last.method) + (
-                f" ({last.aggregate})" if last.aggregate else ""
-            )
+            how = [*([last.reward] if several else []), last.aggregate]
+            name = _SHORT.get(last.method, last.method)
+            if last.reward:
+                name += f" ({', '.join(how)})"
             rows.append((group, name, *cells, f"{last.low:.1f}-{last.high:.1f}"))
     return ("", "N =", *map(str, ks), "interval"), rows
+
+
+def main_lines(figures: Sequence[Figure]) -> list[Figure]:
+    """Figures without the aggregations beside the best one for each way to answer (paper p.8).
+
+    Where a reward model has been used under one aggregation only, that is the one.
+    """
+    hows: dict[tuple[str, str], list[str]] = {}
+    for f in figures:
+        hows.setdefault((f.reward, f.method), []).append(f.aggregate)
+    best = {
+        key: BEST_AGGREGATE.get(key[1], "") if BEST_AGGREGATE.get(key[1], "") in many else many[0]
+        for key, many in hows.items()
+    }
+    return [f for f in figures if f.aggregate == best[f.reward, f.method]]
 
 
 def comparison_rows(comparisons: Sequence[Contrast]) -> tuple[Row, list[Row]]:
@@ -87,9 +107,12 @@ def present(results: Results, scale: str, confidence: float) -> str:
     print_table(title, *accuracy_rows(results.figures, console.width))
     accuracies = accuracy_rows(results.figures)
     text = f"## {title}\n\n{markdown_table(*accuracies)}"
-    if results.comparisons:
+    # A comparison of a less good aggregation stands in results.json, not here.
+    names = {label(f) for f in main_lines(results.figures)}
+    shown = [c for c in results.comparisons if {c.a.partition(BY)[0], c.b} <= names]
+    if shown:
         title = "Paired comparisons on the same problems (sign-flip permutation test)"
-        compared = comparison_rows(results.comparisons)
+        compared = comparison_rows(shown)
         print_table(title, *compared)
         text += f"\n## {title}\n\n{markdown_table(*compared)}"
     return text

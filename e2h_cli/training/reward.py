@@ -19,6 +19,7 @@ from e2h_cli.console import console
 from e2h_cli.diagnostics import roc_auc
 from e2h_cli.errors import InputError
 from e2h_cli.files import read_jsonl, write_jsonl
+from e2h_cli.models.families import Reading
 from e2h_cli.models.loading import load_tokenizer
 from e2h_cli.models.reward import new_reward_model
 from e2h_cli.pipeline import Work
@@ -197,11 +198,19 @@ def _validation(
     if len(rows) > _MOST_VALIDATION_ROWS:
         rows = random.Random(f"validation {settings.seed}").sample(rows, _MOST_VALIDATION_ROWS)
     encoded = [_encoded(tokenizer, row) for row in rows]
+    readings = [Reading(e.ids, e.step_tokens, e.last) for e in encoded]
 
     def measure(model: PreTrainedModel) -> float:
         steps: list[tuple[float, bool]] = []
         outcomes: list[tuple[float, bool]] = []
-        found = scoring.forward(model, tokenizer, encoded, _VALIDATION_BATCH_TOKENS)
+        found = scoring.forward(
+            lambda **batch: model(**batch).logits,
+            lambda logits: logits[..., 0].float().sigmoid(),
+            readings,
+            _VALIDATION_BATCH_TOKENS,
+            device=model.device,
+            pad=tokenizer.pad_token_id or 0,
+        )
         for batch, scores in found:
             for index, score in zip(batch, scores, strict=True):
                 labels = rows[index]["labels"]

@@ -1,0 +1,189 @@
+"""Scoring against the usual ways to do it, same run, same model, same machine.
+
+python -m benchmarks.scoring [--size tiny|20m|1b|7b] [--solutions 256] [--repeats 3]
+
+file order: one forward pass per solution in batches of the same number, in file order, padded to
+            the longest of all, logits for every token
+prefixes:   one forward pass per step, over everything up to its end, batches of the same number
+Lengths have a long tail, as solutions have: some are three times as long as most. On a GPU the
+weights are random bf16, and the share of the card's matrix rate is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from e2h_cli import scoring, solution
+from e2h_cli.models import tiny
+from e2h_cli.models.families import Reading, load_family
+from e2h_cli.models.reward import new_reward_model
+
+# hidden, layers, heads, inner width
+SIZES = {
+    "tiny": (96, 4, 6, 288),
+    "20m": (512, 6, 8, 1376),
+    "1b": (2048, 20, 16, 5632),
+    "7b": (4096, 32, 32, 11008),
+}
+TARGETS = {"file order": 3.0, "prefixes": 10.0}
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Print solutions/s of each way, the ratios, padding and the largest difference of scores."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=SIZES, default="tiny")
+    parser.add_argument("--solutions", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=32, help="solutions a batch, other ways")
+    options = parser.parse_args()
+    gpu = torch.cuda.is_available()
+
+    with tempfile.TemporaryDirectory() as folder:
+        _make(Path(folder), options.size)
+        model = load_family(folder, precision="bf16" if gpu else "fp32")
+        full = model.backbone
+        readings = [model.read(*one, True) for one in _solutions(options.solutions)]
+        found: dict[str, list[list[float]]] = {}
+        tally = scoring.Tally()
+
+        def ours() -> None:
+            nonlocal tally
+            tally = scoring.Tally()
+            made: dict[int, list[float]] = {}
+            for many, scores in scoring.forward(
+                full, model.head, readings, 16384, device=model.device, pad=model.pad, tally=tally
+            ):
+                for i, one in zip(many, scores, strict=True):
+                    made[i] = [*one.steps, one.outcome]
+            found["e2h"] = [made[i] for i in range(len(readings))]
+
+        def file_order() -> None:
+            longest = max(len(r.ids) for r in readings)
+            found["file order"] = []
+            for start in range(0, len(readings), options.batch):
+                batch = readings[start : start + options.batch]
+                values = model.head(_features(batch, longest)).float().cpu()
+                for row, r in enumerate(batch):
+                    found["file order"].append(values[row, [*r.steps, r.outcome]].tolist())
+
+        def prefixes() -> None:
+            cuts = [
+                (i, Reading(r.ids[: place + 1], [], place))
+                for i, r in enumerate(readings)
+                for place in [*r.steps, r.outcome]
+            ]
+            found["prefixes"] = [[] for _ in readings]
+            for start in range(0, len(cuts), options.batch):
+                batch = cuts[start : start + options.batch]
+                longest = max(len(cut.ids) for _, cut in batch)
+                values = model.head(_features([cut for _, cut in batch], longest)).float().cpu()
+                for row, (i, cut) in enumerate(batch):
+                    found["prefixes"][i].append(float(values[row, cut.outcome]))
+
+        def _features(batch: list[Reading], longest: int) -> torch.Tensor:
+            ids = torch.full((len(batch), longest), model.pad)
+            mask = torch.zeros_like(ids)
+            for row, r in enumerate(batch):
+                ids[row, : len(r.ids)] = torch.tensor(r.ids)
+                mask[row, : len(r.ids)] = 1
+            out = full(input_ids=ids.to(model.device), attention_mask=mask.to(model.device))
+            return out.last_hidden_state
+
+        ways: dict[str, Callable[[], None]] = {
+            "e2h": ours, "file order": file_order, "prefixes": prefixes,
+        }  # fmt: skip
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        ours()
+        for _ in range(options.repeats):
+            for name, way in ways.items():
+                start = time.perf_counter()
+                way()
+                seconds[name].append(time.perf_counter() - start)
+        tokens = sum(len(r.ids) for r in readings)
+        print(f"{options.size}, {len(readings)} solutions, {tokens:,} tokens, "
+              f"{torch.get_num_threads()} threads, {'GPU' if gpu else 'CPU'}")  # fmt: skip
+        for name, taken in seconds.items():
+            rate = tokens / statistics.median(taken)
+            print(f"{name:>10}: {rate:10,.0f} tokens of solutions/s")
+        for name, target in TARGETS.items():
+            pairs = zip(seconds[name], seconds["e2h"], strict=True)
+            ratio = statistics.median(a / b for a, b in pairs)
+            worst = max(
+                abs(a - b)
+                for left, right in zip(found["e2h"], found[name], strict=True)
+                for a, b in zip(left, right, strict=True)
+            )
+            short = "" if ratio >= target else "   BELOW TARGET"
+            print(f"e2h / {name}: {ratio:.1f} (target {target:.0f}){short}; "
+                  f"largest difference {worst:.1e}")  # fmt: skip
+        print(f"padding: {100 * tally.padding / (tally.tokens + tally.padding):.1f} %")
+        if gpu:
+            weights = sum(p.numel() for p in full.parameters())
+            rate = 2 * weights * tokens / min(seconds["e2h"])
+            print(f"{rate / 1e12:.0f} of {_matrix_rate() / 1e12:.0f} TFLOP/s: "
+                  f"{100 * rate / _matrix_rate():.0f} % of the card's matrix rate")  # fmt: skip
+
+
+def _solutions(count: int) -> list[tuple[str, str]]:
+    """Questions and solutions; one in eight is two to four times as long as the others."""
+    rng = random.Random(0)
+    made = []
+    for i in range(count):
+        steps = rng.randint(3, 8) * (rng.randint(2, 4) if i % 8 == 0 else 1)
+        lines = [f"b={rng.randint(0, 9)}+{rng.randint(0, 9)}={rng.randint(0, 9)}"] * steps
+        made.append(("a3 b+4 c*5 d-2", solution.completion(lines, "7")))
+    rng.shuffle(made)
+    return made
+
+
+def _make(folder: Path, size: str) -> None:
+    hidden, layers, heads, inner = SIZES[size]
+    tokenizer = tiny.tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        max_position_embeddings=2048,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16 if size == "7b" else torch.float32).save_pretrained(
+        folder
+    )
+    model = new_reward_model(str(folder), "prm", "bf16" if size == "7b" else "fp32")
+    torch.nn.init.normal_(model.score.weight, std=0.1)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _matrix_rate() -> float:
+    """FLOP/s of a large bf16 matrix product."""
+    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    for _ in range(3):
+        a @ a
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(20):
+        a @ a
+    torch.cuda.synchronize()
+    return 20 * 2 * 8192**3 / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()
