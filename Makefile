@@ -43,6 +43,9 @@ check: install
 bench: install
 	$(BIN)/python -m benchmarks.decoding
 	$(BIN)/python -m benchmarks.store
+	$(BIN)/python -m benchmarks.supervision --records 20000
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.voting
 	$(BIN)/python -m benchmarks.grading
 

@@ -51,6 +51,20 @@ def _tokens(
     return ids, offsets
 
 
+def token_at(offsets: list[tuple[int, int]], character: int) -> int:
+    """The token that holds a character, or the last one before it.
+
+    Tokenizers as BERT's drop newlines: there a step is read at the last token of its text.
+    """
+    try:
+        return token_of_character(offsets, character)
+    except ValueError:
+        before = [i for i, (start, end) in enumerate(offsets) if start < end <= character]
+        if not before:
+            raise
+        return before[-1]
+
+
 def encode(
     tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str, *, finished: bool = True
 ) -> Encoded:
@@ -70,7 +84,7 @@ def encode(
         ids, offsets = head + tail, head_offsets + [(a + shift, b + shift) for a, b in tail_offsets]
     start = len(head)
     step_tokens = [
-        token_of_character(offsets, shift + step.separator_end - 1)
+        token_at(offsets, shift + step.separator_end - 1)
         for step in solution.steps
         if step.separator_end is not None
     ]

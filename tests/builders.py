@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 _SPECIAL = ["<pad>", "<unk>", "</s>"]
@@ -13,13 +13,21 @@ _TEXT = [
     "# Question\n\nWhat is 1 + 2?\n\n# Solution\n\nWe add.\n\nSo 1 + 2 = 3.\n\n# Answer\n\n3",
     "Let $x$ be the price.\n\nThen $2x = \\frac{1}{2}.$\n\nThe answer is\n\n# Answer\n\n\\sqrt{2}",
 ]
-KINDS = ("character", "byte-bpe", "metaspace", "metaspace-no-prefix", "blank-line-merges")
+KINDS = (
+    "character",
+    "byte-bpe",
+    "metaspace",
+    "metaspace-no-prefix",
+    "blank-line-merges",
+    "wordpiece",
+)
+ALL_KINDS = (*KINDS, "wordpiece-no-newlines")
 
 
 def tokenizer(
     kind: str, texts: Sequence[str] = _TEXT, vocabulary: int = 400
 ) -> PreTrainedTokenizerFast:
-    """A fast tokenizer of one of the ``KINDS``, trained on a few texts."""
+    """A fast tokenizer of one of ``ALL_KINDS``, trained on a few texts."""
     if kind == "character":
         core = Tokenizer(models.BPE(unk_token="<unk>"))
         core.pre_tokenizer = pre_tokenizers.Split("", behavior="isolated")
@@ -44,6 +52,20 @@ def tokenizer(
         core.decoder = decoders.Fuse()
         texts = [*texts, *[".\n\n"] * 20]
         trainer = trainers.BpeTrainer(
+            special_tokens=_SPECIAL,
+            vocab_size=vocabulary,
+            initial_alphabet=sorted({*"".join(texts)}),
+        )
+    elif kind.startswith("wordpiece"):
+        # The first keeps newlines as tokens; the second drops all white space, as BERT does.
+        core = Tokenizer(models.WordPiece(unk_token="<unk>"))
+        core.pre_tokenizer = (
+            pre_tokenizers.BertPreTokenizer()
+            if kind.endswith("no-newlines")
+            else pre_tokenizers.Split(Regex(r"\s|\w+|[^\w\s]"), "isolated")
+        )
+        core.decoder = decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(
             special_tokens=_SPECIAL,
             vocab_size=vocabulary,
             initial_alphabet=sorted({*"".join(texts)}),

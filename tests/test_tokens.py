@@ -68,7 +68,9 @@ def test_sft_trains_on_the_completion_and_the_end(kind: str) -> None:
         token for token, label in zip(row.input_ids, row.labels, strict=True) if label != NO_LOSS
     ]
     assert trained[-1] == tokens.eos_token_id
-    assert tokens.decode(trained[:-1]).strip() == "We add.\n\n# Answer\n\n3"
+    written = tokens.decode(trained[:-1])
+    # A WordPiece decoder puts spaces between words.
+    assert "".join(written.split()) == "Weadd.#Answer3"
 
 
 def row(labels: list[bool | float | None]) -> dict[str, object]:

@@ -34,10 +34,10 @@ texts = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp", "Zs"]),
     min_size=1, max_size=12,
 ).filter(lambda t: t.strip() and not t.lstrip().startswith("#"))  # fmt: skip
-TOKENIZERS = {kind: builders.tokenizer(kind) for kind in builders.KINDS}
+TOKENIZERS = {kind: builders.tokenizer(kind) for kind in builders.ALL_KINDS}
 
 
-@pytest.mark.parametrize("kind", builders.KINDS)
+@pytest.mark.parametrize("kind", builders.ALL_KINDS)
 @given(st.lists(texts, min_size=1, max_size=5), st.data())
 def test_labels_land_on_the_tokens_of_their_step(
     kind: str, steps: list[str], data: st.DataObject

@@ -25,7 +25,7 @@ from e2h_cli.errors import InputError
 from e2h_cli.models.loading import _loaded, device, dtype, load_config, load_tokenizer
 from e2h_cli.models.reward import describe, load_reward_model
 from e2h_cli.solution import parse, token_of_character
-from e2h_cli.tokens import encode
+from e2h_cli.tokens import encode, token_at
 
 # (input_ids, attention_mask, ...) -> (rows, tokens, features)
 Backbone = Callable[..., Any]
@@ -154,7 +154,7 @@ def _llemma(place: str, precision: str) -> RewardModel:
         prompt = solution.prompt(question)
         encoded = encode(tokenizer, prompt, text, finished=finished)
         newlines = [
-            token_of_character(encoded.offsets, len(prompt) + text.index("\n", step.end))
+            token_at(encoded.offsets, len(prompt) + text.index("\n", step.end))
             for step in encoded.solution.steps
             if step.separator_end is not None
         ]

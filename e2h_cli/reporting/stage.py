@@ -21,6 +21,7 @@ from e2h_cli.problems.store import max_level, read_known
 from e2h_cli.reporting.plots import accuracy_against_n
 from e2h_cli.reporting.results import (
     Contrast,
+    Figure,
     Measurement,
     Results,
     contrasts,
@@ -31,12 +32,14 @@ from e2h_cli.reporting.results import (
 )
 from e2h_cli.reporting.reward import measure_reward
 from e2h_cli.reporting.several import present_several
-from e2h_cli.reporting.tables import BY, present
+from e2h_cli.reporting.tables import BY, main_lines, present
 from e2h_cli.sampling import read_samples
 from e2h_cli.settings import EvalSettings
+from e2h_cli.voting import BEST_AGGREGATE
 from e2h_cli.workspace import RECORD
 
 PLOT = "accuracy-against-n"
+_MAIN_VOTE = f"weighted-voting ({BEST_AGGREGATE['weighted-voting']})"
 
 
 def run(work: Work) -> dict[str, Any]:
@@ -119,11 +122,21 @@ def _generator_accuracy(
 def sentence(results: Results, scale: str, levels: int) -> str:
     """What was found about hard problems; claims no more than the test allows."""
     found = next(
-        (c for c in results.comparisons if c.group == "hard" and c.a.startswith("weighted")), None
+        (
+            c
+            for c in results.comparisons
+            if c.group == "hard" and c.a.startswith(_MAIN_VOTE) and "majority" in c.b
+        ),
+        next(
+            (c for c in results.comparisons if c.group == "hard" and c.a.startswith("weight")), None
+        ),
     )
     if found is None:
         return f"At {scale} scale: no weighted voting on hard problems was measured."
-    figures = {f.method: f for f in results.figures if f.group == "hard" and f.k == found.k}
+    figures: dict[str, Figure] = {}
+    for f in main_lines(results.figures):
+        if f.group == "hard" and f.k == found.k:
+            figures.setdefault(f.method, f)
     weighted, majority = figures["weighted-voting"], figures["majority"]
     numbers = (
         f"{weighted.accuracy:.1f} % of {weighted.problems} hard problems "

@@ -47,7 +47,7 @@ def run(work: Work) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     read: dict[str, str] = {}
     with ExitStack() as stack:
-        sink = Sink(work.folder, stack, official=settings.official)
+        sink = Sink(work.folder, stack, settings)
         if settings.source == "samples":
             rows = _of_samples(work, settings, counts, read)
         else:
@@ -65,13 +65,14 @@ def run(work: Work) -> dict[str, Any]:
 class Sink:
     """The files of the stage; each appears whole when all rows are written, and only if it has any.
 
-    Of rows that stand twice the first is kept.
+    Of published rows that stand twice the first is kept; samples have lost their repeats before.
     """
 
-    def __init__(self, folder: Path, stack: ExitStack, *, official: bool) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, settings: SuperviseSettings) -> None:
         self._folder = folder
         self._stack = stack
-        self._official = official
+        self._official = settings.official
+        self._unique = settings.source != "samples"
         self._files: dict[str, IO[bytes]] = {}
         self._seen: set[bytes] = set()
         self.counts: Counter[str] = Counter()
@@ -80,11 +81,12 @@ class Sink:
         """Write a row to the file of its kind."""
         line = json_line(built.row)
         name = f"{built.kind}-validation" if built.validation else built.kind
-        digest = hashlib.blake2b(f"{name}\x00".encode() + line, digest_size=10).digest()
-        if digest in self._seen:
-            self.counts["repeated rows"] += 1
-            return
-        self._seen.add(digest)
+        if self._unique:
+            digest = hashlib.blake2b(f"{name}\x00".encode() + line, digest_size=10).digest()
+            if digest in self._seen:
+                self.counts["repeated rows"] += 1
+                return
+            self._seen.add(digest)
         self.counts[name] += 1
         self._file(f"{name}.jsonl").write(line)
         if self._official:

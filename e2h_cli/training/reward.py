@@ -77,13 +77,17 @@ def rows_of(places: Iterable[str], kind: str) -> Iterator[dict[str, Any]]:
     """Labelled rows for a kind of reward model, out of supervise stages and files, one by one.
 
     Raises:
-        InputError: a stage without rows of the kind, or a file that holds none.
+        InputError: no stage has rows of a kind that is needed, or a file holds none.
     """
-    for place in places:
-        path = Path(place)
-        files = [rows_file(path, k) for k in _KINDS[kind]] if path.is_dir() else [path]
-        for file in files:
-            yield from read_rows(file)
+    paths = [Path(place) for place in places]
+    folders = [path for path in paths if path.is_dir()]
+    for path in paths:
+        if not path.is_dir():
+            yield from read_rows(path)
+    for needed in _KINDS[kind] if folders else ():
+        having = [folder for folder in folders if (folder / f"{needed}.jsonl").is_file()]
+        for folder in having or folders[:1]:
+            yield from read_rows(rows_file(folder, needed))
 
 
 def validation_rows(places: Iterable[str], kind: str) -> list[dict[str, Any]]:
