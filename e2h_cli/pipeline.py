@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2h_cli import team
 from e2h_cli.console import console
 from e2h_cli.errors import E2HError, InputError
 from e2h_cli.files import fingerprint, make_folder
@@ -92,12 +94,17 @@ class Runner:
 
     def run(self, stage: Stage) -> None:
         """Bring one stage up to date, with the inputs that it lacks."""
+        if team.size() > 1 and not stage.verb.team:
+            raise InputError(
+                f"{stage.verb.name} is one process", hint="start it without accelerate launch"
+            )
+        console.quiet = not team.is_main()
         inputs = self._inputs(stage)
         folder = self.workspace.stage(stage.name)
         settings = stage.settings.model_dump(mode="json")
-        with folder.lock(stage.settings.share):
+        with folder.lock(stage.settings.share) if team.is_main() else contextlib.nullcontext():
             work = self._order(stage, folder, inputs)
-            if self._is_current(stage, folder, settings, inputs):
+            if team.main_decides(lambda: self._is_current(stage, folder, settings, inputs)):
                 if getattr(stage.settings, "show_tokens", False):
                     module, _ = stage.verb.function.split(":")
                     importlib.import_module(module).show(work)
@@ -158,7 +165,7 @@ class Runner:
             folder = self.workspace.stage(name)
             if folder.status != "finished":
                 command = _command(self.recipe, maker)
-                if not self.make_inputs:
+                if not self.make_inputs or team.size() > 1:
                     raise InputError(
                         f"{stage.name} needs {role}, which is not made yet",
                         where=folder.path,
@@ -235,14 +242,18 @@ class Runner:
     ) -> None:
         module, function = stage.verb.function.split(":")
         console.print(f"[bold]{stage.name}[/bold] [dim]{_summary(stage)}[/dim]")
-        folder.start(stage.verb.name, settings, inputs)
+        team.main_decides(lambda: folder.start(stage.verb.name, settings, inputs))
         started = time.monotonic()
         try:
             counts = getattr(importlib.import_module(module), function)(work)
         except (E2HError, KeyboardInterrupt) as error:
+            if not team.is_main():
+                raise
             folder.fail(str(error) or type(error).__name__, time.monotonic() - started)
             raise
         seconds = time.monotonic() - started
+        if not team.is_main():
+            return
         if counts is None:
             console.print(f"[green]{stage.name}[/green]: this share is done in {seconds:,.0f} s")
             return

@@ -137,10 +137,13 @@ class TrainingSettings(Settings):
         0, ge=0, description="Train low-rank updates of this rank; 0 trains the weights themselves."
     )
     gradient_checkpointing: bool = Field(
-        False, description="Compute activations twice to need less memory."
+        False, exclude=True, description="Compute activations twice to need less memory."
     )
     checkpoint_seconds: float = Field(
-        60, gt=0, description="Seconds between checkpoints: what a killed training may lose."
+        60,
+        gt=0,
+        exclude=True,
+        description="Seconds between checkpoints: what a killed training may lose.",
     )
 
 

@@ -36,7 +36,8 @@ class Verb:
 
     ``grows``: settings whose increase keeps what is already made. ``disposable``: the output is
     cheap, so that it is made anew without asking when only its inputs have changed. ``keeps``:
-    files and folders that check for themselves whether they still hold, so are never cleared.
+    files and folders that check for themselves whether they still hold, so are never cleared;
+    ``team``: whether several processes may work at it together.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Verb:
     grows: tuple[str, ...] = ()
     disposable: bool = False
     keeps: tuple[str, ...] = ()
+    team: bool = False
 
 
 _PROBLEMS = Role(("split",), "a split stage, its folder, or a JSONL file of problems")
@@ -77,6 +79,7 @@ VERBS: dict[str, Verb] = {
             settings.PretrainSettings,
             "e2h_cli.training.pretrain:run",
             {"problems": _PROBLEMS},
+            team=True,
         ),
         Verb(
             "sft",
@@ -94,6 +97,7 @@ VERBS: dict[str, Verb] = {
                     replaces=("problems",),
                 ),
             },
+            team=True,
         ),
         Verb(
             "sample",
@@ -137,6 +141,7 @@ VERBS: dict[str, Verb] = {
                     many=True,
                 ),
             },
+            team=True,
         ),
         Verb(
             "rerank",

@@ -27,13 +27,15 @@ from transformers import (
     TrainingArguments,
 )
 
+from e2h_cli import team
 from e2h_cli.console import console, progress_bar
-from e2h_cli.errors import RunError
+from e2h_cli.errors import InputError, RunError
 from e2h_cli.files import read_json, write_atomic, write_json
 from e2h_cli.pipeline import Work
 from e2h_cli.settings import TrainingSettings
 
 NO_LOSS = -100
+_STEPS_PER_LOOK = 10
 _STATE = "trainer_state.json"
 
 Loss = Callable[..., torch.Tensor]
@@ -85,7 +87,7 @@ def train_stage(
     settings = work.settings
     assert isinstance(settings, TrainingSettings)
     adapted = with_lora(model, settings.lora) if settings.lora else model
-    counts = fit(
+    counts, weights = fit(
         adapted,
         tokenizer,
         rows,
@@ -99,8 +101,9 @@ def train_stage(
     if settings.lora:
         # Merged, so that whoever reads the model needs to know nothing of adapters.
         model = adapted.merge_and_unload()
-    model.save_pretrained(work.folder)
-    tokenizer.save_pretrained(work.folder)
+    if team.is_main():
+        model.save_pretrained(work.folder, state_dict=weights)
+        tokenizer.save_pretrained(work.folder)
     return counts
 
 
@@ -115,7 +118,7 @@ def fit(
     title: str,
     loss: Loss | None = None,
     validation: Validation | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, torch.Tensor] | None]:
     """Train a model in place, from the last whole checkpoint in ``scratch`` if there is one.
 
     Rows of like length share a batch. The loss is the mean over the tokens of a whole optimiser
@@ -132,12 +135,16 @@ def fit(
         loss: of (outputs, labels, num_items_in_batch); the model's own if not given.
         validation: when to stop early; the best weights are taken then.
 
+    Returns:
+        Counts, and the weights where they are spread over processes and the model holds a part.
+
     Raises:
         RunError: the loss became NaN or infinite. The last checkpoint is kept.
     """
     if settings.freeze:
         freeze(model)
-    micro = min(settings.micro_batch or settings.batch_size, settings.batch_size)
+    own = math.ceil(settings.batch_size / team.size())
+    micro = min(settings.micro_batch or own, own)
     progress = _Progress(title, settings.checkpoint_seconds)
     arguments = TrainingArguments(
         output_dir=str(scratch / "checkpoints"),
@@ -145,7 +152,10 @@ def fit(
         max_steps=settings.steps or -1,
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=math.ceil(settings.batch_size / micro),
+        gradient_accumulation_steps=math.ceil(settings.batch_size / (micro * team.size())),
+        use_cpu=not torch.cuda.is_available(),
+        ddp_backend="gloo" if team.size() > 1 and not torch.cuda.is_available() else None,
+        ddp_find_unused_parameters=False,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine_with_min_lr",
         lr_scheduler_kwargs={"min_lr_rate": settings.final_rate},
@@ -173,12 +183,18 @@ def fit(
         compute_loss_func=loss,
         callbacks=[progress],
     )
+    weights = None
     stopper = None
     if validation is not None:
         stopper = _EarlyStopping(validation, scratch / "validation")
         trainer.add_callback(stopper)
     trainer.remove_callback(PrinterCallback)
-    checkpoint = last_checkpoint(scratch / "checkpoints")
+    if trainer.is_fsdp_enabled and (validation is not None or settings.lora):
+        raise InputError(
+            "--patience and --lora need the whole model in every process, and FSDP spreads it",
+            hint="train without them, or without FSDP",
+        )
+    checkpoint = team.main_decides(lambda: last_checkpoint(scratch / "checkpoints"))
     if checkpoint is not None:
         console.print(
             f"[cyan]resuming from step {checkpoint.name.removeprefix('checkpoint-')}[/cyan]"
@@ -189,14 +205,17 @@ def fit(
         )
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     lines = history + (stopper.history if stopper else [])
-    write_atomic(log, "".join(json.dumps(entry) + "\n" for entry in lines))
+    if team.is_main():
+        write_atomic(log, "".join(json.dumps(entry) + "\n" for entry in lines))
+    if trainer.is_fsdp_enabled:
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     return {
         "rows": len(rows),
         "trained_tokens": sum(row.trained for row in _flat(rows)),
         "steps": result.global_step,
         "final_loss": round(history[-1]["loss"], 5) if history else None,
         **(stopper.take_best(model) if stopper else {}),
-    }
+    }, weights
 
 
 def _flat(rows: Sequence[Example]) -> Iterator[Row]:
@@ -336,7 +355,11 @@ class _Progress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.bar.update(self._task, completed=state.global_step)
-        if time.monotonic() - self._saved > self._seconds and state.global_step < state.max_steps:
+        # The clocks of several processes differ, and all must save together.
+        if team.size() > 1 and state.global_step % _STEPS_PER_LOOK:
+            return
+        due = time.monotonic() - self._saved > self._seconds and state.global_step < state.max_steps
+        if team.main_decides(lambda: due):
             self._saved = time.monotonic()
             control.should_save = True
 
@@ -392,13 +415,14 @@ class _EarlyStopping(TrainerCallback):
         value = self._validation.measure(model)
         model.train()
         best = max((entry["validation"] for entry in self.history), default=float("-inf"))
-        if value > best:
+        if value > best and team.is_main():
             write_atomic(self._best(state.global_step), _trained_weights(model))
         self.history.append({"step": state.global_step, "validation": value})
-        write_json(self._log, self.history)
-        for file in self._folder.glob("best-*.safetensors"):
-            if file != self._best(self._best_step):
-                file.unlink()
+        if team.is_main():
+            write_json(self._log, self.history)
+            for file in self._folder.glob("best-*.safetensors"):
+                if file != self._best(self._best_step):
+                    file.unlink()
         if (
             state.global_step - self._best_step
             >= self._validation.patience * self._validation.every

@@ -1,0 +1,55 @@
+"""Several processes at one training, as ``accelerate launch`` starts them.
+
+The main process (rank 0) locks the stage, decides what is to do, prints and writes; the others only
+compute.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from e2h_cli.errors import E2HError
+
+T = TypeVar("T")
+
+
+def size() -> int:
+    """How many processes work together."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes."""
+    return size() == 1 or os.environ.get("RANK", "0") == "0"
+
+
+def main_decides(decide: Callable[[], T]) -> T:
+    """What the main process finds, in every process; the others wait for it.
+
+    Raises:
+        E2HError: in the main process, what ``decide`` raised. The others leave quietly.
+    """
+    if size() == 1:
+        return decide()
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    PartialState(cpu=not torch.cuda.is_available())
+    found: list[T | None] = [None]
+    code: list[int] = [0]
+    failure: E2HError | None = None
+    if is_main():
+        try:
+            found[0] = decide()
+        except E2HError as error:
+            failure, code[0] = error, error.exit_code
+    broadcast_object_list(code)
+    if failure is not None:
+        raise failure
+    if code[0]:
+        raise SystemExit(code[0])
+    broadcast_object_list(found)
+    return found[0]  # type: ignore[return-value]
