@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,12 @@ _CONDITIONS = "conditions.json"
 _PADDING = 0.05
 # Of the budget: what is worth a pass of its own.
 _SMALL = 1 / 32
+# When the common beginning of a problem's solutions is computed once: tokens that are left to make
+# a pass of (on a CPU, on a GPU), solutions, and the share of all tokens that it saves. With half a
+# million and twenty million parameters on a CPU scoring became 1.1 to 1.7 times faster.
+_SHARED_TOKENS = (512, 8192)
+_SHARED_ROWS = 4
+_SHARED_SAVES = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +179,8 @@ def score(job: ScoreJob, done: Any = None) -> dict[str, Any]:
         done(0)
     try:
         for batch, scores in forward(model.backbone, model.head, readings, job.batch_tokens,
-                                     device=model.device, pad=model.pad, tally=tally):  # fmt: skip
+                                     device=model.device, pad=model.pad, tally=tally,
+                                     problems=[one.problem for one in job.todo]):  # fmt: skip
             rows = []
             for index, found in zip(batch, scores, strict=True):
                 one = job.todo[index]
@@ -197,6 +205,7 @@ def score(job: ScoreJob, done: Any = None) -> dict[str, Any]:
         "load_seconds": round(loaded - begin, 2),
         "seconds": round(seconds, 2),
         "tokens": tally.tokens,
+        "tokens_saved_by_sharing": tally.shared,
         "padding_share": round(tally.padding / max(tally.tokens + tally.padding, 1), 4),
         "tokens_per_second": round(tally.tokens / seconds, 1),
         "solutions_per_second": round(len(readings) / seconds, 2),
@@ -220,10 +229,11 @@ def _empty_unless(folder: Path, conditions: Mapping[str, Any]) -> None:
 
 @dataclass
 class Tally:
-    """Tokens that went through the model, and how many of them were padding."""
+    """Tokens that went through the model, the padding beside them, and what sharing has saved."""
 
     tokens: int = 0
     padding: int = 0
+    shared: int = 0
 
 
 @torch.inference_mode()
@@ -235,6 +245,7 @@ def forward(
     *,
     device: torch.device,
     pad: int,
+    problems: Sequence[str] | None = None,
     tally: Tally | None = None,
 ) -> Iterator[tuple[list[int], list[Scores]]]:
     """Yield (indices into ``readings``, their scores), longest solutions first.
@@ -242,30 +253,106 @@ def forward(
     The head sees the positions that are read, not all tokens: logits over a vocabulary of 32,000
     at every token would take more memory than the model.
 
+    Args:
+        backbone: gives features of shape (rows, tokens, size).
+        head: of the features at the positions that are read.
+        readings: solutions.
+        batch_tokens: tokens per pass, padding included.
+        device: of the model.
+        pad: the token that fills up.
+        problems: whose solution each is. The beginning that the solutions of a problem share is
+            then computed once, where that saves enough.
+        tally: counts tokens and padding.
+
     Raises:
         RunError: a score is no number.
     """
-    for batch in batches([len(r.ids) for r in readings], batch_tokens):
-        longest = max(len(readings[i].ids) for i in batch)
-        ids = torch.full((len(batch), longest), pad)
+    passes = _Passes(backbone, head, readings, device, pad, tally or Tally())
+    rest: list[int] = []
+    groups: dict[str, list[int]] = {}
+    for i, problem in enumerate(problems or ()):
+        groups.setdefault(problem, []).append(i)
+    least = _SHARED_TOKENS[device.type == "cuda"]
+    for members in groups.values():
+        common = shared_prefix([readings[i] for i in members])
+        tail = sum(len(readings[i].ids) - common for i in members)
+        cache = passes.prefix(members[0], common) if common and tail >= least else None
+        if cache is None:
+            rest += members
+            continue
+        passes.tally.shared += common * (len(members) - 1)
+        for batch in batches([len(readings[i].ids) - common for i in members], batch_tokens):
+            chosen = [members[i] for i in batch]
+            yield chosen, passes.scores(chosen, common, copy.deepcopy(cache))
+    if problems is None:
+        rest = list(range(len(readings)))
+    for batch in batches([len(readings[i].ids) for i in rest], batch_tokens):
+        chosen = [rest[i] for i in batch]
+        yield chosen, passes.scores(chosen)
+
+
+def shared_prefix(readings: Sequence[Reading]) -> int:
+    """How many tokens all begin with, before the first that is read; 0 where that saves little."""
+    if len(readings) < _SHARED_ROWS:
+        return 0
+    # What the first and the last in the order of lists share, all share.
+    first, last = min(r.ids for r in readings), max(r.ids for r in readings)
+    common = next(
+        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
+    )
+    common = min(common, *(min([*r.steps, r.outcome]) for r in readings))
+    saved = common * (len(readings) - 1)
+    return common if saved >= _SHARED_SAVES * sum(len(r.ids) for r in readings) else 0
+
+
+@dataclass
+class _Passes:
+    """Forward passes of one model."""
+
+    backbone: Backbone
+    head: Head
+    readings: Sequence[Reading]
+    device: torch.device
+    pad: int
+    tally: Tally
+
+    def prefix(self, member: int, length: int) -> Any:
+        """Keys and values of a beginning; None where the model has none (it looks both ways)."""
+        ids = torch.tensor([self.readings[member].ids[:length]], device=self.device)
+        self.tally.tokens += length
+        return getattr(self.backbone(input_ids=ids, use_cache=True), "past_key_values", None)
+
+    def scores(self, batch: Sequence[int], start: int = 0, cache: Any = None) -> list[Scores]:
+        """Scores of some solutions, from token ``start`` on."""
+        readings = [self.readings[i] for i in batch]
+        longest = max(len(r.ids) for r in readings) - start
+        ids = torch.full((len(batch), longest), self.pad)
         mask = torch.zeros_like(ids)
-        for row, i in enumerate(batch):
-            ids[row, : len(readings[i].ids)] = torch.tensor(readings[i].ids)
-            mask[row, : len(readings[i].ids)] = 1
-        output = backbone(input_ids=ids.to(device), attention_mask=mask.to(device))
+        for row, r in enumerate(readings):
+            ids[row, : len(r.ids) - start] = torch.tensor(r.ids[start:])
+            mask[row, : len(r.ids) - start] = 1
+        if cache is None:
+            output = self.backbone(
+                input_ids=ids.to(self.device), attention_mask=mask.to(self.device)
+            )
+        else:
+            # Padding stands on the right, where nothing that is read can see it.
+            cache.batch_repeat_interleave(len(batch))
+            output = self.backbone(
+                input_ids=ids.to(self.device), past_key_values=cache, use_cache=True
+            )
         features = output if isinstance(output, torch.Tensor) else output.last_hidden_state
-        places = [[*readings[i].steps, readings[i].outcome] for i in batch]
+        places = [[*r.steps, r.outcome] for r in readings]
         rows = torch.tensor([row for row, many in enumerate(places) for _ in many])
-        columns = torch.tensor([place for many in places for place in many])
-        values = head(features[rows.to(device), columns.to(device)]).float().cpu()
+        columns = torch.tensor([place - start for many in places for place in many])
+        values = self.head(features[rows.to(self.device), columns.to(self.device)]).float().cpu()
         if not bool(values.isfinite().all()):
             raise RunError("the reward model returned NaN", hint="try --precision fp32")
+        real = int(mask.sum())
+        self.tally.tokens += real
+        self.tally.padding += mask.numel() - real
         found = values.split([len(many) for many in places])
-        if tally is not None:
-            real = int(mask.sum())
-            tally.tokens += real
-            tally.padding += mask.numel() - real
-        yield batch, [Scores(v[:-1].tolist(), float(v[-1])) for v in found]
+        return [Scores(v[:-1].tolist(), float(v[-1])) for v in found]
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -234,6 +234,44 @@ def test_batches_change_no_score_and_pad_little(tmp_path: Path) -> None:
         assert together[i] == pytest.approx(values, abs=1e-5)
 
 
+def test_a_shared_prompt_changes_no_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = tokens_of("byte-bpe")
+    monkeypatch.setattr(scoring, "_SHARED_TOKENS", (1, 1))
+    for loader, family in (
+        (AutoModelForCausalLM, "llemma"),
+        (AutoModelForTokenClassification, "auto"),
+    ):
+        folder = tmp_path / family
+        reward = load_family(built(folder, loader, tokens), family)
+        questions = [f"What is {i} + 2?" * (1 + i) for i in range(3)]
+        texts = [solution.completion([f"x{'y' * j}."] * (1 + j % 4), str(j)) for j in range(9)]
+        keys = [(q, t) for t in texts for q in questions] + [("Alone?", texts[0])]
+        readings = [reward.read(q, t, True) for q, t in keys]
+
+        def found(
+            problems: list[str] | None, reward: RewardModel = reward, readings: list = readings
+        ) -> tuple[dict, scoring.Tally]:
+            tally = scoring.Tally()
+            made = scoring.forward(
+                reward.backbone, reward.head, readings, 300, device=reward.device,
+                pad=reward.pad, tally=tally, problems=problems,
+            )  # fmt: skip
+            return {
+                i: [*one.steps, one.outcome]
+                for many, scored in made
+                for i, one in zip(many, scored, strict=True)
+            }, tally
+
+        apart, whole = found(None)
+        together, less = found([q for q, _ in keys])
+        assert whole.shared == 0 < less.shared
+        # Only the beginnings are saved, nothing else is left out.
+        assert less.tokens + less.shared == whole.tokens
+        assert apart.keys() == together.keys()
+        for i, values in apart.items():
+            assert together[i] == pytest.approx(values, abs=1e-5)
+
+
 def test_a_score_that_is_no_number_stops_the_work(tmp_path: Path) -> None:
     tokens = tokens_of()
     reward = load_family(built(tmp_path, AutoModelForCausalLM, tokens), "llemma")

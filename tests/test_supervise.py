@@ -17,6 +17,7 @@ from e2h_cli.problems.problem import write as write_problems
 from e2h_cli.supervision import math_shepherd, metamath, official, prm800k
 from e2h_cli.supervision.questions import Near, Questions
 from e2h_cli.supervision.records import read_records
+from e2h_cli.supervision.seen import Seen
 from tests.conftest import Cli
 
 PROMPT = "# Question\n\nq?\n\n# Solution\n\n"
@@ -194,6 +195,15 @@ def test_near_duplicates_are_found_and_others_not() -> None:
     assert found[0].id == "p"
     assert 0.6 <= found[1] < 1
     assert near.find("A completely different question about triangles and their areas.") is None
+
+
+@given(st.lists(st.binary(max_size=3), max_size=400))
+def test_what_was_seen_is_known_again(texts: list[bytes]) -> None:
+    seen, known = Seen(), set()
+    seen._table = seen._table[:8].copy()  # so that it must grow, and texts must share places
+    for text in texts:
+        assert seen.add(text) == (text not in known)
+        known.add(text)
 
 
 def test_records_of_every_form(tmp_path: Path) -> None:

@@ -51,9 +51,16 @@ def test_two_processes_train_what_one_trains(run: Path, tmp_path: Path) -> None:
     assert both.stdout.count("train-rm done in") == 1
     # The short last batch of an epoch is filled up, so that both have as many rows.
     assert losses(run) == pytest.approx(losses(alone), rel=2e-2)
-    ours, theirs = (load_file(r / "train-rm/model.safetensors") for r in (run, alone))
-    for name, weight in theirs.items():
-        assert torch.allclose(ours[name], weight, atol=1e-2), name
+    # Adam turns rounding into steps of the size of the learning rate, so weights are compared as a
+    # whole: they have gone the same way.
+    before, ours, theirs = (
+        torch.cat([load_file(r / "model.safetensors")[name].flatten() for name in names])
+        for r in (run / "pretrain", run / "train-rm", alone / "train-rm")
+        for names in [
+            sorted(load_file(run / "pretrain/model.safetensors").keys() - {"lm_head.weight"})
+        ]
+    )
+    assert torch.cosine_similarity(ours - before, theirs - before, dim=0) > 0.95
     again = launch(run, "train-rm")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("is up to date") == 1

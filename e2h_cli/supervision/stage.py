@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from e2h_cli.supervision import math_shepherd, metamath, official, prm800k
 from e2h_cli.supervision.labels import balanced, labelled, step_checker
 from e2h_cli.supervision.questions import Questions
 from e2h_cli.supervision.records import read_records, text_of
+from e2h_cli.supervision.seen import Seen
 
 Kind = Literal["sft", "prm", "orm"]
 KINDS: tuple[Kind, ...] = ("sft", "prm", "orm")
@@ -74,19 +74,16 @@ class Sink:
         self._official = settings.official
         self._unique = settings.source != "samples"
         self._files: dict[str, IO[bytes]] = {}
-        self._seen: set[bytes] = set()
+        self._seen = Seen()
         self.counts: Counter[str] = Counter()
 
     def write(self, built: Built) -> None:
         """Write a row to the file of its kind."""
         line = json_line(built.row)
         name = f"{built.kind}-validation" if built.validation else built.kind
-        if self._unique:
-            digest = hashlib.blake2b(f"{name}\x00".encode() + line, digest_size=10).digest()
-            if digest in self._seen:
-                self.counts["repeated rows"] += 1
-                return
-            self._seen.add(digest)
+        if self._unique and not self._seen.add(f"{name}\x00".encode() + line):
+            self.counts["repeated rows"] += 1
+            return
         self.counts[name] += 1
         self._file(f"{name}.jsonl").write(line)
         if self._official:
