@@ -5,6 +5,8 @@ python -m benchmarks.scoring [--size tiny|20m|1b|7b] [--solutions 256] [--repeat
 file order: one forward pass per solution in batches of the same number, in file order, padded to
             the longest of all, logits for every token
 prefixes:   one forward pass per step, over everything up to its end, batches of the same number
+sharing:    e2h where the solutions are of one problem, whose prompt is computed once; it is left
+            out of the two ratios
 Lengths have a long tail, as solutions have: some are three times as long as most. On a GPU the
 weights are random bf16, and the share of the card's matrix rate is printed.
 """
@@ -22,7 +24,8 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from e2h_cli import scoring, solution
+from e2h_cli import solution
+from e2h_cli.models import forward as passes
 from e2h_cli.models import tiny
 from e2h_cli.models.families import Reading, load_family
 from e2h_cli.models.reward import new_reward_model
@@ -56,18 +59,25 @@ def main() -> None:
         full = model.backbone
         readings = [model.read(*one, True) for one in _solutions(options.solutions)]
         found: dict[str, list[list[float]]] = {}
-        tally = scoring.Tally()
+        tally = passes.Tally()
 
-        def ours() -> None:
+        def score(name: str, problems: list[str] | None) -> None:
             nonlocal tally
-            tally = scoring.Tally()
+            tally = passes.Tally()
             made: dict[int, list[float]] = {}
-            for many, scores in scoring.forward(
-                full, model.head, readings, 16384, device=model.device, pad=model.pad, tally=tally
-            ):
+            for many, scores in passes.forward(
+                full, model.head, readings, 16384, device=model.device, pad=model.pad,
+                problems=problems, tally=tally,
+            ):  # fmt: skip
                 for i, one in zip(many, scores, strict=True):
                     made[i] = [*one.steps, one.outcome]
-            found["e2h"] = [made[i] for i in range(len(readings))]
+            found[name] = [made[i] for i in range(len(readings))]
+
+        def sharing() -> None:
+            score("sharing", ["one problem"] * len(readings))
+
+        def ours() -> None:
+            score("e2h", None)
 
         def file_order() -> None:
             longest = max(len(r.ids) for r in readings)
@@ -102,7 +112,7 @@ def main() -> None:
             return out.last_hidden_state
 
         ways: dict[str, Callable[[], None]] = {
-            "e2h": ours, "file order": file_order, "prefixes": prefixes,
+            "sharing": sharing, "e2h": ours, "file order": file_order, "prefixes": prefixes,
         }  # fmt: skip
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         ours()
@@ -128,6 +138,8 @@ def main() -> None:
             short = "" if ratio >= target else "   BELOW TARGET"
             print(f"e2h / {name}: {ratio:.1f} (target {target:.0f}){short}; "
                   f"largest difference {worst:.1e}")  # fmt: skip
+        pairs = zip(seconds["e2h"], seconds["sharing"], strict=True)
+        print(f"sharing the prompt / not: {statistics.median(a / b for a, b in pairs):.2f}")
         print(f"padding: {100 * tally.padding / (tally.tokens + tally.padding):.1f} %")
         if gpu:
             weights = sum(p.numel() for p in full.parameters())

@@ -137,6 +137,12 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(f"not UTF-8 text ({error.reason})", where=path) from error
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that killed processes left; nobody else may be writing here."""
+    for file in folder.rglob(".*.tmp"):
+        file.unlink(missing_ok=True)
+
+
 def fingerprint(path: Path) -> str:
     """A hash of a file's bytes, or of a folder's file names and bytes.
 

@@ -14,7 +14,7 @@ from typing import Any
 from e2h_cli import team
 from e2h_cli.console import console
 from e2h_cli.errors import E2HError, InputError
-from e2h_cli.files import fingerprint, make_folder
+from e2h_cli.files import fingerprint, make_folder, remove_leftovers
 from e2h_cli.recipe import DEFAULT, Recipe, Scale, Stage
 from e2h_cli.settings import Settings
 from e2h_cli.verbs import Role
@@ -243,6 +243,8 @@ class Runner:
         module, function = stage.verb.function.split(":")
         console.print(f"[bold]{stage.name}[/bold] [dim]{_summary(stage)}[/dim]")
         team.main_decides(lambda: folder.start(stage.verb.name, settings, inputs))
+        if team.is_main() and not stage.settings.share:
+            remove_leftovers(folder.path)
         started = time.monotonic()
         try:
             counts = getattr(importlib.import_module(module), function)(work)

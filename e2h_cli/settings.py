@@ -347,8 +347,12 @@ class RerankSettings(Settings):
     draws: int = Field(400, ge=1, description="Random subsets behind each voting accuracy.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
     grader: GraderName = Field("math-verify", description=_GRADER)
-    batch_tokens: int = Field(
-        16384, ge=1, exclude=True, description="Tokens per forward pass while scoring."
+    batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        exclude=True,
+        description="Tokens per forward pass while scoring; 16384 on a GPU and 2048 elsewhere if "
+        "not given.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Precision of the reward model: bf16 on a GPU, fp32 elsewhere."

@@ -23,6 +23,7 @@ from transformers import (
 
 from e2h_cli import scoring, solution
 from e2h_cli.errors import InputError, RunError
+from e2h_cli.models import forward as passes
 from e2h_cli.models.families import RewardModel, family_of, load_family
 from tests import builders
 from tests.conftest import MINI, e2h
@@ -60,7 +61,7 @@ def built(folder: Path, loader: type, tokens: PreTrainedTokenizerFast, **options
 
 def scores(model: RewardModel, text: str, *, finished: bool = True) -> list[float]:
     reading = model.read(QUESTION, text, finished)
-    found = scoring.forward(
+    found = passes.forward(
         model.backbone, model.head, [reading], 10**6, device=model.device, pad=model.pad
     )
     _, (one,) = next(iter(found))
@@ -198,6 +199,8 @@ def test_a_family_in_doubt_is_asked_for(tmp_path: Path) -> None:
     three = built(tmp_path / "three", AutoModelForSequenceClassification, tokens, num_labels=3)
     with pytest.raises(InputError, match="has one label, this classifier 3"):
         load_family(three)
+    with pytest.raises(InputError, match="no weights for a score"):
+        load_family(str(tmp_path / "llemma-7b-prm"), "token-classification")
     no_chat = tmp_path / "rlhflow"
     shutil.copytree(tmp_path / "llemma-7b-prm", no_chat)
     with pytest.raises(InputError, match="chat template"):
@@ -213,9 +216,9 @@ def test_batches_change_no_score_and_pad_little(tmp_path: Path) -> None:
     ]
     readings = [reward.read(QUESTION, text, True) for text in texts]
 
-    def found(budget: int) -> tuple[dict[int, list[float]], scoring.Tally]:
-        tally = scoring.Tally()
-        made = scoring.forward(
+    def found(budget: int) -> tuple[dict[int, list[float]], passes.Tally]:
+        tally = passes.Tally()
+        made = passes.forward(
             reward.backbone, reward.head, readings, budget, device=reward.device, pad=reward.pad,
             tally=tally,
         )  # fmt: skip
@@ -236,7 +239,7 @@ def test_batches_change_no_score_and_pad_little(tmp_path: Path) -> None:
 
 def test_a_shared_prompt_changes_no_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = tokens_of("byte-bpe")
-    monkeypatch.setattr(scoring, "_SHARED_TOKENS", (1, 1))
+    monkeypatch.setattr(passes, "_SHARED_TOKENS", (1, 1))
     for loader, family in (
         (AutoModelForCausalLM, "llemma"),
         (AutoModelForTokenClassification, "auto"),
@@ -250,9 +253,9 @@ def test_a_shared_prompt_changes_no_score(tmp_path: Path, monkeypatch: pytest.Mo
 
         def found(
             problems: list[str] | None, reward: RewardModel = reward, readings: list = readings
-        ) -> tuple[dict, scoring.Tally]:
-            tally = scoring.Tally()
-            made = scoring.forward(
+        ) -> tuple[dict, passes.Tally]:
+            tally = passes.Tally()
+            made = passes.forward(
                 reward.backbone, reward.head, readings, 300, device=reward.device,
                 pad=reward.pad, tally=tally, problems=problems,
             )  # fmt: skip
@@ -276,7 +279,7 @@ def test_a_score_that_is_no_number_stops_the_work(tmp_path: Path) -> None:
     tokens = tokens_of()
     reward = load_family(built(tmp_path, AutoModelForCausalLM, tokens), "llemma")
     reading = reward.read(QUESTION, TEXT, True)
-    broken = scoring.forward(
+    broken = passes.forward(
         reward.backbone, lambda x: x.sum(-1) * float("nan"), [reading], 99,
         device=reward.device, pad=reward.pad,
     )  # fmt: skip

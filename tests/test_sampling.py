@@ -280,6 +280,7 @@ def test_twenty_kills_cost_no_key(engine: str, run: Path) -> None:
     table = pq.read_table(run / "sample/samples.parquet")
     assert all(text is not None for text in table["text"].to_pylist())
     assert not (run / "sample/unfinished").exists()
+    assert not list((run / "sample").rglob("*.tmp"))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

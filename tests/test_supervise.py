@@ -288,6 +288,9 @@ def test_prm800k_from_the_command_line(cli: Cli, split: Path, tmp_path: Path) ->
     assert counts["rows"]["repeated rows"] == 9
     assert len(rows["official-prm"]) == 5 + 4
     assert all(row["label"] in (0, 1) for row in rows["official-prm"])
+    hard, _ = supervise(cli, split, "--source", "prm800k", "--data", file, "--levels", "hard")
+    assert "prm-validation" not in hard
+    assert {row["id"] for row in hard["prm"]} == {"hard-0"}
     more, _ = supervise(
         cli, split, "--source", "prm800k", "--data", file, "--levels", "all", "--unknown-levels",
         "keep", "--neutral", "unlabelled",

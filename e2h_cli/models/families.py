@@ -218,9 +218,7 @@ def _token_classification(place: str, precision: str) -> RewardModel:
 
     Question, steps and newlines are tokenised one by one and joined, as in training.
     """
-    model = _loaded(
-        AutoModelForTokenClassification, place, "reward model", dtype=dtype(precision)
-    ).to(device())
+    model = _classifier(AutoModelForTokenClassification, place, precision)
     tokenizer = load_tokenizer(place)
     score = _scorer(model)
 
@@ -246,9 +244,7 @@ def _sequence_classification(place: str, precision: str) -> RewardModel:
 
     The tokenizer's chat template is used where it has one, else e2h's own template.
     """
-    model = _loaded(
-        AutoModelForSequenceClassification, place, "reward model", dtype=dtype(precision)
-    ).to(device())
+    model = _classifier(AutoModelForSequenceClassification, place, precision)
     if model.config.num_labels != 1:
         raise InputError(
             f"a reward model has one label, this classifier {model.config.num_labels}", where=place
@@ -297,6 +293,18 @@ def _made(
 
 def _causal(place: str, precision: str) -> PreTrainedModel:
     model = _loaded(AutoModelForCausalLM, place, "reward model", dtype=dtype(precision))
+    return model.to(device())
+
+
+def _classifier(loader: Any, place: str, precision: str) -> PreTrainedModel:
+    """A classifier whose head is in its files; the library makes up a head that is missing."""
+    model, found = _loaded(
+        loader, place, "reward model", dtype=dtype(precision), output_loading_info=True
+    )
+    if any(name.startswith(("score", "classifier")) for name in found["missing_keys"]):
+        raise InputError(
+            "this model has no weights for a score", where=place, hint="choose another --family"
+        )
     return model.to(device())
 
 

@@ -55,11 +55,17 @@ def load_tokenizer(place: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def load_generator(place: str, precision: str = "auto") -> PreTrainedModel:
-    """A causal language model on the device. Raises InputError where there is none."""
+def load_generator(
+    place: str, precision: str = "auto", *, to_device: bool = True
+) -> PreTrainedModel:
+    """A causal language model, on the device unless a trainer will place it.
+
+    Raises:
+        InputError: there is none.
+    """
     _check_place(place)
     model = _loaded(AutoModelForCausalLM, place, "causal language model", dtype=dtype(precision))
-    return model.to(device())
+    return model.to(device()) if to_device else model
 
 
 def load_config(place: str) -> Any:

@@ -22,6 +22,8 @@ READ_OUTCOME = "end-of-text token, or the last token of an unfinished solution"
 def new_reward_model(place: str, kind: str, precision: str = "fp32") -> PreTrainedModel:
     """A base model with a zero-initialised head: every score starts at one half (paper p.6-7).
 
+    It stays on the CPU: the trainer places it, or spreads it over GPUs none of which could hold it.
+
     Raises:
         InputError: no model there, or its architecture has no token classifier.
     """
@@ -43,7 +45,7 @@ def new_reward_model(place: str, kind: str, precision: str = "fp32") -> PreTrain
         "step_score_at": READ_STEP,
         "outcome_score_at": READ_OUTCOME,
     }
-    return model.to(device())
+    return model
 
 
 def load_reward_model(place: str, precision: str = "auto") -> PreTrainedModel:

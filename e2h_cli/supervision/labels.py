@@ -119,7 +119,8 @@ def read_rows(path: Path) -> Iterator[Row]:
         prompt, steps, labels = (row.get(key) for key in ("prompt", "completions", "labels"))
         if not isinstance(prompt, str):
             raise InputError("no text under 'prompt'", where=where)
-        if not isinstance(steps, list) or not all(isinstance(s, str) and s.strip() for s in steps):
+        texts = isinstance(steps, list) and all(isinstance(s, str) and s.strip() for s in steps)
+        if not texts or not steps:
             raise InputError("'completions' is not a list of texts", where=where)
         if not isinstance(labels, list) or len(labels) != len(steps):
             raise InputError("'labels' is not a list as long as 'completions'", where=where)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from e2h_cli.errors import InputError
 from e2h_cli.problems.problem import Problem, normalised
-from e2h_cli.problems.store import read_part
+from e2h_cli.problems.store import max_level, read_part
 
 Place = Literal["easy", "hard", "validation", "test", "unknown"]
 PARTS: tuple[Place, ...] = ("easy", "hard", "validation", "test")
@@ -30,6 +30,7 @@ class Questions:
                 where=split,
                 hint="make one with: e2h split",
             )
+        self.max_level = max_level(split)
         self.problems = {part: _or_none(split, part) for part in PARTS}
         self._place: dict[str, tuple[Place, Problem]] = {}
         # In doubt a question is a test question, then a validation question.

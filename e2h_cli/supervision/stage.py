@@ -214,8 +214,12 @@ def _route(
     asked = record.get("query")
     if place == "test" or (isinstance(asked, str) and questions.place(asked)[0] == "test"):
         return "", key, "of test problems"
-    if place == "validation":
-        return place, key, ""
+    if place == "validation" and problem is not None:
+        # A run on easy problems stops by easy problems, too.
+        side = "easy" if problem.level <= questions.max_level else "hard"
+        if settings.levels in (side, "all"):
+            return place, key, ""
+        return "", key, f"{side} validation problems"
     gsm8k = str(record.get("type") or record.get("task") or "").startswith("GSM")
     if place == "unknown" and not gsm8k:
         if settings.match == "official" and settings.source == "math-shepherd":

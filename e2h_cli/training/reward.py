@@ -14,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from e2h_cli import scoring, solution
+from e2h_cli import solution
 from e2h_cli.console import console
 from e2h_cli.diagnostics import roc_auc
 from e2h_cli.errors import InputError
 from e2h_cli.files import read_jsonl, write_jsonl
 from e2h_cli.models.families import Reading
+from e2h_cli.models.forward import forward
 from e2h_cli.models.loading import load_tokenizer
 from e2h_cli.models.reward import new_reward_model
 from e2h_cli.pipeline import Work
@@ -28,7 +29,8 @@ from e2h_cli.supervision.labels import read_rows
 from e2h_cli.supervision.stage import Kind, rows_file
 from e2h_cli.tokens import Encoded, encode
 from e2h_cli.training.losses import pair_loss, token_loss
-from e2h_cli.training.trainer import NO_LOSS, Row, Validation, train_stage
+from e2h_cli.training.stopping import Validation
+from e2h_cli.training.trainer import NO_LOSS, Row, train_stage
 
 TOO_LONG = "too-long.jsonl"
 _LAST_TOKENS = {"every-token": None, "last-three": 3, "separator": 1}
@@ -43,10 +45,10 @@ def run(work: Work) -> dict[str, Any]:
     settings = work.settings
     assert isinstance(settings, TrainRMSettings)
     tokenizer = load_tokenizer(work.place("model"))
-    if settings.show_tokens:
-        show(work)
     if settings.loss == "pairwise":
         return _run_pairs(work, settings, tokenizer)
+    if settings.show_tokens:
+        show(work)
     used, held = Used(), []
     held_out = _held_out(settings)
     kept = []
@@ -83,17 +85,17 @@ def rows_of(places: Iterable[str], kind: str) -> Iterator[dict[str, Any]]:
     folders = [path for path in paths if path.is_dir()]
     for path in paths:
         if not path.is_dir():
-            yield from read_rows(path)
+            yield from ({**row, "kind": "prm"} for row in read_rows(path))
     for needed in _KINDS[kind] if folders else ():
         having = [folder for folder in folders if (folder / f"{needed}.jsonl").is_file()]
         for folder in having or folders[:1]:
-            yield from read_rows(rows_file(folder, needed))
+            yield from ({**row, "kind": needed} for row in read_rows(rows_file(folder, needed)))
 
 
 def validation_rows(places: Iterable[str], kind: str) -> list[dict[str, Any]]:
     """Labelled rows of validation problems, where the stages have any."""
-    files = [Path(p) / f"{k}-validation.jsonl" for p in places for k in _KINDS[kind]]
-    return [row for file in files if file.is_file() for row in read_rows(file)]
+    files = [(Path(p) / f"{k}-validation.jsonl", k) for p in places for k in _KINDS[kind]]
+    return [{**row, "kind": k} for file, k in files if file.is_file() for row in read_rows(file)]
 
 
 def reward_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], loss_on: str) -> Row:
@@ -201,13 +203,15 @@ def _validation(
     """ROC AUC on held-out rows: of steps for a PRM, of outcomes for an ORM, the mean for both."""
     if len(rows) > _MOST_VALIDATION_ROWS:
         rows = random.Random(f"validation {settings.seed}").sample(rows, _MOST_VALIDATION_ROWS)
-    encoded = [_encoded(tokenizer, row) for row in rows]
+    both = [(row, _encoded(tokenizer, row)) for row in rows]
+    both = [(row, e) for row, e in both if len(e.ids) <= settings.max_length]
+    rows, encoded = [row for row, _ in both], [e for _, e in both]
     readings = [Reading(e.ids, e.step_tokens, e.last) for e in encoded]
 
     def measure(model: PreTrainedModel) -> float:
         steps: list[tuple[float, bool]] = []
         outcomes: list[tuple[float, bool]] = []
-        found = scoring.forward(
+        found = forward(
             lambda **batch: model(**batch).logits,
             lambda logits: logits[..., 0].float().sigmoid(),
             readings,
@@ -221,8 +225,10 @@ def _validation(
                 values = [*score.steps, *([score.outcome] if _is_finished(rows[index]) else [])]
                 for place, (value, label) in enumerate(zip(values, labels, strict=True)):
                     if label is not None:
-                        of_answer = place == len(score.steps)
-                        (outcomes if of_answer else steps).append((value, label >= 0.5))
+                        if place == len(score.steps):
+                            outcomes.append((value, label >= 0.5))
+                        elif rows[index]["kind"] == "prm":  # others' steps carry the outcome
+                            steps.append((value, label >= 0.5))
         kinds = {"prm": [steps], "orm": [outcomes], "oprm": [steps, outcomes]}[settings.kind]
         return float(np.mean([_auc(pairs) for pairs in kinds]))
 
@@ -245,23 +251,28 @@ def _run_pairs(
     work: Work, settings: TrainRMSettings, tokenizer: PreTrainedTokenizerFast
 ) -> dict[str, Any]:
     """Bradley-Terry: the reward of the chosen solution above that of the rejected one."""
-    kept, too_long = [], 0
+    if settings.patience:
+        raise InputError("--patience: pairs have no validation", hint="take --patience 0")
+    kept, too_long = [], []
     for place in work.inputs["rows"]:
         for number, row in read_jsonl(Path(place)):
             where = f"{place}:{number}"
             pair = tuple(_end_row(tokenizer, row, key, where) for key in ("chosen", "rejected"))
             if max(len(side.input_ids) for side in pair) > settings.max_length:
-                too_long += 1
+                too_long.append({"id": where})
             else:
                 kept.append(pair)
     console.print(
-        f"{len(kept):,} pairs; {too_long:,} are over {settings.max_length} tokens and left out"
+        f"{len(kept):,} pairs; {len(too_long):,} are over {settings.max_length} tokens and left out"
     )
+    if too_long:
+        write_jsonl(work.folder / TOO_LONG, too_long)
     if not kept:
         raise InputError("no pairs to train on", where=work.place("rows"))
     model = new_reward_model(work.place("model"), "orm")
+    model.config.e2h["loss"] = "pairwise"
     counts = train_stage(work, model, tokenizer, kept, pair_loss)
-    return {**counts, "too_long": too_long}
+    return {**counts, "too_long": len(too_long)}
 
 
 def _end_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], key: str, where: str) -> Row:

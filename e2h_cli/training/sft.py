@@ -44,7 +44,7 @@ def run(work: Work) -> dict[str, Any]:
         raise InputError(
             f"every row is longer than {settings.max_length} tokens", hint="raise --max-length"
         )
-    model = load_generator(work.place("model"), "fp32")
+    model = load_generator(work.place("model"), "fp32", to_device=False)
     counts = train_stage(work, model, tokenizer, kept)
     return {**counts, "too_long": dropped, "read": read}
 

@@ -30,9 +30,10 @@ from transformers import (
 from e2h_cli import team
 from e2h_cli.console import console, progress_bar
 from e2h_cli.errors import InputError, RunError
-from e2h_cli.files import read_json, write_atomic, write_json
+from e2h_cli.files import write_atomic
 from e2h_cli.pipeline import Work
 from e2h_cli.settings import TrainingSettings
+from e2h_cli.training.stopping import EarlyStopping, Validation
 
 NO_LOSS = -100
 _STEPS_PER_LOOK = 10
@@ -63,18 +64,6 @@ class Row:
 Example = Row | tuple[Row, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """When to stop: after ``patience`` measurements, one every so many steps, without a new best.
-
-    ``measure``: a number that grows as the model gets better.
-    """
-
-    measure: Callable[[PreTrainedModel], float]
-    every: int
-    patience: int
-
-
 def train_stage(
     work: Work,
     model: PreTrainedModel,
@@ -86,6 +75,7 @@ def train_stage(
     """Train the model of a stage and save it with its tokenizer; see ``fit``."""
     settings = work.settings
     assert isinstance(settings, TrainingSettings)
+    torch.manual_seed(settings.seed)  # adapters begin at random
     adapted = with_lora(model, settings.lora) if settings.lora else model
     counts, weights = fit(
         adapted,
@@ -186,7 +176,7 @@ def fit(
     weights = None
     stopper = None
     if validation is not None:
-        stopper = _EarlyStopping(validation, scratch / "validation")
+        stopper = EarlyStopping(validation, scratch / "validation")
         trainer.add_callback(stopper)
     trainer.remove_callback(PrinterCallback)
     if trainer.is_fsdp_enabled and (validation is not None or settings.lora):
@@ -240,7 +230,21 @@ class _Trainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         lengths = [max(len(row.input_ids) for row in example) for example in self.train_dataset]
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGrouped(lengths, size * self.args.world_size, self.args.seed)
+        order = LengthGrouped(lengths, size * self.args.world_size, self.args.seed)
+        self.add_callback(_Epochs(order))
+        return order
+
+
+class _Epochs(TrainerCallback):
+    """Tells the order of rows its epoch, which several processes forget when they resume."""
+
+    def __init__(self, order: LengthGrouped) -> None:
+        self._order = order
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._order.set_epoch(int(state.epoch or 0))
 
 
 class LengthGrouped(Sampler[int]):
@@ -379,81 +383,3 @@ class _Progress(TrainerCallback):
                 f"the loss is {loss} at step {state.global_step}", hint="lower --learning-rate"
             )
         self.bar.update(self._task, note=f"loss {loss:.4f}")
-
-
-class _EarlyStopping(TrainerCallback):
-    """Measures the model every so often, keeps the best weights, stops when none are better.
-
-    What was measured and the best weights lie in a folder, so that a resumed training knows them.
-    Measurements after the step that it goes on from are made again.
-    """
-
-    def __init__(self, validation: Validation, folder: Path) -> None:
-        self._validation = validation
-        self._folder = folder
-        self._log = folder / "measured.json"
-        self.history: list[dict[str, float]] = []
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        held = read_json(self._log) if self._log.is_file() else []
-        self.history = [entry for entry in held if entry["step"] <= state.global_step]
-
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        last = state.global_step == state.max_steps
-        if state.global_step % self._validation.every and not last:
-            return
-        model.eval()
-        value = self._validation.measure(model)
-        model.train()
-        best = max((entry["validation"] for entry in self.history), default=float("-inf"))
-        if value > best and team.is_main():
-            write_atomic(self._best(state.global_step), _trained_weights(model))
-        self.history.append({"step": state.global_step, "validation": value})
-        if team.is_main():
-            write_json(self._log, self.history)
-            for file in self._folder.glob("best-*.safetensors"):
-                if file != self._best(self._best_step):
-                    file.unlink()
-        if (
-            state.global_step - self._best_step
-            >= self._validation.patience * self._validation.every
-        ):
-            control.should_training_stop = True
-
-    def take_best(self, model: Any) -> dict[str, Any]:
-        """Put the best weights into the model; which step they are of, and how good."""
-        from safetensors.torch import load_file
-
-        model.load_state_dict(load_file(self._best(self._best_step)), strict=False)
-        best = next(e for e in self.history if e["step"] == self._best_step)
-        return {"best_step": int(best["step"]), "best_validation": round(best["validation"], 5)}
-
-    @property
-    def _best_step(self) -> float:
-        """The first step with the best value."""
-        return max(self.history, key=lambda e: (e["validation"], -e["step"]))["step"]
-
-    def _best(self, step: float) -> Path:
-        return self._folder / f"best-{int(step)}.safetensors"
-
-
-def _trained_weights(model: Any) -> bytes:
-    """The weights that training changes, as safetensors."""
-    from safetensors.torch import save
-
-    return save(
-        {
-            name: p.detach().cpu().contiguous()
-            for name, p in model.named_parameters()
-            if p.requires_grad
-        }
-    )
