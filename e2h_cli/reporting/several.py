@@ -28,7 +28,9 @@ def present_several(
     """
     text = ""
     header, rows = aggregation_rows(figures)
-    if len(rows) > 1:
+    ways = {(f.reward, f.method, f.aggregate) for f in at_largest(figures)}
+    rewards, uses = {reward for reward, _, _ in ways}, {way[:2] for way in ways}
+    if len(rewards) > 1 or len(ways) > len(uses):
         k = max(f.k for f in figures)
         text += _shown(
             f"Accuracy in percent at N = {k} by aggregation ({scale} scale)", header, rows
@@ -44,14 +46,19 @@ def _shown(title: str, header: Row, rows: Sequence[Row]) -> str:
     return f"\n## {title}\n\n{markdown_table(header, rows)}"
 
 
+def at_largest(figures: Sequence[Figure]) -> list[Figure]:
+    """What a reward model has chosen from the largest pool."""
+    largest = max((f.k for f in figures), default=0)
+    return [
+        f for f in figures if f.k == largest and f.method in _METHODS and f.group in MAIN_GROUPS
+    ]
+
+
 def aggregation_rows(figures: Sequence[Figure]) -> tuple[Row, list[Row]]:
     """A row per reward model and aggregation, at the largest pool: weighted voting, best-of-n."""
-    largest = max((f.k for f in figures), default=0)
     cells: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
-    for f in figures:
-        if f.k == largest and f.method in _METHODS and f.group in MAIN_GROUPS:
-            line = cells.setdefault((f.reward, f.aggregate), {})
-            line[f.method, f.group] = f.accuracy
+    for f in at_largest(figures):
+        cells.setdefault((f.reward, f.aggregate), {})[f.method, f.group] = f.accuracy
     columns = [(m, g) for m in _METHODS for g in MAIN_GROUPS]
     header = ("reward", "aggregation", *(f"{_METHODS[m]} {g}" for m, g in columns))
     rows = [
