@@ -7,7 +7,7 @@ from pathlib import Path
 
 from e2h_cli.reporting.results import Figure
 from e2h_cli.reporting.style import drawn, save
-from e2h_cli.reporting.tables import MAIN_GROUPS
+from e2h_cli.reporting.tables import MAIN_GROUPS, main_lines
 
 # Colours of Okabe and Ito: told apart by colour-blind readers and in grey.
 _STYLES = {
@@ -32,7 +32,7 @@ def accuracy_against_n(
     """
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    curves = _main_curves(figures)
+    curves = _main_curves(main_lines(figures))
     groups = [g for g in MAIN_GROUPS if any(f.group == g for f in curves)]
     ks = sorted({f.k for f in curves})
     with drawn(len(groups), 2.9, 2.9) as (drawing, axes):
@@ -75,7 +75,7 @@ def accuracy_against_n(
 
 
 def _main_curves(figures: Sequence[Figure]) -> list[Figure]:
-    """The figures to draw: of each method the first generator, reward model and aggregation."""
+    """The figures to draw: of each method the first generator and reward model."""
     first: dict[str, tuple[str, str, str]] = {}
     return [
         f

@@ -85,6 +85,9 @@ def run(work: Work) -> dict[str, Any]:
     markdown = present(results, work.scale, settings.confidence)
     markdown += present_several(figures, diagnostics, work.scale)
     note = f"{work.scale} scale; bands: {settings.confidence:.0%} intervals over problems"
+    if several:
+        first = next(f.reward for f in figures if f.reward)
+        note = f"{note}; reward model: {first}"
     finding = sentence(results, work.scale, levels)
     about: dict[str, Any] = {"scale": work.scale, "finding": finding}
     if diagnostics:
