@@ -187,7 +187,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     )  # fmt: skip
     deadline = time.monotonic() + 120
     folder = tmp_path / "runs/mini-tiny/sample"
-    while not list(folder.glob("unfinished/part-*")) and time.monotonic() < deadline:
+    while not list(folder.rglob("part-*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

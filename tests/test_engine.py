@@ -58,7 +58,7 @@ def test_sliding_window_models_take_the_library_s_cache() -> None:
 
 
 def test_every_key_once_and_limits_are_kept(model: LlamaForCausalLM) -> None:
-    decoding = Decoding(temperature=1.0, top_k=0, max_tokens=20)
+    decoding = Decoding(temperature=1.0, top_k=0, max_tokens=20, logprob=True)
     engine = TransformersEngine(model, TOKENS, rows=16)
     written = [g for many in engine.generate(requests(10), decoding) for g in many]
     assert sorted((g.id, g.sample) for g in written) == sorted(
@@ -69,12 +69,13 @@ def test_every_key_once_and_limits_are_kept(model: LlamaForCausalLM) -> None:
         assert g.tokens <= 20
         assert (g.tokens == 20) or g.finish_reason == "stop"
         assert "</s>" not in g.text
+        assert g.logprob is not None
         assert g.logprob < 0
 
 
 def test_samples_do_not_depend_on_what_shares_the_batch(model: LlamaForCausalLM) -> None:
     """A resumed run draws what an unbroken one would have drawn."""
-    decoding = Decoding(temperature=1.0, top_k=0, max_tokens=16)
+    decoding = Decoding(temperature=1.0, top_k=0, max_tokens=16, logprob=True)
     together = draw(model, requests(8), decoding, rows=64)
     alone = draw(model, [Request("b", (5, 2), PROMPTS["b"], 0)], decoding)
     assert {k: g.text for k, g in alone.items()} == {k: together[k].text for k in alone}
@@ -90,7 +91,7 @@ def test_seeds_make_other_samples(model: LlamaForCausalLM) -> None:
 
 
 def test_logprobs_are_those_of_the_model(model: LlamaForCausalLM) -> None:
-    decoding = Decoding(temperature=0.7, top_k=5, max_tokens=12)
+    decoding = Decoding(temperature=0.7, top_k=5, max_tokens=12, logprob=True)
     found = draw(model, requests(2), decoding)["b", 1]
     text = PROMPTS["b"] + found.text
     ids = TOKENS(text).input_ids + [TOKENS.eos_token_id] * (found.finish_reason == "stop")

@@ -31,7 +31,8 @@ def test_rows_survive_the_process(tmp_path: Path) -> None:
     second = store(tmp_path)
     assert second.keys() == {("a", 0), ("b", 1)}
     second.add([row("a", 1)])
-    merged = second.merge(["b", "a"])
+    second.merge(["b", "a"])
+    merged = parts.read(second.target, parts.SAMPLES)
     assert list(zip(merged["id"].to_pylist(), merged["sample"].to_pylist(), strict=True)) == [
         ("b", 1), ("a", 0), ("a", 1),
     ]  # fmt: skip
@@ -43,7 +44,27 @@ def test_merging_twice_or_over_leftover_parts_changes_nothing(tmp_path: Path) ->
     one.merge(["a"])  # the parts are still there, as after a kill between merge and clean-up
     again = store(tmp_path)
     again.add([row("a", 0, "second"), row("a", 1)])
-    assert again.merge(["a"])["text"].to_pylist() == ["first", "t"]
+    again.merge(["a"])
+    assert parts.read(again.target, parts.SAMPLES)["text"].to_pylist() == ["first", "t"]
+
+
+def test_merging_in_small_pieces_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [f"p{i}" for i in range(20)]
+    one = store(tmp_path)
+    for sample in range(6):
+        one.add([row(key, sample) for key in reversed(wanted)])
+        one.flush()
+    one.merge(wanted)
+    whole = parts.read(one.target, parts.SAMPLES)
+    one.target.unlink()
+    monkeypatch.setattr(parts, "_MERGE_BYTES", 1)
+    pieces = []
+    one.merge(wanted, pieces.append)
+    assert parts.read(one.target, parts.SAMPLES) == whole
+    assert len(pieces) == 20
+    assert all(len(set(piece["id"].to_pylist())) == 1 for piece in pieces)
 
 
 def test_torn_and_foreign_files_are_set_aside(
