@@ -30,7 +30,7 @@ $(VENV)-vllm/installed: pyproject.toml
 	@touch $@
 
 test-vllm: $(VENV)-vllm/installed
-	$(VENV)-vllm/bin/python -m pytest tests/test_sampling.py tests/test_engine.py -k "not transformers"
+	$(VENV)-vllm/bin/python -m pytest tests/test_sampling.py tests/test_engine.py -k "(vllm or engine) and not transformers]"
 
 bench-vllm: $(VENV)-vllm/installed
 	$(VENV)-vllm/bin/python -m benchmarks.vllm_sampling
