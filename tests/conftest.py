@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,6 +52,13 @@ def mini_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = e2h("run", MINI, "--scale", "tiny", "--run-dir", "run", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "run"
+
+
+def taken_over(mini_run: Path, folder: Path, *stages: str) -> Path:
+    """A run folder of a test's own, with some stages of the mini recipe finished."""
+    for stage in stages:
+        shutil.copytree(mini_run / stage, folder / stage)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from e2h_cli.errors import InputError, RunError
 from e2h_cli.models import forward as passes
 from e2h_cli.models.families import RewardModel, family_of, load_family
 from tests import builders
-from tests.conftest import MINI, e2h
+from tests.conftest import MINI, e2h, taken_over
 
 QUESTION = "What is 1 + 2?"
 STEPS = ["We add.", "So 1 + 2 = 3."]
@@ -290,10 +290,17 @@ def test_a_score_that_is_no_number_stops_the_work(tmp_path: Path) -> None:
 @pytest.fixture
 def run(mini_run: Path, tmp_path: Path) -> Path:
     """A run folder with samples that nobody has scored."""
-    folder = tmp_path / "run"
-    for stage in ("split", "pretrain", "sft", "rm-samples", "supervise", "train-rm", "sample"):
-        shutil.copytree(mini_run / stage, folder / stage)
-    return folder
+    return taken_over(
+        mini_run,
+        tmp_path / "run",
+        "split",
+        "pretrain",
+        "sft",
+        "rm-samples",
+        "supervise",
+        "train-rm",
+        "sample",
+    )
 
 
 def rerank(run: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ from e2h_cli.models.wide_heads import with_head_size
 from e2h_cli.problems.problem import Problem
 from e2h_cli.problems.store import read_part
 from e2h_cli.sampling import missing
-from tests.conftest import MINI, e2h
+from tests.conftest import MINI, e2h, taken_over
 
 WITHOUT_VLLM = pytest.mark.skipif(
     find_spec("vllm") is None, reason="vLLM is not installed here; run: make test-vllm"
@@ -39,10 +39,7 @@ ENGINES = ["transformers", pytest.param("vllm", marks=WITHOUT_VLLM)]
 @pytest.fixture
 def run(mini_run: Path, tmp_path: Path) -> Path:
     """A run folder with a split and a generator, and nothing sampled."""
-    folder = tmp_path / "run"
-    for stage in ("split", "pretrain", "sft"):
-        shutil.copytree(mini_run / stage, folder / stage)
-    return folder
+    return taken_over(mini_run, tmp_path / "run", "split", "pretrain", "sft")
 
 
 def arguments(run: Path, *more: str) -> list[str]:

@@ -14,17 +14,16 @@ import torch
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from safetensors.torch import load_file
 
-from tests.conftest import MINI, e2h
+from tests.conftest import MINI, e2h, taken_over
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 @pytest.fixture
 def run(mini_run: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "run"
-    for stage in ("split", "pretrain", "sft", "rm-samples", "supervise"):
-        shutil.copytree(mini_run / stage, folder / stage)
-    return folder
+    return taken_over(
+        mini_run, tmp_path / "run", "split", "pretrain", "sft", "rm-samples", "supervise"
+    )
 
 
 def launch(run: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ from e2h_cli.training.losses import pair_loss
 from e2h_cli.training.reward import Used, _auc, reward_row, rows_of
 from e2h_cli.training.trainer import NO_LOSS
 from tests import builders
-from tests.conftest import MINI, e2h
+from tests.conftest import MINI, e2h, taken_over
 
 texts = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp", "Zs"]),
@@ -107,10 +107,9 @@ def test_one_kind_of_label_is_no_validation() -> None:
 
 @pytest.fixture
 def run(mini_run: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "run"
-    for stage in ("split", "pretrain", "sft", "rm-samples", "supervise"):
-        shutil.copytree(mini_run / stage, folder / stage)
-    return folder
+    return taken_over(
+        mini_run, tmp_path / "run", "split", "pretrain", "sft", "rm-samples", "supervise"
+    )
 
 
 def arguments(run: Path, *options: str) -> list[str]:
