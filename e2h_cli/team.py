@@ -6,6 +6,7 @@ compute.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from typing import TypeVar
@@ -37,7 +38,9 @@ def main_decides(decide: Callable[[], T]) -> T:
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    PartialState(cpu=not torch.cuda.is_available())
+    if PartialState._shared_state == {}:
+        # Threads of the process group that still run when the process ends would abort it.
+        atexit.register(PartialState(cpu=not torch.cuda.is_available()).destroy_process_group)
     found: list[T | None] = [None]
     code: list[int] = [0]
     failure: E2HError | None = None

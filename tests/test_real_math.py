@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -101,4 +102,4 @@ def test_an_outcome_reward_model_from_own_samples(
     done = cli("supervise", *common)
     assert done.returncode == 2
     assert "not one training row came of it (24 samples, " in done.stderr
-    assert "24 samples cut at the token limit" in done.stderr
+    assert re.search(r"\d+ samples cut at the token limit, 0 samples labelled", done.stderr)
