@@ -13,6 +13,7 @@ from e2h_cli.commands.evaluate import evaluate
 from e2h_cli.commands.grade import grade
 from e2h_cli.commands.pretrain import pretrain
 from e2h_cli.commands.rerank import rerank
+from e2h_cli.commands.rl import rl
 from e2h_cli.commands.run import run
 from e2h_cli.commands.sample import sample
 from e2h_cli.commands.sft import sft
@@ -36,6 +37,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "supervise": supervise,
     "train-rm": train_rm,
     "rerank": rerank,
+    "rl": rl,
     "eval": evaluate,
     "run": run,
     "grade": grade,

@@ -15,7 +15,7 @@ from e2h_cli import team
 from e2h_cli.console import console
 from e2h_cli.errors import E2HError, InputError
 from e2h_cli.files import fingerprint, make_folder, remove_leftovers
-from e2h_cli.recipe import DEFAULT, Recipe, Scale, Stage
+from e2h_cli.recipe import Recipe, Scale, Stage
 from e2h_cli.settings import Settings
 from e2h_cli.verbs import Role
 from e2h_cli.workspace import SCRATCH, Input, StageFolder, Workspace
@@ -270,7 +270,7 @@ def _command(recipe: Recipe, stage: Stage) -> str:
     words = ["e2h", stage.verb.name]
     if recipe.of_verb(stage.verb.name, stage.name).name != stage.verb.name:
         words += ["--stage", stage.name]
-    if recipe.name != DEFAULT:
+    if recipe.name != stage.verb.recipe:
         words += ["--recipe", str(recipe.path)]
     if recipe.scale == "paper":
         words += ["--scale", "paper"]

@@ -32,7 +32,6 @@ from e2h_cli.settings import Settings
 from e2h_cli.verbs import VERBS, Verb
 
 Scale = Literal["tiny", "paper"]
-DEFAULT = "quickstart"
 
 M = TypeVar("M", bound=BaseModel)
 

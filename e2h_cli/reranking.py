@@ -26,6 +26,7 @@ from e2h_cli.reporting.results import (
 from e2h_cli.reporting.tables import present
 from e2h_cli.settings import Aggregation, RerankSettings
 from e2h_cli.voting import BEST_AGGREGATE, Floats
+from e2h_cli.winners import winners, write_winners
 
 
 def run(work: Work) -> dict[str, Any]:
@@ -44,14 +45,18 @@ def run(work: Work) -> dict[str, Any]:
         m: settings.aggregate or ["last" if kind == "orm" else a]
         for m, a in BEST_AGGREGATE.items()
     }
+    ways = weightings(pools, scores, settings, aggregates)
     measurements = measure(
         pools,
-        scores,
+        ways,
         settings,
         ks,
         generator=candidates.generator,
         reward=candidates.reward,
-        aggregates=aggregates,
+    )
+    write_winners(
+        work.folder,
+        (row for method, how, weights in ways for row in winners(pools, method, how, weights)),
     )
     write_votes(work.folder / VOTES, [pool.problem.id for pool in pools], measurements)
     results = summarise(
@@ -88,31 +93,41 @@ def pool_sizes(size: int, wanted: Sequence[int] | None) -> list[int]:
     return sorted(set(wanted))
 
 
-def measure(
+def weightings(
     pools: Sequence[Pool],
     scores: pa.Table | None,
+    settings: RerankSettings,
+    aggregates: Mapping[str, Sequence[str]],
+) -> list[tuple[str, str, list[Floats]]]:
+    """Each way to answer: method, aggregation, and one (N,) array of weights per problem."""
+    size = pools[0].size
+    ways: list[tuple[str, str, list[Floats]]] = [
+        ("majority", "", [np.ones(pool.size) for pool in pools])
+    ]
+    for method in ("weighted-voting", "best-of-n"):
+        if scores is not None and settings.method in ("all", method):
+            ways += [(method, how, pool_scores(scores, size, how)) for how in aggregates[method]]
+    return ways
+
+
+def measure(
+    pools: Sequence[Pool],
+    ways: Sequence[tuple[str, str, list[Floats]]],
     settings: RerankSettings,
     ks: Sequence[int],
     *,
     generator: str,
     reward: str,
-    aggregates: Mapping[str, Sequence[str]],
 ) -> list[Measurement]:
     """Accuracy on each problem of majority voting, the chosen methods, and pass@k."""
-    size = pools[0].size
-    weightings: list[tuple[str, str, list[Floats]]] = [
-        ("majority", "", [np.ones(pool.size) for pool in pools])
+    votes = [way for way in ways if way[0] != "best-of-n"]
+    curves = vote_curves(pools, [w for _, _, w in votes], ks, settings.draws, settings.seed)
+    lines = [(method, how, curve) for (method, how, _), curve in zip(votes, curves, strict=True)]
+    lines += [
+        (method, how, best_curve(pools, weights, ks))
+        for method, how, weights in ways
+        if method == "best-of-n"
     ]
-    if scores is not None and settings.method in ("all", "weighted-voting"):
-        for how in aggregates["weighted-voting"]:
-            weightings.append(("weighted-voting", how, pool_scores(scores, size, how)))
-    curves = vote_curves(pools, [w for _, _, w in weightings], ks, settings.draws, settings.seed)
-    lines = [
-        (method, how, curve) for (method, how, _), curve in zip(weightings, curves, strict=True)
-    ]
-    if scores is not None and settings.method in ("all", "best-of-n"):
-        for how in aggregates["best-of-n"]:
-            lines.append(("best-of-n", how, best_curve(pools, pool_scores(scores, size, how), ks)))
     if settings.method == "all":
         lines.append(("pass", "", pass_curve(pools, ks)))
     return [

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from e2h_cli.errors import E2HError
 
@@ -23,7 +23,7 @@ def size() -> int:
 
 def is_main() -> bool:
     """Whether this is the process that writes."""
-    return size() == 1 or os.environ.get("RANK", "0") == "0"
+    return rank() == 0
 
 
 def main_decides(decide: Callable[[], T]) -> T:
@@ -56,3 +56,27 @@ def main_decides(decide: Callable[[], T]) -> T:
         raise SystemExit(code[0])
     broadcast_object_list(found)
     return found[0]  # type: ignore[return-value]
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return int(os.environ.get("RANK", "0")) if size() > 1 else 0
+
+
+def share(items: Sequence[T]) -> list[T]:
+    """The part of a list that this process works on."""
+    return list(items[rank() :: size()])
+
+
+def wait() -> None:
+    """Go on when all processes have come here."""
+    main_decides(lambda: None)
+
+
+def add_up(tensors: Sequence[Any]) -> None:
+    """Replace tensors by their sums over the processes."""
+    if size() > 1:
+        import torch
+
+        for tensor in tensors:
+            torch.distributed.all_reduce(tensor)

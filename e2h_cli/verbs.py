@@ -37,7 +37,8 @@ class Verb:
     ``grows``: settings whose increase keeps what is already made. ``disposable``: the output is
     cheap, so that it is made anew without asking when only its inputs have changed. ``keeps``:
     files and folders that check for themselves whether they still hold, so are never cleared;
-    ``team``: whether several processes may work at it together.
+    ``team``: whether several processes may work at it together; ``recipe``: the one that the
+    command belongs to, where none is named.
     """
 
     name: str
@@ -49,10 +50,11 @@ class Verb:
     disposable: bool = False
     keeps: tuple[str, ...] = ()
     team: bool = False
+    recipe: str = "quickstart"
 
 
 _PROBLEMS = Role(("split",), "a split stage, its folder, or a JSONL file of problems")
-_GENERATORS = ("pretrain", "sft")
+_GENERATORS = ("pretrain", "sft", "rl")
 _SAMPLES = "a sample stage, or a folder of samples"
 
 VERBS: dict[str, Verb] = {
@@ -166,6 +168,29 @@ VERBS: dict[str, Verb] = {
             keeps=("scores",),
         ),
         Verb(
+            "rl",
+            "Train a generator by reinforcement learning against a reward model.",
+            settings.RLSettings,
+            "e2h_cli.rl.stage:run",
+            {
+                "problems": _PROBLEMS,
+                "model": Role(_GENERATORS, "the generator to start from", hub=True),
+                "reward": Role(
+                    ("train-rm",),
+                    "the reward model; not needed for ReST-EM, or final answers only",
+                    hub=True,
+                    optional=True,
+                ),
+                "votes": Role(
+                    ("rerank",),
+                    "votes of the first generator on validation problems, for --rule vote",
+                    optional=True,
+                ),
+            },
+            team=True,
+            recipe="table2",
+        ),
+        Verb(
             "eval",
             "Accuracy of everything that was sampled and voted on: tables, tests and a plot.",
             settings.EvalSettings,
@@ -174,6 +199,12 @@ VERBS: dict[str, Verb] = {
                 "problems": _PROBLEMS,
                 "samples": Role(("sample",), _SAMPLES, many=True, optional=True),
                 "votes": Role(("rerank",), "rerank stages", many=True, optional=True),
+                "others": Role(
+                    (),
+                    "run folders of other seeds, whose table is shown beside this one",
+                    many=True,
+                    optional=True,
+                ),
             },
             disposable=True,
         ),

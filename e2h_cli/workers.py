@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 1.0
 
 
-def draw_all(job: Job, todo: int, title: str) -> Iterator[dict[str, Any]]:
+def draw_all(job: Job, todo: int, title: str, apart: bool = False) -> Iterator[dict[str, Any]]:
     """Draw what is missing of a job; yield the records of the engines that did it.
 
     Args:
         job: the whole work, or a shard of it.
         todo: how many samples are missing.
         title: of the progress bar.
+        apart: in processes of their own, so that the GPU's memory is free again at the end.
     """
     from e2h_cli.sampling import draw
 
@@ -43,7 +44,7 @@ def draw_all(job: Job, todo: int, title: str) -> Iterator[dict[str, Any]]:
             bar.start_task(task)
             bar.advance(task, done)
 
-        if count == 1 and job.settings.ray is None:
+        if count == 1 and job.settings.ray is None and not apart:
             yield draw(job, advance)
             return
         bar.start_task(task)

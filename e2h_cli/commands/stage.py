@@ -15,7 +15,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from e2h_cli.errors import InputError
-from e2h_cli.recipe import DEFAULT, flag_of
+from e2h_cli.recipe import flag_of
 from e2h_cli.verbs import VERBS, Role, Verb
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from e2h_cli.workspace import Workspace
 
 RecipeOption = Annotated[
-    str, typer.Option("--recipe", help="Recipe file, or the name of one that comes with e2h.")
+    str | None,
+    typer.Option("--recipe", help="Recipe file, or the name of one that comes with e2h."),
 ]
 ScaleOption = Annotated[
     str | None, typer.Option("--scale", help="tiny or paper; paper where there is a GPU.")
@@ -46,7 +47,7 @@ MakeInputsOption = Annotated[
 ]
 
 _COMMON = {
-    "recipe": (RecipeOption, DEFAULT),
+    "recipe": (RecipeOption, None),
     "scale": (ScaleOption, None),
     "run_dir": (RunDirOption, None),
     "stage": (StageOption, None),
@@ -88,7 +89,10 @@ def run_stage(
     if seed and not seed.isdecimal():
         raise InputError(f"--seed {seed}: not a whole number from 0")
     recipe, workspace = open_run(
-        common["recipe"], common["scale"], common["run_dir"], int(seed) if seed else None
+        common["recipe"] or verb.recipe,
+        common["scale"],
+        common["run_dir"],
+        int(seed) if seed else None,
     )
     stage = recipe.of_verb(verb.name, common["stage"])
     stage = stage.with_changes(

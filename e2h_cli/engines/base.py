@@ -45,7 +45,8 @@ class Generation:
     """One finished sample.
 
     ``tokens``: how many were written, those that ended it included; ``logprob``: sum of their
-    natural log-probabilities under the model at temperature 1, or None where it was not asked for.
+    natural log-probabilities under the model at temperature 1, or None where it was not asked for;
+    ``ids``: the tokens themselves, those that ended it included.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Generation:
     finish_reason: FinishReason
     tokens: int
     logprob: float | None
+    ids: tuple[int, ...] = ()
 
 
 class Engine(Protocol):

@@ -7,14 +7,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.engines.base import Engine
 from e2h_cli.errors import InputError
 from e2h_cli.models.loading import load_config, load_generator, load_tokenizer
-from e2h_cli.settings import SampleSettings
+from e2h_cli.settings import RLSettings, SampleSettings
 
 
-def chosen_engine(settings: SampleSettings) -> str:
+def chosen_engine(settings: SampleSettings | RLSettings) -> str:
     """ "vllm" or "transformers"; auto is vLLM where it is installed and a GPU is there.
 
     Raises:
@@ -55,18 +56,7 @@ def open_engine(
 
         check_arguments(settings.engine_arg)
     tokenizer = load_tokenizer(place)
-    longest = max(len(ids) for ids in tokenizer(list(prompts), add_special_tokens=True).input_ids)
-    needed = longest + settings.max_tokens
-    limit = getattr(load_config(place), "max_position_embeddings", None)
-    if limit is not None and needed > limit:
-        raise InputError(
-            f"a prompt of {longest} tokens and max_tokens {settings.max_tokens} do not fit into "
-            f"the model's {limit} positions",
-            where=place,
-            hint=f"lower --max-tokens to {limit - longest}"
-            if limit > longest
-            else "take fewer --shots, or another model",
-        )
+    needed = longest_sequence(place, tokenizer, prompts, settings.max_tokens)
     if name == "vllm":
         precision = settings.precision
         if precision == "auto":
@@ -83,3 +73,25 @@ def open_engine(
     return TransformersEngine(
         load_generator(place, settings.precision), tokenizer, rows=settings.rows
     )
+
+
+def longest_sequence(
+    place: str, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], max_tokens: int
+) -> int:
+    """Tokens of the longest prompt and its solution together.
+
+    Raises:
+        InputError: they do not fit into the model's positions.
+    """
+    longest = max(len(ids) for ids in tokenizer(list(prompts), add_special_tokens=True).input_ids)
+    limit = getattr(load_config(place), "max_position_embeddings", None)
+    if limit is not None and longest + max_tokens > limit:
+        raise InputError(
+            f"a prompt of {longest} tokens and max_tokens {max_tokens} do not fit into "
+            f"the model's {limit} positions",
+            where=place,
+            hint=f"lower --max-tokens to {limit - longest}"
+            if limit > longest
+            else "take fewer --shots, or another model",
+        )
+    return longest + max_tokens

@@ -164,9 +164,10 @@ class TransformersEngine:
                 finish_reason="stop" if done else "length",
                 tokens=length,
                 logprob=logprob if decoding.logprob else None,
+                ids=tuple(tokens),
             )
-            for row, text, length, logprob, done in zip(
-                rows, texts, lengths, logprobs, stopped, strict=True
+            for row, text, tokens, length, logprob, done in zip(
+                rows, texts, ids, lengths, logprobs, stopped, strict=True
             )
         ]
 

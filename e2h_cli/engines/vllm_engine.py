@@ -159,6 +159,7 @@ class VLLMEngine:
                 finish_reason="stop" if output.finish_reason == "stop" else "length",
                 tokens=len(tokens),
                 logprob=output.cumulative_logprob,
+                ids=tuple(tokens),
             )
             for text, tokens, (key, output) in zip(texts, ids, outputs, strict=True)
         ]

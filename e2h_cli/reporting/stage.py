@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,25 +82,56 @@ def run(work: Work) -> dict[str, Any]:
         figures += done.figures
         comparisons += _named(done) if several else done.comparisons
     results = Results(figures, comparisons)
-    markdown = present(results, work.scale, settings.confidence)
-    markdown += present_several(figures, diagnostics, work.scale)
+    about: dict[str, Any] = {"scale": work.scale}
+    if settings.table is None:
+        markdown = present(results, work.scale, settings.confidence)
+        markdown += present_several(figures, diagnostics, work.scale)
+    else:
+        markdown, about[settings.table] = _table(work, settings, sets, problems, levels)
     note = f"{work.scale} scale; bands: {settings.confidence:.0%} intervals over problems"
     if several:
         first = next(f.reward for f in figures if f.reward)
         note = f"{note}; reward model: {first}"
-    finding = sentence(results, work.scale, levels)
-    about: dict[str, Any] = {"scale": work.scale, "finding": finding}
+    finding = "" if settings.table else sentence(results, work.scale, levels)
+    if finding:
+        about["finding"] = finding
     if diagnostics:
         about["diagnostics"] = diagnostics
     for folder in (work.folder, work.run_folder):
-        write_results(folder, results, about, f"{markdown}\n{finding}\n")
+        write_results(folder, results, about, f"{markdown}\n{finding}\n" if finding else markdown)
     if any(f.method == "majority" for f in figures):
         drawn = accuracy_against_n(figures, work.folder / PLOT, max_level=levels, note=note)
         for path in drawn:
             shutil.copyfile(path, work.run_folder / path.name)
         console.print(f"Plot: {work.run_folder / drawn[0].name} (and .svg)")
-    console.print(f"[bold]{finding}[/bold]")
+    if finding:
+        console.print(f"[bold]{finding}[/bold]")
     return {"figures": len(figures), "comparisons": len(comparisons)}
+
+
+def _table(
+    work: Work,
+    settings: EvalSettings,
+    sets: Sequence[tuple[list[str], list[Measurement]]],
+    problems: Mapping[str, Problem],
+    levels: int,
+) -> tuple[str, dict[str, Any]]:
+    """A table of the paper with ours, as Markdown and for results.json."""
+    from e2h_cli.reporting import table5
+
+    ids = sets[0][0]
+    if any(other != ids for other, _ in sets):
+        raise InputError("the sample stages answer different problems", where=work.folder)
+    lines, orderings = table5.lines_of(
+        [table5.origin(Path(place)) for place in work.inputs["samples"]],
+        [measurements[0] for _, measurements in sets],
+        groups_of([problems[i] for i in ids], levels),
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    others = table5.other_seeds(work.inputs["others"])
+    markdown = table5.present_table5(lines, orderings, others, work.scale)
+    return markdown, table5.as_json(lines, orderings)
 
 
 def _named(results: Results) -> list[Contrast]:

@@ -68,7 +68,7 @@ class EarlyStopping(TrainerCallback):
         model.train()
         best = max((entry["validation"] for entry in self.history), default=float("-inf"))
         if value > best and team.is_main():
-            write_atomic(self._best(state.global_step), _trained_weights(model))
+            write_atomic(self._best(state.global_step), trained_weights(model))
         self.history.append({"step": state.global_step, "validation": value})
         if team.is_main():
             write_json(self._log, self.history)
@@ -99,7 +99,7 @@ class EarlyStopping(TrainerCallback):
         return self._folder / f"best-{int(step)}.safetensors"
 
 
-def _trained_weights(model: Any) -> bytes:
+def trained_weights(model: Any) -> bytes:
     """The weights that training changes, as safetensors."""
     from safetensors.torch import save
 

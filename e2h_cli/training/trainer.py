@@ -135,7 +135,7 @@ def fit(
         freeze(model)
     own = math.ceil(settings.batch_size / team.size())
     micro = min(settings.micro_batch or own, own)
-    progress = _Progress(title, settings.checkpoint_seconds)
+    progress = Progress(title, settings.checkpoint_seconds)
     arguments = TrainingArguments(
         output_dir=str(scratch / "checkpoints"),
         seed=settings.seed,
@@ -334,7 +334,7 @@ class _Pad:
         return batch
 
 
-class _Progress(TrainerCallback):
+class Progress(TrainerCallback):
     """Draws the bar, asks for a checkpoint by the clock, stops a run whose loss is no number."""
 
     def __init__(self, title: str, checkpoint_seconds: float) -> None:
@@ -343,7 +343,7 @@ class _Progress(TrainerCallback):
         self._seconds = checkpoint_seconds
         self._saved = time.monotonic()
 
-    def on_train_begin(
+    def on_train_begin(  # noqa: D102
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._task = self.bar.add_task(
@@ -355,7 +355,7 @@ class _Progress(TrainerCallback):
             note="",
         )
 
-    def on_step_end(
+    def on_step_end(  # noqa: D102
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.bar.update(self._task, completed=state.global_step)
@@ -367,7 +367,7 @@ class _Progress(TrainerCallback):
             self._saved = time.monotonic()
             control.should_save = True
 
-    def on_log(
+    def on_log(  # noqa: D102
         self,
         args: TrainingArguments,
         state: TrainerState,

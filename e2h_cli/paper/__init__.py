@@ -1,0 +1,1 @@
+"""Numbers that the paper prints, as data."""

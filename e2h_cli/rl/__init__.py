@@ -1,0 +1,1 @@
+"""Reinforcement learning of a generator against a reward model."""

@@ -1,0 +1,115 @@
+"""A round of direct preference optimisation, by TRL's trainer."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback
+
+from e2h_cli import team
+from e2h_cli.console import console
+from e2h_cli.errors import InputError
+from e2h_cli.files import read_jsonl
+from e2h_cli.models.loading import load_generator, load_tokenizer
+from e2h_cli.pipeline import Work
+from e2h_cli.settings import RLSettings
+from e2h_cli.training.trainer import Progress, freeze, last_checkpoint, with_lora
+
+
+def train_dpo(work: Work, model: str, file: Path, settings: RLSettings) -> dict[str, Any]:
+    """Train from a model on the pairs of a file, and save it in the work's folder.
+
+    The reference is the model that the round starts from. A killed training goes on from its last
+    checkpoint.
+
+    Args:
+        work: where to, and what the progress bar says.
+        model: place of the model.
+        file: JSONL rows of prompt, chosen and rejected.
+        settings: rates, batch sizes, beta.
+
+    Raises:
+        InputError: every pair is too long.
+        RunError: the loss is no number.
+    """
+    import datasets
+    from trl import DPOConfig, DPOTrainer
+
+    datasets.disable_progress_bars()
+    tokenizer = load_tokenizer(model)
+    rows, too_long = [], 0
+    for _, row in read_jsonl(file):
+        texts = [row["prompt"] + row[side] for side in ("chosen", "rejected")]
+        # One more for the end-of-text token.
+        if max(len(ids) + 1 for ids in tokenizer(texts).input_ids) <= settings.max_length:
+            rows.append({key: row[key] for key in ("prompt", "chosen", "rejected")})
+        else:
+            too_long += 1
+    if not rows:
+        raise InputError(
+            f"every pair is longer than {settings.max_length} tokens", hint="raise --max-length"
+        )
+    policy = load_generator(model, "fp32", to_device=False)
+    if settings.freeze:
+        freeze(policy)
+    torch.manual_seed(settings.seed)
+    adapted = with_lora(policy, settings.lora) if settings.lora else policy
+    own = math.ceil(settings.batch_size / team.size())
+    micro = min(settings.micro_batch or own, own)
+    progress = Progress(work.stage, settings.checkpoint_seconds)
+    folder = work.scratch / "checkpoints"
+    trainer = DPOTrainer(
+        model=adapted,
+        args=DPOConfig(
+            output_dir=str(folder),
+            seed=settings.seed,
+            beta=settings.beta,
+            max_length=settings.max_length,
+            num_train_epochs=settings.epochs,
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=math.ceil(settings.batch_size / (micro * team.size())),
+            use_cpu=not torch.cuda.is_available(),
+            ddp_backend="gloo" if team.size() > 1 and not torch.cuda.is_available() else None,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type="cosine_with_min_lr",
+            lr_scheduler_kwargs={"min_lr_rate": settings.final_rate},
+            warmup_steps=settings.warmup,
+            adam_beta2=settings.adam_beta2,
+            weight_decay=0.0,
+            max_grad_norm=1.0,
+            bf16=settings.precision == "bf16",
+            gradient_checkpointing=settings.gradient_checkpointing,
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_strategy="no",
+            save_total_limit=1,
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=torch.cuda.is_available(),
+        ),
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=tokenizer,
+        callbacks=[progress],
+    )
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = team.main_decides(lambda: last_checkpoint(folder))
+    if checkpoint is not None:
+        console.print(f"[cyan]resuming from {checkpoint.name.replace('-', ' ')}[/cyan]")
+    with progress.bar:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if settings.lora:
+        policy, weights = adapted.merge_and_unload(), None
+    if team.is_main():
+        policy.save_pretrained(work.folder, state_dict=weights)
+        tokenizer.save_pretrained(work.folder)
+    last = history[-1]
+    return {
+        "loss": round(last["loss"], 5),
+        "margin": round(last.get("rewards/margins", 0.0), 5),
+        "too_long": too_long,
+    }

@@ -1,0 +1,59 @@
+"""The engine that writes for a policy which changes at every step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from e2h_cli import solution
+from e2h_cli.engines.base import Engine
+from e2h_cli.engines.opening import chosen_engine, longest_sequence
+from e2h_cli.engines.transformers_engine import TransformersEngine
+from e2h_cli.rl.actors import Actors
+from e2h_cli.rl.setup import Setup
+from e2h_cli.settings import RLSettings
+
+# Of the GPU; the rest is for the models that learn. What --engine-arg says goes before.
+_GPU_SHARE = 0.4
+
+
+def open_engine(
+    actors: Actors, generator: str, settings: RLSettings, setup: Setup, scratch: Path
+) -> Engine:
+    """An engine for the policy.
+
+    transformers writes with the very model that learns. vLLM has a copy, which is given the new
+    weights after every step and leaves the GPU while the others learn.
+
+    Raises:
+        InputError: a question and its solution do not fit into the model.
+    """
+    asked = [*setup.problems, *setup.validation.problems]
+    prompts = list({solution.prompt(p.problem) for p in asked})
+    longest = longest_sequence(generator, actors.tokenizer, prompts, settings.max_tokens)
+    if chosen_engine(settings) != "vllm":
+        return TransformersEngine(actors.policy, actors.tokenizer, rows=settings.rows)
+    from e2h_cli.engines.vllm_engine import VLLMEngine, check_arguments, widened
+
+    check_arguments(settings.engine_arg)
+    own = (
+        {"enable_sleep_mode": True, "gpu_memory_utilization": _GPU_SHARE}
+        if torch.cuda.is_available()
+        else {}
+    )
+    return VLLMEngine(
+        widened(generator, scratch / "wide-heads"),
+        actors.tokenizer,
+        longest=longest,
+        precision="bf16" if torch.cuda.is_available() else "fp32",
+        arguments={**own, **settings.engine_arg},
+    )
+
+
+def refresh(engine: Engine, actors: Actors) -> None:
+    """Give the engine the policy's new weights."""
+    if isinstance(engine, TransformersEngine):
+        return
+    model, weights = actors.whole_policy()
+    engine.load_weights(model, weights)  # type: ignore[attr-defined]

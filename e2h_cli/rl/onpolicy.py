@@ -1,0 +1,270 @@
+"""PPO and GRPO: write solutions, judge them, learn from them, measure; step by step."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from e2h_cli import team
+from e2h_cli.console import console, progress_bar
+from e2h_cli.engines.base import Engine
+from e2h_cli.errors import InputError
+from e2h_cli.files import write_atomic
+from e2h_cli.grading.base import Grader
+from e2h_cli.models.families import RewardModel, load_family
+from e2h_cli.pipeline import Work
+from e2h_cli.rl.actors import Actors, load_actors, print_memory_plan
+from e2h_cli.rl.checkpoint import Checkpoints, load_weights
+from e2h_cli.rl.engine import open_engine, refresh
+from e2h_cli.rl.learner import Learner, make_batch
+from e2h_cli.rl.rollouts import (
+    Rollout,
+    judge,
+    open_store,
+    read_solutions,
+    save_rollouts,
+    write_solutions,
+)
+from e2h_cli.rl.selection import best, side_by_side
+from e2h_cli.rl.setup import Setup, questions_of_step, record, set_up
+from e2h_cli.rl.watch import Watch, plot, summary
+from e2h_cli.settings import RLSettings
+from e2h_cli.training.stopping import trained_weights
+
+ROLLOUTS = "rollouts"
+STOPPED = "stopped"
+
+
+def run(work: Work, grader: Grader) -> dict[str, Any]:
+    """Train, keep the best checkpoint by the rule, save it as the stage's model."""
+    settings = work.settings
+    assert isinstance(settings, RLSettings)
+    setup = set_up(work, grader)
+    if settings.rollouts % settings.n:
+        raise InputError(
+            f"--rollouts {settings.rollouts} is no multiple of --n {settings.n}",
+            hint="a step asks rollouts / n questions",
+        )
+    reward_place = work.place("reward") if work.inputs["reward"] else None
+    generator = work.place("model")
+    print_memory_plan(generator, reward_place, settings)
+    training = _Training(work, settings, setup, generator, reward_place, grader)
+    try:
+        training.run()
+    except BaseException:
+        training.leave()
+        raise
+    return training.finish()
+
+
+class _Training:
+    """The state of a run: models, optimisers, what was measured."""
+
+    def __init__(
+        self,
+        work: Work,
+        settings: RLSettings,
+        setup: Setup,
+        generator: str,
+        reward: str | None,
+        grader: Grader,
+    ) -> None:
+        self._work, self._settings, self._setup = work, settings, setup
+        self._grader = grader
+        self._steps = settings.steps or 1
+        self._asked = settings.rollouts // settings.n
+        questions_of_step(setup.problems, self._asked, 0, settings.seed)
+        self._engine: Engine
+        process = settings.shaping != "none"
+        self._reward: RewardModel | None = None
+        self._actors: Actors = load_actors(generator, reward if process else None, settings)
+        self._engine = open_engine(self._actors, generator, settings, setup, work.scratch)
+        if process and reward is not None:
+            self._reward = load_family(reward, settings.family)
+        updates = (
+            self._steps * settings.inner_epochs * math.ceil(settings.rollouts / settings.batch_size)
+        )
+        self._learner = Learner(self._actors, settings, updates)
+        self._checkpoints = Checkpoints(work.scratch)
+        state = self._checkpoints.load(self._learner) or {"step": 0, "history": [], "lines": []}
+        self.step: int = state["step"]
+        self._history: list[dict[str, Any]] = state["history"]
+        self._saved_step, self._saved = self.step, time.monotonic()
+        self._learning = False
+        if self.step:
+            console.print(f"[cyan]resuming from step {self.step}[/cyan]")
+            refresh(self._engine, self._actors)
+        sizes = setup.validation.sizes
+        self._watch = Watch(work.folder, state["lines"], sizes) if team.is_main() else None
+
+    def run(self) -> None:
+        """All steps that are left."""
+        settings = self._settings
+        with progress_bar() as bar:
+            task = bar.add_task(
+                self._work.stage, total=self._steps, completed=self.step, begin=self.step,
+                unit="steps", note="",
+            )  # fmt: skip
+            if not self._history:
+                self._note({"step": 0, **self._measure()})
+            while self.step < self._steps:
+                line = self._one_step()
+                last = self.step == self._steps
+                if self.step % settings.eval_steps == 0 or last:
+                    line |= self._measure()
+                self._note(line)
+                bar.update(
+                    task, completed=self.step,
+                    note=f"reward {line['reward']:.3f}, KL {line['kl']:.3f}",
+                )  # fmt: skip
+                due = time.monotonic() - self._saved > settings.checkpoint_seconds or last
+                if team.main_decides(lambda due=due: due):  # type: ignore[misc]
+                    self._save()
+
+    def _one_step(self) -> dict[str, Any]:
+        begin = time.monotonic()
+        rollouts = self._write()
+        written = time.monotonic()
+        judge(rollouts, self._grader, self._setup.shaping, self._reward, self._learner.budget)
+        file = self._work.folder / ROLLOUTS / f"step-{self.step:06d}.parquet"
+        if team.is_main():
+            save_rollouts(file, rollouts)
+        judged = time.monotonic()
+        self._learning = True
+        found = self._learner.learn(make_batch(rollouts, self._actors.tokenizer), self.step)
+        self._learning = False
+        refresh(self._engine, self._actors)
+        self.step += 1
+        return {
+            "step": self.step,
+            **summary(rollouts),
+            **found,
+            "learning_rate": self._learner.optimisers["policy"].param_groups[0]["lr"],
+            "rollout_seconds": round(written - begin, 3),
+            "score_seconds": round(judged - written, 3),
+            "learn_seconds": round(time.monotonic() - judged, 3),
+        }
+
+    def _write(self) -> list[Rollout]:
+        """The solutions of this step; what a killed run has written of them is not drawn again."""
+        settings = self._settings
+        problems = questions_of_step(self._setup.problems, self._asked, self.step, settings.seed)
+        known = {p.id: p for p in problems}
+        done = self._work.folder / ROLLOUTS / f"step-{self.step:06d}.parquet"
+        if team.main_decides(done.is_file):
+            return read_solutions(done, known)
+        place = self._work.scratch / ROLLOUTS / f"step-{self.step:06d}"
+        target = place / "solutions.parquet"
+        rank = f"parts-{team.rank()}"
+        write_solutions(
+            self._engine,
+            team.share(problems),
+            settings.n,
+            self._setup.decoding,
+            (settings.seed << 32) + self.step,
+            open_store(target, place, rank),
+        )
+        team.wait()
+        team.main_decides(lambda: open_store(target, place, rank).merge(known))
+        found = read_solutions(target, known)
+        team.wait()
+        if team.is_main():
+            shutil.rmtree(place)
+        return found
+
+    def _measure(self) -> dict[str, float | None]:
+        """Validate, and keep the weights if they are the best so far by the rule."""
+        values = team.main_decides(
+            lambda: self._setup.validation.measure(self._engine, self._settings.seed)
+        )
+        self._history.append({"step": self.step, **values})
+        chosen = best(self._history, self._settings.rule)
+        if team.is_main() and chosen is not None and chosen["step"] == self.step:
+            write_atomic(self._best(self.step), trained_weights(self._actors.policy))
+        return values
+
+    def _note(self, line: dict[str, Any]) -> None:
+        if self._watch is not None:
+            self._watch.add(line)
+
+    def _best(self, step: int) -> Path:
+        return self._work.scratch / f"best-{step}.safetensors"
+
+    def _save(self) -> None:
+        if self._watch is not None:
+            state = {"step": self.step, "history": self._history, "lines": self._watch.lines}
+            self._checkpoints.save(self._learner, state)
+            # A run that goes on from here needs the best of these only.
+            chosen = best(self._history, self._settings.rule)
+            for file in self._work.scratch.glob("best-*.safetensors"):
+                if chosen is None or file != self._best(chosen["step"]):
+                    file.unlink()
+        self._saved_step, self._saved = self.step, time.monotonic()
+
+    def leave(self) -> None:
+        """Save what can be resumed, and the policy as a model that can be used as it is."""
+        if not team.is_main():
+            return
+        if not self._learning and self.step > self._saved_step:
+            self._save()
+        if self._watch is not None:
+            self._watch.close()
+        if self.step:
+            self._save_policy(self._work.folder / STOPPED)
+            console.print(
+                f"[yellow]the policy of step {self.step} is in "
+                f"{self._work.folder / STOPPED}[/yellow]"
+            )
+
+    def finish(self) -> dict[str, Any]:
+        """Save the best checkpoint, print what each rule would have taken, draw the log."""
+        settings = self._settings
+        rollouts = settings.rollouts * self._steps
+        lines = self._watch.lines if self._watch is not None else []
+        if not team.is_main():
+            return {}
+        assert self._watch is not None
+        self._watch.close()
+        chosen = best(self._history, settings.rule)
+        if chosen is None:
+            raise InputError(
+                f"--rule {settings.rule}: no validation problem to measure it on",
+                hint="take another --rule, or a split with such problems",
+            )
+        load_weights(self._actors.policy, self._best(chosen["step"]))
+        self._save_policy(self._work.folder)
+        shutil.rmtree(self._work.folder / STOPPED, ignore_errors=True)
+        choices = side_by_side(self._history, settings.rule, "step")
+        for line in choices:
+            console.print(line)
+        note = f"{self._work.stage}, {self._work.scale} scale; chosen: step {chosen['step']}"
+        plot(lines, self._work.folder / "training", note=note, unit="step")
+        seconds = {
+            name: round(sum(line.get(f"{name}_seconds", 0.0) for line in lines), 1)
+            for name in ("rollout", "score", "learn")
+        }
+        total = sum(seconds.values()) or 1.0
+        console.print(
+            f"{rollouts / total:,.1f} solutions/s; "
+            + ", ".join(f"{name} {part / total:.0%}" for name, part in seconds.items())
+        )
+        return record(
+            self._setup,
+            {
+                "steps": self._steps,
+                "rollouts": rollouts,
+                "rule": settings.rule,
+                "best_step": chosen["step"],
+                "best": {k: v for k, v in chosen.items() if k != "step"},
+                "choices": choices,
+                "seconds_in": seconds,
+            },
+        )
+
+    def _save_policy(self, folder: Path) -> None:
+        model, weights = self._actors.whole_policy()
+        model.save_pretrained(folder, state_dict=weights)
+        self._actors.tokenizer.save_pretrained(folder)

@@ -1,0 +1,241 @@
+"""Solutions that a policy writes to learn from: texts, their tokens, and what they earn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from transformers import PreTrainedTokenizerFast
+
+from e2h_cli import parts, solution
+from e2h_cli.engines.base import Decoding, Engine, Generation, Request
+from e2h_cli.grading.base import Grader
+from e2h_cli.models.families import Reading, RewardModel
+from e2h_cli.models.forward import Scores, forward
+from e2h_cli.problems.problem import Problem
+from e2h_cli.rl.shaping import Rewards, Shaping, rewards_of
+from e2h_cli.solution import Solution, parse
+
+_WRITTEN = pa.schema(
+    {
+        "id": pa.string(),
+        "sample": pa.int32(),
+        "text": pa.string(),
+        "finish_reason": pa.string(),
+        "ids": pa.list_(pa.int32()),
+    }
+)
+# What the files of a run hold: the above, and what each solution earned.
+ROLLOUTS = pa.schema(
+    [
+        *_WRITTEN,
+        pa.field("answer", pa.string()),
+        pa.field("right", pa.bool_()),
+        pa.field("step_scores", pa.list_(pa.float32())),
+        pa.field("outcome_score", pa.float32()),
+        pa.field("step_rewards", pa.list_(pa.float32())),
+        pa.field("last_reward", pa.float32()),
+    ]
+)
+# Tokens up to the end of a step whose lowest score the released code takes.
+_LAST_TOKENS = 3
+
+
+@dataclass(slots=True)
+class Rollout:
+    """One solution.
+
+    ``ids``: the tokens as they were drawn, end-of-text included; encoding the text again may give
+    others. ``right``: None where no gold answer may be looked at.
+    """
+
+    problem: Problem
+    sample: int
+    text: str
+    finished: bool
+    ids: list[int]
+    solution: Solution
+    right: bool | None = None
+    scores: Scores = field(default_factory=lambda: Scores([], 0.0))
+    rewards: Rewards = field(default_factory=lambda: Rewards([], 0.0, 0.0, 0.0))
+
+
+def write_solutions(
+    engine: Engine,
+    problems: Sequence[Problem],
+    n: int,
+    decoding: Decoding,
+    run_seed: int,
+    store: parts.Parts,
+) -> None:
+    """Draw ``n`` solutions of each problem, as far as they are not on disk yet."""
+    have = store.keys()
+    requests = [
+        Request(p.id, wanted, solution.prompt(p.problem), run_seed)
+        for p in problems
+        if (wanted := tuple(i for i in range(n) if (p.id, i) not in have))
+    ]
+    try:
+        for generations in engine.generate(requests, decoding) if requests else ():
+            store.add(_written(g) for g in generations)
+    finally:
+        store.flush()
+
+
+def open_store(target: Path, folder: Path, writer: str) -> parts.Parts:
+    """Where ``write_solutions`` keeps what it has drawn."""
+    return parts.Parts(target, folder, _WRITTEN, writer=writer)
+
+
+def read_solutions(file: Path, problems: Mapping[str, Problem]) -> list[Rollout]:
+    """What ``write_solutions`` has drawn, merged into one file."""
+    return [
+        Rollout(
+            problems[row["id"]],
+            row["sample"],
+            row["text"],
+            row["finish_reason"] == "stop",
+            row["ids"],
+            parse(row["text"], finished=row["finish_reason"] == "stop"),
+        )
+        for row in pq.read_table(file, columns=_WRITTEN.names).to_pylist()
+    ]
+
+
+def _written(g: Generation) -> dict[str, object]:
+    return {
+        "id": g.id,
+        "sample": g.sample,
+        "text": g.text,
+        "finish_reason": g.finish_reason,
+        "ids": list(g.ids),
+    }
+
+
+def judge(
+    rollouts: Sequence[Rollout],
+    grader: Grader,
+    shaping: Shaping,
+    reward: RewardModel | None,
+    batch_tokens: int,
+) -> None:
+    """Grade the answers that may be graded, score the steps, and note what each solution earns.
+
+    A problem without a gold answer is one whose answer may not be looked at.
+
+    Raises:
+        RunError: the reward model returned a score that is no number.
+    """
+    open_to = [r for r in rollouts if r.problem.answer is not None]
+    answered = [r for r in open_to if r.solution.answer is not None]
+    pairs = [(r.problem.answer or "", r.solution.answer or "") for r in answered]
+    for r in open_to:
+        r.right = False
+    for r, verdict in zip(answered, grader.grade(pairs), strict=True):
+        r.right = verdict.right
+    if reward is not None and shaping.scheme != "none":
+        score_rollouts(rollouts, reward, batch_tokens, lowest=shaping.scheme == "paper")
+    for r in rollouts:
+        r.rewards = rewards_of(r.solution, r.scores.steps, r.scores.outcome, r.right, shaping)
+
+
+def score_rollouts(
+    rollouts: Sequence[Rollout], reward: RewardModel, batch_tokens: int, *, lowest: bool
+) -> None:
+    """Score steps and outcomes; ``lowest``: a step has the lowest score of its last three tokens,
+    as in the released code, whose tokenizer makes two tokens of a blank line.
+    """
+    readings = [reward.read(r.problem.problem, r.text, r.finished) for r in rollouts]
+    counts = [len(reading.steps) for reading in readings]
+    if lowest:
+        readings = [_with_last_tokens(reading) for reading in readings]
+    passes = forward(reward.backbone, reward.head, readings, batch_tokens, device=reward.device,
+                     pad=reward.pad, problems=[r.problem.id for r in rollouts])  # fmt: skip
+    for batch, scores in passes:
+        for i, found in zip(batch, scores, strict=True):
+            size = len(found.steps) // counts[i] if counts[i] else 1
+            steps = [min(found.steps[k * size : (k + 1) * size]) for k in range(counts[i])]
+            rollouts[i].scores = Scores(steps, found.outcome)
+
+
+def _with_last_tokens(reading: Reading) -> Reading:
+    begins = [0, *(step + 1 for step in reading.steps)]
+    steps = [
+        max(begin, step - back)
+        for begin, step in zip(begins, reading.steps, strict=False)
+        for back in range(_LAST_TOKENS)
+    ]
+    return Reading(reading.ids, steps, reading.outcome)
+
+
+def rewards_of_tokens(rollout: Rollout, tokenizer: PreTrainedTokenizerFast) -> list[float]:
+    """The reward of each token that the policy drew.
+
+    A step's reward stands at the token that holds the last character of the separator after it,
+    whatever tokens the reward model has read; the last one at the last token, which is end-of-text
+    where the solution is finished.
+    """
+    rewards = [0.0] * len(rollout.ids)
+    if rollout.rewards.steps:
+        places = step_tokens(rollout, tokenizer)
+        # Families that know no answer block score the last step with the answer: one score fewer.
+        for place, reward in zip(places, rollout.rewards.steps, strict=False):
+            rewards[place] += reward
+    rewards[-1] += rollout.rewards.last
+    return rewards
+
+
+def step_tokens(rollout: Rollout, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """For each closed step, the drawn token that holds the last character of its separator."""
+    closed = [s.separator_end for s in rollout.solution.steps if s.separator_end is not None]
+    if not closed:
+        return []
+    ends = character_ends(rollout.ids, rollout.text, tokenizer)
+    last = len(rollout.ids) - 1
+    return [next((k for k, end in enumerate(ends) if end >= place), last) for place in closed]
+
+
+def character_ends(ids: Sequence[int], text: str, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """How many characters of the text are written after each drawn token; never falls.
+
+    From the tokenizer's own offsets where encoding the text gives the drawn tokens again, else by
+    decoding every beginning.
+    """
+    drawn = list(ids)
+    if drawn and drawn[-1] == tokenizer.eos_token_id:
+        drawn.pop()
+    batch = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    if batch["input_ids"] == drawn:
+        ends = [end for _, end in batch["offset_mapping"]]
+    else:
+        heads = [drawn[: k + 1] for k in range(len(drawn))]
+        ends = [len(t) for t in tokenizer.batch_decode(heads, skip_special_tokens=True)]
+    highest, rising = 0, []
+    for end in ends:
+        highest = max(highest, min(end, len(text)))
+        rising.append(highest)
+    return rising + [len(text)] * (len(ids) - len(rising))
+
+
+def save_rollouts(file: Path, rollouts: Iterable[Rollout]) -> None:
+    """Write solutions with their scores and rewards."""
+    rows = [
+        {
+            "id": r.problem.id,
+            "sample": r.sample,
+            "text": r.text,
+            "finish_reason": "stop" if r.finished else "length",
+            "ids": r.ids,
+            "answer": r.solution.answer,
+            "right": r.right,
+            "step_scores": r.scores.steps,
+            "outcome_score": r.scores.outcome,
+            "step_rewards": r.rewards.steps,
+            "last_reward": r.rewards.last,
+        }
+        for r in rollouts
+    ]
+    parts.write(file, pa.Table.from_pylist(rows, schema=ROLLOUTS))

@@ -1,0 +1,161 @@
+"""What all algorithms need: the questions, whose answers may be looked at, and the validation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from e2h_cli.engines.base import Decoding
+from e2h_cli.errors import InputError
+from e2h_cli.files import fingerprint
+from e2h_cli.grading.base import Grader
+from e2h_cli.pipeline import Work
+from e2h_cli.problems.problem import Problem
+from e2h_cli.problems.store import max_level, part_file, read_levels, read_part
+from e2h_cli.rl.selection import Validation
+from e2h_cli.rl.shaping import Shaping
+from e2h_cli.settings import RLSettings
+from e2h_cli.winners import read_winners
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A run's questions and rewards.
+
+    ``problems``: those that may be graded have their gold answer, the others None; ``read``:
+    fingerprints of the files that were read.
+    """
+
+    problems: list[Problem]
+    validation: Validation
+    shaping: Shaping
+    decoding: Decoding
+    read: dict[str, str]
+
+
+def set_up(work: Work, grader: Grader) -> Setup:
+    """Gather a run's questions and check that its settings go together.
+
+    Raises:
+        InputError: settings that contradict each other, or an input is missing.
+    """
+    settings = work.settings
+    assert isinstance(settings, RLSettings)
+    _check(work, settings)
+    problems, read = training_problems(work, settings)
+    place = work.path("problems")
+    votes = read_winners(work.path("votes")) if work.inputs["votes"] else {}
+    validation = read_part(place, "validation")
+    read["validation.jsonl"] = fingerprint(part_file(place, "validation"))
+    decoding = Decoding(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        min_p=settings.min_p,
+        max_tokens=settings.max_tokens,
+        stop=tuple(settings.stop),
+    )
+    return Setup(
+        problems,
+        Validation(validation, max_level(place), votes, grader, decoding),
+        shaping_of(settings),
+        decoding,
+        read,
+    )
+
+
+def training_problems(work: Work, settings: RLSettings) -> tuple[list[Problem], dict[str, str]]:
+    """The questions, with gold answers where the settings allow, and the files that were read.
+
+    Hard gold answers lie in a file of their own, which is opened only for ``--answers all``.
+    """
+    place = work.path("problems")
+    if settings.answers == "all":
+        problems, read = read_levels(place, settings.questions)
+        return problems, read
+    parts = ("easy", "hard") if settings.questions == "all" else (settings.questions,)
+    problems, read = [], {}
+    for part in parts:
+        read[f"{part}.jsonl"] = fingerprint(part_file(place, part))
+        known = part == "easy" and settings.answers == "easy"
+        problems += [p if known else p.hidden() for p in read_part(place, part)]
+    return problems, read
+
+
+def shaping_of(settings: RLSettings) -> Shaping:
+    """The reward's constants."""
+    return Shaping(
+        scheme=settings.shaping,
+        bound=settings.bound,
+        step_scale=settings.step_scale,
+        step_bonus=settings.step_bonus,
+        answer_reward=settings.answer_reward,
+        unknown_reward=settings.unknown_reward,
+        format_penalty=settings.format_penalty,
+    )
+
+
+def _check(work: Work, settings: RLSettings) -> None:
+    if not work.path("problems").is_dir():
+        raise InputError(
+            "not a split, and hard answers must stay hidden",
+            where=work.place("problems"),
+            hint="make one with: e2h split",
+        )
+    if settings.temperature == 0:
+        raise InputError("--temperature 0: there is nothing to learn from one greedy solution")
+    if settings.rule == "vote" and not work.inputs["votes"]:
+        raise InputError(
+            "--rule vote needs the votes of the first generator's validation samples",
+            hint="give --votes, a rerank stage; or take --rule easy",
+        )
+    scored = settings.algo == "dpo" or (
+        settings.algo in ("ppo", "grpo") and settings.shaping != "none"
+    )
+    if scored and not work.inputs["reward"]:
+        raise InputError(
+            f"--algo {settings.algo} with --shaping {settings.shaping} needs a reward model",
+            hint="give --reward, or take --shaping none for final answers only",
+        )
+    if settings.algo == "rest-em" or settings.shaping == "none":
+        blind = settings.answers == "none" or (
+            settings.answers == "easy" and settings.questions == "hard"
+        )
+        if blind and settings.algo != "dpo":
+            raise InputError(
+                f"--questions {settings.questions} --answers {settings.answers}: no answer may be "
+                "looked at, and nothing else gives a reward",
+                hint="take --answers all, or a reward model",
+            )
+
+
+def questions_of_step(
+    problems: Sequence[Problem], count: int, step: int, seed: int
+) -> list[Problem]:
+    """The distinct questions of a step; every epoch has an order of its own.
+
+    Raises:
+        InputError: there are fewer questions than a step asks.
+    """
+    per_epoch = len(problems) // count
+    if not per_epoch:
+        raise InputError(
+            f"a step asks {count:,} questions, and there are {len(problems):,}",
+            hint="lower --rollouts, or raise --n",
+        )
+    epoch, place = divmod(step, per_epoch)
+    order = list(problems)
+    random.Random(f"questions {seed} {epoch}").shuffle(order)
+    return order[place * count : (place + 1) * count]
+
+
+def without_answers(problems: Sequence[Problem]) -> list[Problem]:
+    """The same questions, gold answers hidden."""
+    return [replace(p, answer=None, solution=None) for p in problems]
+
+
+def record(setup: Setup, counts: dict[str, Any]) -> dict[str, Any]:
+    """A stage's counts, with the files that it read."""
+    return {"questions": len(setup.problems), **counts, "read": setup.read}

@@ -1,0 +1,23 @@
+"""The work of ``e2h rl``: the algorithm of the settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from e2h_cli.grading import get_grader
+from e2h_cli.pipeline import Work
+from e2h_cli.settings import RLSettings
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Train a generator by reinforcement learning; the stage's folder is the model."""
+    settings = work.settings
+    assert isinstance(settings, RLSettings)
+    with get_grader(settings.grader, cache=work.grading_cache) as grader:
+        if settings.algo in ("ppo", "grpo"):
+            from e2h_cli.rl import onpolicy
+
+            return onpolicy.run(work, grader)
+        from e2h_cli.rl import rounds
+
+        return rounds.run(work, grader)
