@@ -17,6 +17,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 MINI = Path(__file__).parent / "recipes" / "mini.yaml"
+RL = Path(__file__).parent / "recipes" / "rl.yaml"
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -50,6 +51,16 @@ def mini_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a whole mini recipe. Tests must not change it."""
     folder = tmp_path_factory.mktemp("mini")
     done = e2h("run", MINI, "--scale", "tiny", "--run-dir", "run", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def rl_run(mini_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of the mini recipe for reinforcement learning. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("rl")
+    (folder / "mini").symlink_to(mini_run)
+    done = e2h("run", RL, "--scale", "tiny", "--run-dir", "run", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "run"
 

@@ -11,10 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerFast
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from e2h_cli.engines.base import Decoding, Generation, Request, cut, sample_seed
 from e2h_cli.errors import InputError
+from e2h_cli.models.wide_heads import with_head_size
 
 # In flight, as a multiple of what vLLM runs at a time: whoever finishes is replaced at once.
 _IN_FLIGHT = 2
@@ -83,6 +85,8 @@ class VLLMEngine:
         self._tokenizer = tokenizer
         self._room = _IN_FLIGHT * self._engine.vllm_config.scheduler_config.max_num_seqs
         self._count = 0
+        self._sleeps = bool(options.enable_sleep_mode)
+        self._asleep = False
 
     def generate(
         self, requests: Iterable[Request], decoding: Decoding
@@ -108,6 +112,35 @@ class VLLMEngine:
         finally:
             if flying:
                 self._engine.abort_request(list(flying))
+
+    def load_weights(self, model: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take over the weights of a model that has been trained on; forget cached prompts.
+
+        Args:
+            model: of the same shape as the one that was loaded.
+            weights: by their names in the model.
+        """
+        size = head_size_for(model.config)
+        if size is not None:
+            plain = type(model)(model.config)
+            plain.load_state_dict(weights, strict=False)
+            weights = with_head_size(plain, size).state_dict()
+        self._engine.collective_rpc(
+            "reload_weights", kwargs={"weights_iterator": list(weights.items())}
+        )
+        self._engine.reset_prefix_cache()
+
+    def sleep(self) -> None:
+        """Leave the GPU's memory to others, if ``enable_sleep_mode`` allows it."""
+        if self._sleeps and not self._asleep:
+            self._engine.sleep(level=1)
+            self._asleep = True
+
+    def wake(self) -> None:
+        """Come back to the GPU."""
+        if self._asleep:
+            self._engine.wake_up()
+            self._asleep = False
 
     def _waiting(
         self, requests: Iterable[Request]
@@ -204,7 +237,6 @@ def head_size_for(config: Any) -> int | None:
 def widened(place: str, folder: Path) -> str:
     """The model of ``place`` if vLLM has a kernel for its heads, else a copy with wider heads."""
     from e2h_cli.models.loading import load_config, load_generator, load_tokenizer
-    from e2h_cli.models.wide_heads import with_head_size
 
     size = head_size_for(load_config(place))
     if size is None:

@@ -212,8 +212,8 @@ def present_table5(
 ) -> str:
     """Print the table, the orderings and what to know; return them as Markdown."""
     title = (
-        f"Greedy accuracy in percent after RL ({scale} scale), +- half of the interval; the "
-        "paper's Table 5 beside it"
+        f"Greedy accuracy in percent after RL ({scale} scale, ± half of the interval) beside the "
+        "paper's Table 5"
     )
     header, rows = table_rows(lines, others)
     print_table(title, header, rows)
@@ -242,13 +242,12 @@ def table_rows(
     rows: list[Row] = []
     for line in lines:
         found = next(((b, i) for i, b in enumerate(blocks) if line.key in b), None)
-        theirs = (
-            tuple(f"{found[0][line.key][g]:.1f}{'*' * found[1]}" for g in MAIN_GROUPS)
-            if found
-            else ("-",) * len(MAIN_GROUPS)
-        )
+        theirs = "-"
+        if found is not None:
+            block, number = found
+            theirs = " / ".join(f"{block[line.key][g]:.1f}" for g in MAIN_GROUPS) + "*" * number
         own = tuple(
-            f"{mean:.1f}+-{(high - low) / 2:.1f}"
+            f"{mean:.1f} ±{(high - low) / 2:.1f}"
             for mean, low, high in (line.accuracy[g] for g in MAIN_GROUPS)
         )
         sft = line.against_sft.get("hard")
@@ -259,16 +258,16 @@ def table_rows(
                 line.questions,
                 line.answers,
                 "yes" if line.prm else "no",
-                line.reads_hard,
                 *own,
-                f"{sft[0]:+.1f} (p={sft[1]:.4f})" if sft else "",
-                *theirs,
+                f"{sft[0]:+.1f} (p {sft[1]:.4f})" if sft else "",
+                theirs,
+                line.reads_hard,
                 *([" / ".join(hard)] if others else []),
             )
         )
     header = (
-        "method", "data", "answers", "PRM", "reads hard", *MAIN_GROUPS, "hard - SFT",
-        *(f"paper {g}" for g in MAIN_GROUPS), *(["hard, other seeds"] if others else []),
+        "method", "data", "answers", "PRM", *MAIN_GROUPS, "hard - SFT", "paper",
+        "reads hard", *(["other seeds"] if others else []),
     )  # fmt: skip
     return header, rows
 
@@ -276,10 +275,12 @@ def table_rows(
 def _notes(others: Sequence[Mapping[Key, float]]) -> list[str]:
     notes = [
         "reads hard: whether hard gold answers were used in training, or to choose the checkpoint",
-        "paper: Llemma 7b, PRM800K; * MetaMath and Math-Shepherd, where the other block has no row",
+        "paper: easy / hard / all of Llemma 7b, PRM800K; * MetaMath, where the other has no row",
     ]
     if others:
-        notes.append(f"other seeds: {len(others)} runs of their own, from the split on")
+        notes.append(
+            f"other seeds: hard, of {len(others)} more runs, each its own from the split on"
+        )
     return notes
 
 

@@ -59,8 +59,10 @@ class Actors:
         if self._reference is not None:
             return self.policy, dict(self.policy.state_dict())
         self.policy.merge_adapter()
+        # Tied weights stay one tensor.
+        copies: dict[int, torch.Tensor] = {}
         weights = {
-            name.replace(".base_layer", ""): tensor.clone()
+            name.replace(".base_layer", ""): copies.setdefault(tensor.data_ptr(), tensor.clone())
             for name, tensor in self.policy.get_base_model().state_dict().items()
             if "lora_" not in name
         }

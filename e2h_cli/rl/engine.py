@@ -56,4 +56,11 @@ def refresh(engine: Engine, actors: Actors) -> None:
     if isinstance(engine, TransformersEngine):
         return
     model, weights = actors.whole_policy()
+    engine.wake()  # type: ignore[attr-defined]
     engine.load_weights(model, weights)  # type: ignore[attr-defined]
+
+
+def rest(engine: Engine) -> None:
+    """Nothing is to be written for a while: leave the GPU to the models that learn."""
+    if not isinstance(engine, TransformersEngine):
+        engine.sleep()  # type: ignore[attr-defined]

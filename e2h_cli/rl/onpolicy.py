@@ -18,7 +18,7 @@ from e2h_cli.models.families import RewardModel, load_family
 from e2h_cli.pipeline import Work
 from e2h_cli.rl.actors import Actors, load_actors, print_memory_plan
 from e2h_cli.rl.checkpoint import Checkpoints, load_weights
-from e2h_cli.rl.engine import open_engine, refresh
+from e2h_cli.rl.engine import open_engine, refresh, rest
 from e2h_cli.rl.learner import Learner, make_batch
 from e2h_cli.rl.rollouts import (
     Rollout,
@@ -127,6 +127,7 @@ class _Training:
     def _one_step(self) -> dict[str, Any]:
         begin = time.monotonic()
         rollouts = self._write()
+        rest(self._engine)
         written = time.monotonic()
         judge(rollouts, self._grader, self._setup.shaping, self._reward, self._learner.budget)
         file = self._work.folder / ROLLOUTS / f"step-{self.step:06d}.parquet"

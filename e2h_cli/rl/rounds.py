@@ -7,6 +7,7 @@ round is never done again; an unfinished one goes on from its samples or its las
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ from e2h_cli.settings import RLSettings, SampleSettings
 from e2h_cli.training.sft import sft_row
 from e2h_cli.training.trainer import train_stage
 from e2h_cli.voting import BEST_AGGREGATE
-from e2h_cli.workspace import Input, StageFolder
+from e2h_cli.workspace import SCRATCH, Input, StageFolder
 
 _VALIDATION = "validation.json"
 
@@ -198,7 +199,7 @@ class _Rounds:
             problems=tuple(problems),
             prefix="",
             target=(place / name).resolve(),
-            folder=(place / "unfinished" / name).resolve(),
+            folder=(place / SCRATCH / name).resolve(),
             writer="parts",
         )
         if not job.target.is_file():
@@ -209,6 +210,7 @@ class _Rounds:
             for _ in draw_all(job, todo, f"{place.name} {name.removesuffix('.parquet')}", apart):
                 pass
             store.merge(p.id for p in problems)
+            shutil.rmtree(place / SCRATCH)
         return parts.read(job.target, parts.SAMPLES)
 
     def _train(self, place: Path, rows: dict[str, Any], model: str) -> dict[str, Any]:
