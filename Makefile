@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SEED ?=
+SCALE ?= tiny
 
-.PHONY: install quickstart test test-vllm check bench bench-vllm clean
+RUNS := runs/table2-$(SCALE)
+
+.PHONY: install quickstart reproduce-table2 test test-vllm check bench bench-vllm clean
 
 # torch is named so that a machine without a GPU takes the CPU build where one is at hand.
 $(VENV)/installed: pyproject.toml
@@ -16,6 +19,14 @@ install: $(VENV)/installed
 
 quickstart: install
 	$(BIN)/e2h run quickstart --scale tiny $(if $(SEED),--seed $(SEED))
+
+# The paper's Tables 2 and 5: every row with seed 0, the main rows with two more seeds.
+reproduce-table2: install
+	$(BIN)/e2h run table2 --scale $(SCALE) --until greedy-grpo-all
+	$(BIN)/e2h run table2 --scale $(SCALE) --seed 1 --until table-short
+	$(BIN)/e2h run table2 --scale $(SCALE) --seed 2 --until table-short
+	$(BIN)/e2h eval --recipe table2 --scale $(SCALE) --stage table \
+		--others $(RUNS)-seed1 --others $(RUNS)-seed2
 
 test: install
 	$(BIN)/python -m pytest
@@ -30,7 +41,8 @@ $(VENV)-vllm/installed: pyproject.toml
 	@touch $@
 
 test-vllm: $(VENV)-vllm/installed
-	$(VENV)-vllm/bin/python -m pytest tests/test_sampling.py tests/test_engine.py -k "(vllm or engine) and not transformers]"
+	$(VENV)-vllm/bin/python -m pytest tests/test_sampling.py tests/test_engine.py \
+		tests/test_rl_vllm.py -k "(vllm or engine) and not transformers]"
 
 bench-vllm: $(VENV)-vllm/installed
 	$(VENV)-vllm/bin/python -m benchmarks.vllm_sampling

@@ -71,6 +71,9 @@ Family = Literal[
     "sequence-classification",
 ]  # fmt: skip
 EngineName = Literal["auto", "vllm", "transformers"]
+KLEstimator = Literal["k1", "k2", "k3", "k1-clamped"]
+Scheme = Literal["minimum", "differences", "paper", "none"]
+Rule = Literal["vote", "easy", "paper"]
 GraderName = Literal["math-verify", "prm800k", "official", "exact"]
 _GRADER = "The rule that compares answers; prm800k is the paper's (p.5)."
 
@@ -424,12 +427,12 @@ class RLSettings(TrainingSettings, DecodingSettings):
     answers: Literal["easy", "all", "none"] = Field(
         "easy", description="Whose gold answers give a reward; all reads hard ones (dagger rows)."
     )
-    shaping: Literal["minimum", "differences", "paper", "none"] = Field(
+    shaping: Scheme = Field(
         "minimum",
         description="Step rewards: what a step lowers the running minimum by, how its score "
         "differs from the last, the released code's, or the final answer only.",
     )
-    rule: Literal["vote", "easy", "paper"] = Field(
+    rule: Rule = Field(
         "vote",
         description="What chooses the best checkpoint: agreement with the vote of the first "
         "generator on hard questions, accuracy on easy ones, or on all (reads hard answers).",
@@ -448,7 +451,7 @@ class RLSettings(TrainingSettings, DecodingSettings):
         "what is trained."
     )  # fmt: skip
     kl: float = Field(0.01, ge=0, description="Weight of the KL to the start (paper p.20).")
-    kl_estimator: Literal["k1", "k2", "k3", "k1-clamped"] = Field(
+    kl_estimator: KLEstimator = Field(
         "k1", description="How KL is estimated from a token; k1-clamped is the released code's k1."
     )
     gamma: float = Field(1.0, gt=0, le=1, description="PPO: discount per token (paper p.20: 1).")

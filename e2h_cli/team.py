@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from e2h_cli.errors import E2HError
@@ -40,7 +41,9 @@ def main_decides(decide: Callable[[], T]) -> T:
 
     if PartialState._shared_state == {}:
         # Threads of the process group that still run when the process ends would abort it.
-        atexit.register(PartialState(cpu=not torch.cuda.is_available()).destroy_process_group)
+        # Sampling may take the main process hours, and the others wait.
+        state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
+        atexit.register(state.destroy_process_group)
     found: list[T | None] = [None]
     code: list[int] = [0]
     failure: E2HError | None = None
@@ -75,8 +78,14 @@ def wait() -> None:
 
 def add_up(tensors: Sequence[Any]) -> None:
     """Replace tensors by their sums over the processes."""
-    if size() > 1:
-        import torch
+    if size() == 1:
+        return
+    import torch
 
-        for tensor in tensors:
-            torch.distributed.all_reduce(tensor)
+    for tensor in tensors:
+        # Between GPUs only what lies on them is sent.
+        on_gpu = torch.distributed.get_backend() == "nccl"
+        sent = tensor.cuda() if on_gpu and not tensor.is_cuda else tensor
+        torch.distributed.all_reduce(sent)
+        if sent is not tensor:
+            tensor.copy_(sent)

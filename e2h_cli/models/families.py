@@ -40,12 +40,14 @@ _ANSWER = "The answer is:"
 class Reading:
     """A solution as a reward model sees it, and the tokens at which it answers.
 
-    ``steps``: one token per step; ``outcome``: the token of the whole solution.
+    ``steps``: one token per step; ``outcome``: the token of the whole solution; ``start``: the
+    first token of the solution, where the family knows it.
     """
 
     ids: list[int]
     steps: list[int]
     outcome: int
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def _e2h(place: str, precision: str) -> RewardModel:
 
     def read(question: str, text: str, finished: bool) -> Reading:
         encoded = encode(tokenizer, solution.prompt(question), text, finished=finished)
-        return Reading(encoded.ids, encoded.step_tokens, encoded.last)
+        return Reading(encoded.ids, encoded.step_tokens, encoded.last, encoded.start)
 
     return _made("e2h", kind, tokenizer, model, lambda x: score(x)[..., 0].float().sigmoid(), read)
 
@@ -158,7 +160,7 @@ def _llemma(place: str, precision: str) -> RewardModel:
             for step in encoded.solution.steps
             if step.separator_end is not None
         ]
-        return Reading(encoded.ids, newlines, encoded.last)
+        return Reading(encoded.ids, newlines, encoded.last, encoded.start)
 
     return _made(
         "llemma", "oprm", tokenizer, model, lambda x: (x.float() @ mean + bias).sigmoid(), read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ def dtype(precision: str) -> torch.dtype:
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_available() else "fp32"
     return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+
+
+def free_memory() -> None:
+    """Give what models no longer need back to the GPU, for other processes and engines."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def load_tokenizer(place: str) -> PreTrainedTokenizerFast:

@@ -119,6 +119,8 @@ def _table(
     """A table of the paper with ours, as Markdown and for results.json."""
     from e2h_cli.reporting import table5
 
+    if not sets or work.inputs["votes"]:
+        raise InputError("table 5 is made of samples alone", hint="give --samples, and no --votes")
     ids = sets[0][0]
     if any(other != ids for other, _ in sets):
         raise InputError("the sample stages answer different problems", where=work.folder)

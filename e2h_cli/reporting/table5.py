@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -95,21 +96,22 @@ def origin(samples: Path) -> Origin:
             where=samples,
             hint="give sample stages of the same run",
         ) from error
-    if record["command"] != "rl":
+    if record["command"] == "sft":
         return Origin(_SFT, "no", None)
+    if record["command"] != "rl":
+        raise InputError(
+            f"table 5 has no row for a generator made by e2h {record['command']}", where=samples
+        )
     settings = record["settings"]
-    scored = bool(record["inputs"].get("reward"))
+    algo = settings["algo"]
+    scored = algo == "dpo" or (algo != "rest-em" and settings["shaping"] != "none")
     answers = settings["answers"]
     if answers == "all":
         answers = settings["questions"]
     reads = (
-        "training"
-        if answers in ("hard", "all")
-        else "choice"
-        if settings["rule"] == "paper"
-        else "no"
+        "train" if answers in ("hard", "all") else "choice" if settings["rule"] == "paper" else "no"
     )
-    key = (_METHODS[settings["algo"]], settings["questions"], answers, scored)
+    key = (_METHODS[algo], settings["questions"], answers, scored)
     return Origin(key, reads, record["counts"].get("best_step"))
 
 
@@ -124,13 +126,22 @@ def lines_of(
     """Rows with intervals and paired tests against SFT, and the paper's orderings on ours.
 
     Args:
-        origins: of the rows; repeated ones are left out.
+        origins: of the rows.
         measurements: accuracy of each row on the same problems.
         groups: masks of easy, hard, all.
         confidence: of the intervals.
         seed: of resampling.
+
+    Raises:
+        InputError: a row stands twice, or a group has no problem.
     """
     values = {o.key: m.accuracy for o, m in zip(origins, measurements, strict=True)}
+    if len(values) < len(origins):
+        counts = Counter(o.key for o in origins)
+        raise InputError(f"two of the samples are of: {name_of(counts.most_common(1)[0][0])}")
+    for group in MAIN_GROUPS:
+        if group not in groups:
+            raise InputError(f"the samples answer no {group} problem, and table 5 has a column")
     lines = {
         o.key: Line(*o.key, o.reads_hard, o.checkpoint, accuracy={}, against_sft={})
         for o in origins
@@ -245,7 +256,7 @@ def table_rows(
         theirs = "-"
         if found is not None:
             block, number = found
-            theirs = " / ".join(f"{block[line.key][g]:.1f}" for g in MAIN_GROUPS) + "*" * number
+            theirs = "/".join(f"{block[line.key][g]:.1f}" for g in MAIN_GROUPS) + "*" * number
         own = tuple(
             f"{mean:.1f} ±{(high - low) / 2:.1f}"
             for mean, low, high in (line.accuracy[g] for g in MAIN_GROUPS)
@@ -259,14 +270,14 @@ def table_rows(
                 line.answers,
                 "yes" if line.prm else "no",
                 *own,
-                f"{sft[0]:+.1f} (p {sft[1]:.4f})" if sft else "",
+                f"{sft[0]:+.1f} ({sft[1]:.4f})" if sft else "",
                 theirs,
                 line.reads_hard,
-                *([" / ".join(hard)] if others else []),
+                *(["/".join(hard)] if others else []),
             )
         )
     header = (
-        "method", "data", "answers", "PRM", *MAIN_GROUPS, "hard - SFT", "paper",
+        "method", "data", "answers", "PRM", *MAIN_GROUPS, "hard - SFT (p)", "paper",
         "reads hard", *(["other seeds"] if others else []),
     )  # fmt: skip
     return header, rows

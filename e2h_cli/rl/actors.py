@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +24,14 @@ _GIB = 2**30
 
 @dataclass
 class Actors:
-    """``value`` is None for algorithms without one; ``reference`` is None where the policy itself
+    """``value`` is None for algorithms without one; ``start`` is None where the policy itself
     knows what it started as, without its low-rank updates.
     """
 
     tokenizer: PreTrainedTokenizerFast
     policy: Any
     value: Any
-    _reference: PreTrainedModel | None
+    start: PreTrainedModel | None
     bf16: bool
 
     @property
@@ -44,8 +43,8 @@ class Actors:
     @contextlib.contextmanager
     def reference(self) -> Iterator[Any]:
         """The model that the policy started as."""
-        if self._reference is not None:
-            yield self._reference
+        if self.start is not None:
+            yield self.start
             return
         with self.policy.disable_adapter():
             yield self.policy
@@ -56,18 +55,21 @@ class Actors:
 
     def whole_policy(self) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
         """The policy as a plain model, and its weights with low-rank updates merged in."""
-        if self._reference is not None:
+        if self.start is not None:
             return self.policy, dict(self.policy.state_dict())
-        self.policy.merge_adapter()
-        # Tied weights stay one tensor.
-        copies: dict[int, torch.Tensor] = {}
+        # Computed beside the weights: merging in place and taking back loses bits every time.
+        base = self.policy.get_base_model()
         weights = {
-            name.replace(".base_layer", ""): copies.setdefault(tensor.data_ptr(), tensor.clone())
-            for name, tensor in self.policy.get_base_model().state_dict().items()
+            name.replace(".base_layer", ""): tensor
+            for name, tensor in base.state_dict().items()
             if "lora_" not in name
         }
-        self.policy.unmerge_adapter()
-        return self.policy.get_base_model(), weights
+        for name, layer in base.named_modules():
+            if hasattr(layer, "get_delta_weight"):
+                change = layer.get_delta_weight("default").detach()
+                held = layer.base_layer.weight.detach()
+                weights[f"{name}.weight"] = (held + change).to(held.dtype)
+        return base, weights
 
 
 def load_actors(generator: str, reward: str | None, settings: RLSettings) -> Actors:
@@ -82,10 +84,12 @@ def load_actors(generator: str, reward: str | None, settings: RLSettings) -> Act
     policy = load_generator(generator, precision)
     value = None
     if settings.algo == "ppo":
-        value = _value_model(generator, reward, tokenizer, precision).to(device()).eval()
-    reference = None if settings.lora else copy.deepcopy(policy).requires_grad_(False).eval()
-    if reference is not None and settings.precision == "bf16":
-        reference = reference.to(torch.bfloat16)
+        own = None if settings.family not in ("auto", "e2h") else reward
+        value = _value_model(generator, own, tokenizer, precision).to(device()).eval()
+    start = None
+    if not settings.lora:
+        # Loaded in its precision: a model that is cast loses the precision of its positions.
+        start = load_generator(generator, settings.precision).requires_grad_(False).eval()
     trained = [policy] if value is None else [policy, value]
     for model in trained:
         if settings.freeze:
@@ -94,9 +98,18 @@ def load_actors(generator: str, reward: str | None, settings: RLSettings) -> Act
             model.gradient_checkpointing_enable({"use_reentrant": False})
             model.enable_input_require_grads()
     if settings.lora:
-        policy = with_lora(policy, settings.lora)
-        value = None if value is None else with_lora(value, settings.lora)
-    return Actors(tokenizer, policy.eval(), value, reference, settings.precision == "bf16")
+        policy = _with_lora(policy, settings.lora)
+        value = None if value is None else _with_lora(value, settings.lora).eval()
+    return Actors(tokenizer, policy.eval(), value, start, settings.precision == "bf16")
+
+
+def _with_lora(model: PreTrainedModel, rank: int) -> Any:
+    adapted = with_lora(model, rank)
+    for p in adapted.parameters():
+        if p.requires_grad:
+            # In bf16 the steps of an optimiser round to nothing.
+            p.data = p.data.float()
+    return adapted
 
 
 def _value_model(

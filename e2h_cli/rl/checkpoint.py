@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from e2h_cli.files import fsync_folder, write_atomic
+from e2h_cli.errors import RunError
+from e2h_cli.files import atomic_file, fsync_folder, write_atomic
 from e2h_cli.rl.learner import Learner
 from e2h_cli.training.stopping import trained_weights
 
@@ -29,16 +29,30 @@ class Checkpoints:
         self._folder = folder
 
     def save(self, learner: Learner, state: dict[str, Any]) -> None:
-        """Write everything under ``state["step"]``, then drop what is older."""
+        """Write everything under ``state["step"]``, then drop what is older.
+
+        Raises:
+            RunError: it cannot be written. The older checkpoint is still there.
+        """
+        try:
+            self._save(learner, state)
+        except (OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(
+                f"cannot write a checkpoint: {reason}",
+                where=self._folder,
+                hint="free space; the same command goes on from the one before",
+            ) from error
+
+    def _save(self, learner: Learner, state: dict[str, Any]) -> None:
         name = f"checkpoint-{state['step']}"
         place = self._folder / f"{name}.partial"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         for model, weights in learner.models().items():
             write_atomic(place / f"{model}.safetensors", trained_weights(weights))
-            with (place / f"{model}.optimiser.pt").open("wb") as file:
+            with atomic_file(place / f"{model}.optimiser.pt") as file:
                 torch.save(learner.optimisers[model].state_dict(), file)
-                os.fsync(file.fileno())
         write_atomic(place / _STATE, json.dumps({**state, "update": learner.update}))
         shutil.rmtree(self._folder / name, ignore_errors=True)
         place.rename(self._folder / name)
@@ -59,7 +73,7 @@ class Checkpoints:
         place = whole[max(whole)]
         for name, model in learner.models().items():
             load_weights(model, place / f"{name}.safetensors")
-            held = torch.load(place / f"{name}.optimiser.pt", weights_only=True)
+            held = torch.load(place / f"{name}.optimiser.pt", weights_only=True, map_location="cpu")
             learner.optimisers[name].load_state_dict(held)
         state: dict[str, Any] = json.loads((place / _STATE).read_text())
         learner.update = state.pop("update")

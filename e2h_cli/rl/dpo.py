@@ -95,6 +95,11 @@ def train_dpo(work: Work, model: str, file: Path, settings: RLSettings) -> dict[
         callbacks=[progress],
     )
     trainer.remove_callback(PrinterCallback)
+    if trainer.is_fsdp_enabled and settings.lora:
+        raise InputError(
+            "--lora needs the whole model in every process, and FSDP spreads it",
+            hint="train without one of them",
+        )
     checkpoint = team.main_decides(lambda: last_checkpoint(folder))
     if checkpoint is not None:
         console.print(f"[cyan]resuming from {checkpoint.name.replace('-', ' ')}[/cyan]")

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 
-from e2h_cli import solution
+from e2h_cli import solution, team
 from e2h_cli.engines.base import Engine
 from e2h_cli.engines.opening import chosen_engine, longest_sequence
 from e2h_cli.engines.transformers_engine import TransformersEngine
+from e2h_cli.errors import InputError
+from e2h_cli.models.loading import free_memory
 from e2h_cli.rl.actors import Actors
 from e2h_cli.rl.setup import Setup
 from e2h_cli.settings import RLSettings
@@ -24,7 +26,8 @@ def open_engine(
     """An engine for the policy.
 
     transformers writes with the very model that learns. vLLM has a copy, which is given the new
-    weights after every step and leaves the GPU while the others learn.
+    weights after every step and leaves the GPU while the others learn. Several processes write
+    with transformers, each for itself.
 
     Raises:
         InputError: a question and its solution do not fit into the model.
@@ -32,7 +35,12 @@ def open_engine(
     asked = [*setup.problems, *setup.validation.problems]
     prompts = list({solution.prompt(p.problem) for p in asked})
     longest = longest_sequence(generator, actors.tokenizer, prompts, settings.max_tokens)
-    if chosen_engine(settings) != "vllm":
+    if team.size() > 1 and settings.engine == "vllm":
+        raise InputError(
+            "--engine vllm: several processes would open it on the same GPU",
+            hint="take --engine transformers, or one process",
+        )
+    if team.size() > 1 or chosen_engine(settings) != "vllm":
         return TransformersEngine(actors.policy, actors.tokenizer, rows=settings.rows)
     from e2h_cli.engines.vllm_engine import VLLMEngine, check_arguments, widened
 
@@ -56,6 +64,7 @@ def refresh(engine: Engine, actors: Actors) -> None:
     if isinstance(engine, TransformersEngine):
         return
     model, weights = actors.whole_policy()
+    free_memory()
     engine.wake()  # type: ignore[attr-defined]
     engine.load_weights(model, weights)  # type: ignore[attr-defined]
 

@@ -6,11 +6,9 @@ of the solution and 0 at padding.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
-KLEstimator = Literal["k1", "k2", "k3", "k1-clamped"]
+from e2h_cli.settings import KLEstimator
 
 
 def gae(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from e2h_cli import solution, team
 from e2h_cli.errors import RunError
@@ -22,7 +25,7 @@ from e2h_cli.rl.estimators import (
     whiten,
 )
 from e2h_cli.rl.losses import cosine_rate, kl_loss, policy_loss, value_loss
-from e2h_cli.rl.rollouts import Rollout, rewards_of_tokens, step_tokens
+from e2h_cli.rl.rollouts import Rollout, rewards_of_tokens
 from e2h_cli.settings import RLSettings
 
 _MAX_NORM = 1.0  # paper p.20
@@ -44,21 +47,23 @@ class Batch:
     earned: torch.Tensor
     groups: torch.Tensor
 
-    @property
+    @functools.cached_property
     def lengths(self) -> list[int]:
         """Tokens of each row."""
-        return [int(n) for n in self.attention.sum(1)]
+        lengths: list[int] = self.attention.sum(1).tolist()
+        return lengths
 
 
-def make_batch(rollouts: Sequence[Rollout], tokenizer: Any, longest: int = 0) -> Batch:
-    """Solutions as a batch, padded to the longest of them or to ``longest`` tokens."""
+def make_batch(rollouts: Sequence[Rollout], tokenizer: PreTrainedTokenizerFast) -> Batch:
+    """Solutions as a batch."""
     prompts = {
         r.problem.id: tokenizer(
             solution.prompt(r.problem.problem), add_special_tokens=True
         ).input_ids
         for r in rollouts
     }
-    longest = max([longest, *(len(prompts[r.problem.id]) + len(r.ids) for r in rollouts)])
+    longest = max(len(prompts[r.problem.id]) + len(r.ids) for r in rollouts)
+    numbers = {problem: i for i, problem in enumerate(prompts)}
     shape = (len(rollouts), longest)
     batch = Batch(
         ids=torch.full(shape, tokenizer.pad_token_id or 0),
@@ -66,7 +71,7 @@ def make_batch(rollouts: Sequence[Rollout], tokenizer: Any, longest: int = 0) ->
         written=torch.zeros(shape),
         rewards=torch.zeros(shape),
         earned=torch.zeros(shape),
-        groups=torch.tensor([list(prompts).index(r.problem.id) for r in rollouts]),
+        groups=torch.tensor([numbers[r.problem.id] for r in rollouts]),
     )
     for i, r in enumerate(rollouts):
         prompt = prompts[r.problem.id]
@@ -74,10 +79,9 @@ def make_batch(rollouts: Sequence[Rollout], tokenizer: Any, longest: int = 0) ->
         batch.ids[i, :end] = torch.tensor([*prompt, *r.ids])
         batch.attention[i, :end] = 1
         batch.written[i, start:end] = 1
-        batch.rewards[i, start:end] = torch.tensor(rewards_of_tokens(r, tokenizer))
-        places = step_tokens(r, tokenizer)[: len(r.rewards.steps)]
-        batch.earned[i, [start + place for place in places]] = 1
-        batch.earned[i, end - 1] = 1
+        for place, reward in rewards_of_tokens(r, tokenizer):
+            batch.rewards[i, start + place] += reward
+            batch.earned[i, start + place] = 1
     return batch
 
 
@@ -121,7 +125,7 @@ class Learner:
         """Learn from a batch; return what is worth logging.
 
         Raises:
-            RunError: a loss is no number. The weights are those before it.
+            RunError: a loss or a gradient is no number. That optimiser step was not made.
         """
         settings = self._settings
         passed = self._pass_all(batch)
@@ -183,7 +187,9 @@ class Learner:
         for name, optimiser in self.optimisers.items():
             for group in optimiser.param_groups:
                 group["lr"] = rate * (settings.value_rate if name == "value" else 1.0)
-            optimiser.zero_grad(set_to_none=True)
+        for model in self.models().values():
+            # Activations are checkpointed in this mode only; there is no dropout to switch on.
+            model.train(settings.gradient_checkpointing)
         count = float(batch.written[list(rows)].sum())
         sums = torch.zeros(3)
         for part in self._parts(batch, team.share(rows)):
@@ -203,7 +209,6 @@ class Learner:
             whole = loss
             if settings.algo == "grpo" and settings.kl:
                 whole = loss + settings.kl * kl_loss(logprobs, reference, mask, count)
-            _check(whole, self.update)
             whole.backward()
             sums[0] += float(loss.detach())
             sums[2] += float(clipped) / count
@@ -211,16 +216,25 @@ class Learner:
                 with self._actors.precision():
                     now = token_values(self._actors.value, ids, attention)
                 value = value_loss(now, values, wanted, mask, settings.value_clip, count)
-                _check(value, self.update)
                 value.backward()
                 sums[1] += float(value.detach())
         team.add_up([sums])
         norms = {}
         for name, model in self.models().items():
+            model.eval()
             trained = [p for p in model.parameters() if p.requires_grad]
             team.add_up([_gradient(p) for p in trained] if team.size() > 1 else [])
             norms[name] = float(torch.nn.utils.clip_grad_norm_(trained, _MAX_NORM))
-            self.optimisers[name].step()
+        # Before any weight is touched, and in all processes together.
+        if not all(map(math.isfinite, [*sums.tolist(), *norms.values()])):
+            raise RunError(
+                f"the loss or its gradient is no number at update {self.update + 1}",
+                hint="lower --learning-rate",
+            )
+        for optimiser in self.optimisers.values():
+            optimiser.step()
+            # Gradients are as large as the models, and the engine wants the memory.
+            optimiser.zero_grad(set_to_none=True)
         self.update += 1
         policy, value_part, clipped_share = sums.tolist()
         return {
@@ -229,7 +243,7 @@ class Learner:
         }  # fmt: skip
 
     def _parts(self, batch: Batch, rows: Sequence[int]) -> Iterator[list[int]]:
-        """Rows in pieces that fit into a pass with gradients."""
+        """Rows in pieces that fit into a pass."""
         lengths = [batch.lengths[i] for i in rows]
         budget = self.budget
         if self._settings.micro_batch and lengths:
@@ -248,9 +262,7 @@ class Learner:
         """What the models say of every token, each process passing its share of the rows."""
         actors, device = self._actors, self._actors.device
         found = torch.zeros(4, *batch.ids.shape)
-        rows = team.share(range(len(batch.ids)))
-        for part in batches([batch.lengths[i] for i in rows], self.budget):
-            chosen = [rows[i] for i in part]
+        for chosen in self._parts(batch, team.share(range(len(batch.ids)))):
             longest = max(batch.lengths[i] for i in chosen)
             ids = batch.ids[chosen, :longest].to(device)
             attention = batch.attention[chosen, :longest].to(device)
@@ -298,10 +310,3 @@ def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad
-
-
-def _check(loss: torch.Tensor, update: int) -> None:
-    if not bool(loss.isfinite()):
-        raise RunError(
-            f"the loss is {loss.item()} at update {update + 1}", hint="lower --learning-rate"
-        )

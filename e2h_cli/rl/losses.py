@@ -7,6 +7,8 @@ however it is cut.
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 
@@ -66,8 +68,6 @@ def cosine_rate(update: int, updates: int, warmup: float, final: float) -> float
     It rises linearly over the first ``warmup`` share of all steps, then falls along a cosine to
     ``final``.
     """
-    import math
-
     rising = max(1, round(warmup * updates)) if warmup else 0
     if update < rising:
         return (update + 1) / rising

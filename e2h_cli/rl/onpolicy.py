@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
@@ -11,7 +12,7 @@ from typing import Any
 from e2h_cli import team
 from e2h_cli.console import console, progress_bar
 from e2h_cli.engines.base import Engine
-from e2h_cli.errors import InputError
+from e2h_cli.errors import RunError
 from e2h_cli.files import write_atomic
 from e2h_cli.grading.base import Grader
 from e2h_cli.models.families import RewardModel, load_family
@@ -24,6 +25,7 @@ from e2h_cli.rl.rollouts import (
     Rollout,
     judge,
     open_store,
+    read_rollouts,
     read_solutions,
     save_rollouts,
     write_solutions,
@@ -43,17 +45,19 @@ def run(work: Work, grader: Grader) -> dict[str, Any]:
     settings = work.settings
     assert isinstance(settings, RLSettings)
     setup = set_up(work, grader)
-    if settings.rollouts % settings.n:
-        raise InputError(
-            f"--rollouts {settings.rollouts} is no multiple of --n {settings.n}",
-            hint="a step asks rollouts / n questions",
-        )
     reward_place = work.place("reward") if work.inputs["reward"] else None
     generator = work.place("model")
     print_memory_plan(generator, reward_place, settings)
     training = _Training(work, settings, setup, generator, reward_place, grader)
     try:
         training.run()
+    except (RuntimeError, MemoryError) as error:
+        training.leave()
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise RunError(
+            f"step {training.step + 1} failed: {reason}",
+            hint="the same command goes on from the last checkpoint",
+        ) from error
     except BaseException:
         training.leave()
         raise
@@ -74,7 +78,8 @@ class _Training:
     ) -> None:
         self._work, self._settings, self._setup = work, settings, setup
         self._grader = grader
-        self._steps = settings.steps or 1
+        assert settings.steps is not None
+        self._steps = settings.steps
         self._asked = settings.rollouts // settings.n
         questions_of_step(setup.problems, self._asked, 0, settings.seed)
         self._engine: Engine
@@ -116,6 +121,7 @@ class _Training:
                 if self.step % settings.eval_steps == 0 or last:
                     line |= self._measure()
                 self._note(line)
+                self._learning = False
                 bar.update(
                     task, completed=self.step,
                     note=f"reward {line['reward']:.3f}, KL {line['kl']:.3f}",
@@ -129,14 +135,11 @@ class _Training:
         rollouts = self._write()
         rest(self._engine)
         written = time.monotonic()
-        judge(rollouts, self._grader, self._setup.shaping, self._reward, self._learner.budget)
-        file = self._work.folder / ROLLOUTS / f"step-{self.step:06d}.parquet"
-        if team.is_main():
-            save_rollouts(file, rollouts)
+        rollouts = self._judge(rollouts)
         judged = time.monotonic()
+        # From here until it is all noted, an interrupted step is done again from its solutions.
         self._learning = True
         found = self._learner.learn(make_batch(rollouts, self._actors.tokenizer), self.step)
-        self._learning = False
         refresh(self._engine, self._actors)
         self.step += 1
         return {
@@ -176,6 +179,27 @@ class _Training:
             shutil.rmtree(place)
         return found
 
+    def _judge(self, rollouts: list[Rollout]) -> list[Rollout]:
+        """Each process judges its share; what all have found is in the step's file."""
+        own = team.share(rollouts)
+        judge(own, self._grader, self._setup.shaping, self._reward, self._learner.budget)
+        file = self._work.folder / ROLLOUTS / f"step-{self.step:06d}.parquet"
+        if team.size() == 1:
+            save_rollouts(file, rollouts)
+            return rollouts
+        place = self._work.scratch / "judged"
+        save_rollouts(place / f"{team.rank()}.parquet", own)
+        team.wait()
+        known = {r.problem.id: r.problem for r in rollouts}
+
+        def together() -> None:
+            parts = [read_rollouts(place / f"{i}.parquet", known) for i in range(team.size())]
+            found = {(r.problem.id, r.sample): r for part in parts for r in part}
+            save_rollouts(file, [found[r.problem.id, r.sample] for r in rollouts])
+
+        team.main_decides(together)
+        return read_rollouts(file, known)
+
     def _measure(self) -> dict[str, float | None]:
         """Validate, and keep the weights if they are the best so far by the rule."""
         values = team.main_decides(
@@ -214,11 +238,13 @@ class _Training:
         if self._watch is not None:
             self._watch.close()
         if self.step:
-            self._save_policy(self._work.folder / STOPPED)
-            console.print(
-                f"[yellow]the policy of step {self.step} is in "
-                f"{self._work.folder / STOPPED}[/yellow]"
-            )
+            # Whatever stopped the run is told, not what may happen here.
+            with contextlib.suppress(RuntimeError, RunError, OSError):
+                self._save_policy(self._work.folder / STOPPED)
+                when = f"in step {self.step + 1}" if self._learning else f"after step {self.step}"
+                console.print(
+                    f"[yellow]the policy {when} is in {self._work.folder / STOPPED}[/yellow]"
+                )
 
     def finish(self) -> dict[str, Any]:
         """Save the best checkpoint, print what each rule would have taken, draw the log."""
@@ -230,11 +256,7 @@ class _Training:
         assert self._watch is not None
         self._watch.close()
         chosen = best(self._history, settings.rule)
-        if chosen is None:
-            raise InputError(
-                f"--rule {settings.rule}: no validation problem to measure it on",
-                hint="take another --rule, or a split with such problems",
-            )
+        assert chosen is not None  # there are validation problems
         load_weights(self._actors.policy, self._best(chosen["step"]))
         self._save_policy(self._work.folder)
         shutil.rmtree(self._work.folder / STOPPED, ignore_errors=True)

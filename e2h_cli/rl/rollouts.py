@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from e2h_cli.models.forward import Scores, forward
 from e2h_cli.problems.problem import Problem
 from e2h_cli.rl.shaping import Rewards, Shaping, rewards_of
 from e2h_cli.solution import Solution, parse
+from e2h_cli.tokens import encode
 
 _WRITTEN = pa.schema(
     {
@@ -38,6 +40,8 @@ ROLLOUTS = pa.schema(
         pa.field("outcome_score", pa.float32()),
         pa.field("step_rewards", pa.list_(pa.float32())),
         pa.field("last_reward", pa.float32()),
+        pa.field("process", pa.float32()),
+        pa.field("answer_reward", pa.float32()),
     ]
 )
 # Tokens up to the end of a step whose lowest score the released code takes.
@@ -105,6 +109,20 @@ def read_solutions(file: Path, problems: Mapping[str, Problem]) -> list[Rollout]
     ]
 
 
+def read_rollouts(file: Path, problems: Mapping[str, Problem]) -> list[Rollout]:
+    """What ``save_rollouts`` wrote, as far as it is needed to learn."""
+    rollouts = read_solutions(file, problems)
+    rows = pq.read_table(file, columns=["right", "step_scores", "outcome_score", "step_rewards",
+                                        "last_reward", "process", "answer_reward"])  # fmt: skip
+    for r, row in zip(rollouts, rows.to_pylist(), strict=True):
+        r.right = row["right"]
+        r.scores = Scores(row["step_scores"], row["outcome_score"])
+        r.rewards = Rewards(
+            row["step_rewards"], row["last_reward"], row["process"], row["answer_reward"]
+        )
+    return rollouts
+
+
 def _written(g: Generation) -> dict[str, object]:
     return {
         "id": g.id,
@@ -162,7 +180,7 @@ def score_rollouts(
 
 
 def _with_last_tokens(reading: Reading) -> Reading:
-    begins = [0, *(step + 1 for step in reading.steps)]
+    begins = [reading.start, *(step + 1 for step in reading.steps)]
     steps = [
         max(begin, step - back)
         for begin, step in zip(begins, reading.steps, strict=False)
@@ -171,53 +189,41 @@ def _with_last_tokens(reading: Reading) -> Reading:
     return Reading(reading.ids, steps, reading.outcome)
 
 
-def rewards_of_tokens(rollout: Rollout, tokenizer: PreTrainedTokenizerFast) -> list[float]:
-    """The reward of each token that the policy drew.
+def rewards_of_tokens(
+    rollout: Rollout, tokenizer: PreTrainedTokenizerFast
+) -> list[tuple[int, float]]:
+    """(drawn token, reward) of every step and of the end.
 
     A step's reward stands at the token that holds the last character of the separator after it,
     whatever tokens the reward model has read; the last one at the last token, which is end-of-text
     where the solution is finished.
     """
-    rewards = [0.0] * len(rollout.ids)
-    if rollout.rewards.steps:
-        places = step_tokens(rollout, tokenizer)
-        # Families that know no answer block score the last step with the answer: one score fewer.
-        for place, reward in zip(places, rollout.rewards.steps, strict=False):
-            rewards[place] += reward
-    rewards[-1] += rollout.rewards.last
-    return rewards
+    places = step_tokens(rollout, tokenizer) if rollout.rewards.steps else []
+    # Families that know no answer block score the last step with the answer: one score fewer.
+    earned = list(zip(places, rollout.rewards.steps, strict=False))
+    return [*earned, (len(rollout.ids) - 1, rollout.rewards.last)]
 
 
 def step_tokens(rollout: Rollout, tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """For each closed step, the drawn token that holds the last character of its separator."""
+    """For each closed step, the drawn token that holds the last character of its separator.
+
+    From the tokenizer's own offsets where encoding the text gives the drawn tokens again, else by
+    decoding beginnings of them.
+    """
     closed = [s.separator_end for s in rollout.solution.steps if s.separator_end is not None]
     if not closed:
         return []
-    ends = character_ends(rollout.ids, rollout.text, tokenizer)
+    asked = solution.prompt(rollout.problem.problem)
+    encoded = encode(tokenizer, asked, rollout.text, finished=rollout.finished)
+    if encoded.ids[encoded.start :] == rollout.ids:
+        return [token - encoded.start for token in encoded.step_tokens]
     last = len(rollout.ids) - 1
-    return [next((k for k, end in enumerate(ends) if end >= place), last) for place in closed]
 
+    def written(token: int) -> int:
+        text: str = tokenizer.decode(rollout.ids[: token + 1], skip_special_tokens=True)
+        return len(text)
 
-def character_ends(ids: Sequence[int], text: str, tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """How many characters of the text are written after each drawn token; never falls.
-
-    From the tokenizer's own offsets where encoding the text gives the drawn tokens again, else by
-    decoding every beginning.
-    """
-    drawn = list(ids)
-    if drawn and drawn[-1] == tokenizer.eos_token_id:
-        drawn.pop()
-    batch = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    if batch["input_ids"] == drawn:
-        ends = [end for _, end in batch["offset_mapping"]]
-    else:
-        heads = [drawn[: k + 1] for k in range(len(drawn))]
-        ends = [len(t) for t in tokenizer.batch_decode(heads, skip_special_tokens=True)]
-    highest, rising = 0, []
-    for end in ends:
-        highest = max(highest, min(end, len(text)))
-        rising.append(highest)
-    return rising + [len(text)] * (len(ids) - len(rising))
+    return [min(bisect_left(range(last + 1), end, key=written), last) for end in closed]
 
 
 def save_rollouts(file: Path, rollouts: Iterable[Rollout]) -> None:
@@ -235,6 +241,8 @@ def save_rollouts(file: Path, rollouts: Iterable[Rollout]) -> None:
             "outcome_score": r.scores.outcome,
             "step_rewards": r.rewards.steps,
             "last_reward": r.rewards.last,
+            "process": r.rewards.process,
+            "answer_reward": r.rewards.answer,
         }
         for r in rollouts
     ]

@@ -21,7 +21,7 @@ from e2h_cli.console import console
 from e2h_cli.errors import InputError
 from e2h_cli.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
 from e2h_cli.grading.base import Grader
-from e2h_cli.models.loading import load_generator, load_tokenizer
+from e2h_cli.models.loading import free_memory, load_generator, load_tokenizer
 from e2h_cli.pipeline import Work
 from e2h_cli.pool import pool_scores
 from e2h_cli.problems.problem import Problem
@@ -86,15 +86,10 @@ class _Rounds:
             team.main_decides(lambda: folder.start("rl", settings, inputs))
             rows = team.main_decides(lambda: self._rows(place, number, model.place))
             if not rows:
-                if number == 1:
-                    raise InputError(
-                        "the first round finds nothing to learn from",
-                        where=place,
-                        hint="raise --n, lower --gap or --unknown-gap, or ask other --questions",
-                    )
                 console.print(f"round {number} finds nothing to learn from: no more rounds")
                 return None
             counts = self._train(place, rows, model.place)
+            free_memory()
             line = {"step": number, **rows, **counts, **self.measure(place, number, str(place))}
             if team.is_main():
                 folder.finish(line, 0.0)
@@ -129,8 +124,14 @@ class _Rounds:
                     found[p.id], settings.gap, settings.unknown_gap, settings.pairs
                 )
             ]  # fmt: skip
-        if not rows:
+        if not rows and number > 1:
             return {}
+        if not rows:
+            raise InputError(
+                "the first round finds nothing to learn from",
+                where=place,
+                hint="raise --n, lower --gap or --unknown-gap, or ask other --questions",
+            )
         write_jsonl(place / "rows.jsonl", rows)
         graded = [c.right for many in found.values() for c in many if c.right is not None]
         values = [c.value for many in found.values() for c in many]
@@ -267,11 +268,7 @@ class _Rounds:
             watch.add(line)
         watch.close()
         chosen = best(history, rule)
-        if chosen is None:
-            raise InputError(
-                f"--rule {rule}: no validation problem to measure it on",
-                hint="take another --rule, or a split with such problems",
-            )
+        assert chosen is not None  # there are validation problems
         place = models[chosen["step"]]
         load_generator(place, "fp32", to_device=False).save_pretrained(self.work.folder)
         load_tokenizer(place).save_pretrained(self.work.folder)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from e2h_cli import solution
 from e2h_cli.engines.base import Decoding, Engine, Request
 from e2h_cli.grading.base import Grader
 from e2h_cli.problems.problem import Problem
+from e2h_cli.settings import Rule
 
-Rule = Literal["vote", "easy", "paper"]
 RULES: tuple[Rule, ...] = ("vote", "easy", "paper")
 
 
@@ -78,17 +78,22 @@ def best(history: Sequence[Mapping[str, Any]], rule: Rule) -> Mapping[str, Any] 
 
 
 def side_by_side(history: Sequence[Mapping[str, Any]], rule: Rule, unit: str) -> list[str]:
-    """What each rule would choose and how good that is by all of them, a line each."""
+    """What each rule would choose and how good that is by all of them, and the last one, a line
+    each.
+    """
     lines = []
     for name in RULES:
         entry = best(history, name)
         if entry is None:
-            lines.append(f"{name}: not measured")
+            lines.append(f"rule {name}: not measured")
             continue
-        values = ", ".join(
-            f"{other} {100 * entry[other]:.1f} %" for other in RULES if entry[other] is not None
-        )
         chosen = " <- chosen" if name == rule else ""
         note = " (this rule reads hard gold answers)" if name == "paper" else ""
-        lines.append(f"rule {name} takes {unit} {entry['step']}: {values}{note}{chosen}")
-    return lines
+        lines.append(f"rule {name} takes {unit} {entry['step']}: {_values(entry)}{note}{chosen}")
+    return [*lines, f"the last {unit}, {history[-1]['step']}: {_values(history[-1])}"]
+
+
+def _values(entry: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{rule} {100 * entry[rule]:.1f} %" for rule in RULES if entry[rule] is not None
+    )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from e2h_cli import team
 from e2h_cli.engines.base import Decoding
 from e2h_cli.errors import InputError
 from e2h_cli.files import fingerprint
@@ -43,7 +44,8 @@ def set_up(work: Work, grader: Grader) -> Setup:
     """
     settings = work.settings
     assert isinstance(settings, RLSettings)
-    _check(work, settings)
+    # In the main process alone, so that a mistake is told once.
+    team.main_decides(lambda: _check(work, settings))
     problems, read = training_problems(work, settings)
     place = work.path("problems")
     votes = read_winners(work.path("votes")) if work.inputs["votes"] else {}
@@ -57,13 +59,14 @@ def set_up(work: Work, grader: Grader) -> Setup:
         max_tokens=settings.max_tokens,
         stop=tuple(settings.stop),
     )
-    return Setup(
-        problems,
-        Validation(validation, max_level(place), votes, grader, decoding),
-        shaping_of(settings),
-        decoding,
-        read,
-    )
+    measured = Validation(validation, max_level(place), votes, grader, decoding)
+    if not measured.sizes[settings.rule]:
+        raise InputError(
+            f"--rule {settings.rule}: no validation problem to measure it on",
+            where=work.place("problems"),
+            hint="take another --rule, or a split and votes with such problems",
+        )
+    return Setup(problems, measured, shaping_of(settings), decoding, read)
 
 
 def training_problems(work: Work, settings: RLSettings) -> tuple[list[Problem], dict[str, str]]:
@@ -106,6 +109,21 @@ def _check(work: Work, settings: RLSettings) -> None:
         )
     if settings.temperature == 0:
         raise InputError("--temperature 0: there is nothing to learn from one greedy solution")
+    if settings.algo in ("ppo", "grpo"):
+        if settings.steps is None:
+            raise InputError(f"--algo {settings.algo} needs --steps")
+        if settings.rollouts % settings.n:
+            raise InputError(
+                f"--rollouts {settings.rollouts} is no multiple of --n {settings.n}",
+                hint="a step asks rollouts / n questions",
+            )
+    elif settings.steps is not None:
+        raise InputError(
+            f"--steps is not for {settings.algo}",
+            hint="--rounds and --epochs say how long it trains",
+        )
+    if settings.algo in ("grpo", "dpo") and settings.n < 2:
+        raise InputError(f"--algo {settings.algo} compares solutions: --n must be 2 at least")
     if settings.rule == "vote" and not work.inputs["votes"]:
         raise InputError(
             "--rule vote needs the votes of the first generator's validation samples",
@@ -149,11 +167,6 @@ def questions_of_step(
     order = list(problems)
     random.Random(f"questions {seed} {epoch}").shuffle(order)
     return order[place * count : (place + 1) * count]
-
-
-def without_answers(problems: Sequence[Problem]) -> list[Problem]:
-    """The same questions, gold answers hidden."""
-    return [replace(p, answer=None, solution=None) for p in problems]
 
 
 def record(setup: Setup, counts: dict[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from e2h_cli.settings import Scheme
 from e2h_cli.solution import Solution
-
-Scheme = Literal["minimum", "differences", "paper", "none"]
 
 
 @dataclass(frozen=True, slots=True)

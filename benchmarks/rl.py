@@ -1,0 +1,174 @@
+"""A step of reinforcement learning: solutions per second, where the time goes, and TRL's trainer.
+
+python -m benchmarks.rl [--model FOLDER --reward FOLDER] [--steps 3] [--rollouts 256]
+
+--model, --reward: as runs/table2-tiny/sft and runs/table2-tiny/train-rm. Without them a model of
+half a million random parameters writes, and judges itself.
+GRPO is compared with TRL's GRPOTrainer: the same model, questions, rewards, batch, KL and number of
+optimiser steps, in this process. PPO is printed beside it; TRL has none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from e2h_cli import solution
+from e2h_cli.engines.base import Decoding
+from e2h_cli.engines.transformers_engine import TransformersEngine
+from e2h_cli.grading import get_grader
+from e2h_cli.grading.base import Grader
+from e2h_cli.models import tiny
+from e2h_cli.models.families import RewardModel, load_family
+from e2h_cli.models.reward import new_reward_model
+from e2h_cli.problems import chains
+from e2h_cli.problems.problem import Problem
+from e2h_cli.rl.actors import load_actors
+from e2h_cli.rl.learner import Learner, make_batch
+from e2h_cli.rl.rollouts import Rollout, judge, open_store, read_solutions, write_solutions
+from e2h_cli.rl.shaping import Shaping
+from e2h_cli.settings import RLSettings
+
+TARGET = 1.0
+_N = 16
+_BATCH = 64
+_TOKENS = 96
+_PASS = 2048
+
+
+def main() -> None:
+    """Print solutions per second of ours and theirs, their ratio, and the shares of our time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model")
+    parser.add_argument("--reward")
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--rollouts", type=int, default=256)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    print(f"{torch.get_num_threads()} threads, {options.rollouts} solutions a step")
+    with tempfile.TemporaryDirectory() as name, get_grader("exact") as grader:
+        place = Path(name)
+        model = options.model or _random(place / "model")
+        reward = load_family(options.reward or _random_reward(model, place / "reward"))
+        for algo in ("ppo", "grpo"):
+            # The first step of every kind warms up.
+            ours = _ours(algo, model, reward, grader, place / algo, options)
+        theirs = _theirs(model, reward, grader, place / "trl", options)
+    print(f"TRL's GRPOTrainer: {theirs:.1f} solutions/s")
+    ratio = ours / theirs
+    print(f"ratio {ratio:.2f} (target {TARGET}){'' if ratio >= TARGET else '   BELOW TARGET'}")
+
+
+def _random(folder: Path) -> str:
+    tokenizer = tiny.tokenizer()
+    tiny.model(tokenizer, hidden=96, layers=4, heads=6).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def _random_reward(model: str, folder: Path) -> str:
+    new_reward_model(model, "prm").save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def _problems(count: int, seed: int) -> list[Problem]:
+    rng = random.Random(seed)
+    found = []
+    for i in range(count):
+        chain = chains.draw(1 + i % 5, rng)
+        answer = chains.solve(chain)[1]
+        found.append(Problem(f"p{seed}-{i}", chain.question, 1 + i % 5, "", "", answer=answer))
+    return found
+
+
+def _ours(
+    algo: str, model: str, reward: RewardModel, grader: Grader, place: Path, options: Any
+) -> float:
+    settings = RLSettings(
+        **{**RLSettings.expanded({"algo": algo}), "n": _N, "batch_size": _BATCH,
+           "learning_rate": 1e-5, "temperature": 1.0}
+    )  # fmt: skip
+    actors = load_actors(model, None, settings)
+    engine = TransformersEngine(actors.policy, actors.tokenizer)
+    learner = Learner(actors, settings, updates=100)
+    spent = {"rollout": 0.0, "score": 0.0, "learn": 0.0}
+    for step in range(options.steps + 1):
+        problems = _problems(options.rollouts // _N, step)
+        marks = [time.perf_counter()]
+        store = open_store(place / f"{step}.parquet", place / f"parts-{step}", "a")
+        write_solutions(engine, problems, _N, Decoding(1.0, 0, max_tokens=_TOKENS), step, store)
+        store.merge(p.id for p in problems)
+        rollouts = read_solutions(place / f"{step}.parquet", {p.id: p for p in problems})
+        marks.append(time.perf_counter())
+        judge(rollouts, grader, Shaping(), reward, _PASS)
+        marks.append(time.perf_counter())
+        learner.learn(make_batch(rollouts, actors.tokenizer), step)
+        marks.append(time.perf_counter())
+        if step:
+            for name, begin, end in zip(spent, marks, marks[1:], strict=False):
+                spent[name] += end - begin
+    total = sum(spent.values())
+    speed = options.rollouts * options.steps / total
+    shares = ", ".join(f"{name} {part / total:.0%}" for name, part in spent.items())
+    print(f"{algo}: {speed:.1f} solutions/s ({shares})")
+    return speed
+
+
+def _theirs(model: str, reward: RewardModel, grader: Grader, place: Path, options: Any) -> float:
+    import datasets
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    datasets.disable_progress_bars()
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    problems = [p for step in range(options.steps + 1)
+                for p in _problems(options.rollouts // _N, step)]  # fmt: skip
+    known = {solution.prompt(p.problem): p for p in problems}
+
+    def earned(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+        rollouts = [
+            Rollout(known[prompt], i, text, True, [], solution.parse(text))
+            for i, (prompt, text) in enumerate(zip(prompts, completions, strict=True))
+        ]
+        judge(rollouts, grader, Shaping(), reward, _PASS)
+        return [r.rewards.total for r in rollouts]
+
+    updates = options.rollouts // _BATCH
+
+    class Clock(TrainerCallback):
+        begin = end = 0.0
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == updates:
+                self.begin = time.perf_counter()
+            self.end = time.perf_counter()
+
+    clock = Clock()
+    trainer = GRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(model),
+        reward_funcs=earned,
+        args=GRPOConfig(
+            output_dir=str(place), per_device_train_batch_size=_BATCH, num_generations=_N,
+            steps_per_generation=updates, max_steps=updates * (options.steps + 1),
+            max_completion_length=_TOKENS, temperature=1.0, top_k=0, beta=0.01,
+            learning_rate=1e-5, use_cpu=not torch.cuda.is_available(), bf16=False,
+            gradient_checkpointing=False, save_strategy="no", report_to="none",
+            disable_tqdm=True, logging_steps=1000, dataloader_pin_memory=False, seed=0,
+        ),
+        train_dataset=datasets.Dataset.from_list([{"prompt": prompt} for prompt in known]),
+        processing_class=tokenizer,
+        callbacks=[clock],
+    )  # fmt: skip
+    trainer.train()
+    return options.rollouts * options.steps / (clock.end - clock.begin)
+
+
+if __name__ == "__main__":
+    main()
