@@ -125,7 +125,7 @@ def plot(lines: Sequence[Mapping[str, Any]], target: Path, *, note: str, unit: s
     panels = [
         ("reward", {"reward": "reward"}),
         ("validation accuracy, %", {"easy": "easy", "paper": "all levels (reads hard answers)",
-                                    "vote": "agreement with the vote, hard"}),
+                                    "vote": "agreement with the vote on hard questions"}),
         ("KL to the start, nats per token", {"kl": "KL"}),
         ("tokens per solution", {"tokens": "tokens"}),
     ]  # fmt: skip
@@ -148,5 +148,8 @@ def plot(lines: Sequence[Mapping[str, Any]], target: Path, *, note: str, unit: s
             axis.grid(axis="y", color="0.9", lw=0.6)
             axis.set_axisbelow(True)
             if len(names) > 1:
-                axis.legend(frameon=False, fontsize=7)
+                handles, labels = axis.get_legend_handles_labels()
+                drawing.legend(
+                    handles, labels, loc="outside upper center", ncols=len(labels), frameon=False
+                )
         return save(drawing, target, note)
