@@ -130,6 +130,7 @@ def naive_losses(
 
 def test_the_gradient_is_that_of_a_naive_loop(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learner_module, "_MAX_NORM", 1e9)
+    monkeypatch.setattr(Learner, "_fit_values", lambda *_: None)  # has a test of its own
     actors, learner, own = made(model, kl=0.1, batch_tokens=80)
     # The policy has moved away from its reference, and values are not all 0.
     with torch.no_grad():
@@ -172,6 +173,19 @@ def test_ending_is_learned(model: Path, algo: str) -> None:
     for step in range(3):
         learner.learn(batch, step)
     assert chance() > 1.2 * before
+
+
+def test_values_begin_at_the_scale_of_returns(model: Path) -> None:
+    actors, learner, own = made(model, value_rate=1e-9)
+    with torch.no_grad():
+        actors.value.score.weight.normal_(std=20)
+    batch = make_batch(some_rollouts(actors), actors.tokenizer)
+    metrics = learner.learn(batch, 0)
+    assert 0 <= metrics["explained_variance"] <= 1
+    # What was fitted is in the model, not only in this step's numbers.
+    again = learner.learn(batch, 1)
+    assert again["explained_variance"] == pytest.approx(metrics["explained_variance"], abs=0.05)
+    assert own.value_rate == 1e-9
 
 
 def test_values_stand_before_their_tokens(model: Path) -> None:

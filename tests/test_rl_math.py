@@ -197,6 +197,16 @@ def test_explained_variance() -> None:
     )
 
 
+def test_a_line_through_the_first_returns() -> None:
+    values = torch.tensor([[0.0, 2.0, 4.0, 99.0]])
+    mask = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
+    returns = torch.tensor([[1.0, 2.0, 3.0, 0.0]])
+    assert estimators.linear_fit(values, returns, mask) == pytest.approx((0.5, 1.0))
+    # Never upside down, and the mean where all values are equal.
+    assert estimators.linear_fit(values, -returns, mask) == pytest.approx((0.0, -2.0))
+    assert estimators.linear_fit(torch.zeros(1, 4), returns, mask) == pytest.approx((0.0, 2.0))
+
+
 def test_right_solutions_are_distinct_and_few() -> None:
     many = [Candidate(str(i % 6), right=i % 6 < 4) for i in range(30)]
     kept = right_solutions(many, 3, random.Random(0))

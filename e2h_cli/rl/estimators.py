@@ -116,6 +116,20 @@ def _moments(
     return mean, squares.sqrt()[groups]
 
 
+def linear_fit(
+    values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor
+) -> tuple[float, float]:
+    """(a, b) for which a V + b is nearest to the returns (least squares over tokens).
+
+    a is never negative, and 0 where all values are equal.
+    """
+    v, r = values[mask.bool()].double(), returns[mask.bool()].double()
+    spread = float(((v - v.mean()) ** 2).mean())
+    shared = float(((v - v.mean()) * (r - r.mean())).mean())
+    slope = max(shared / spread, 0.0) if spread > 1e-12 else 0.0
+    return slope, float(r.mean()) - slope * float(v.mean())
+
+
 def explained_variance(values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor) -> float:
     """1 - Var(returns - values) / Var(returns) over tokens: 1 is a perfect value model."""
     kept = mask.bool()

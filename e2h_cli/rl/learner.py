@@ -22,6 +22,7 @@ from e2h_cli.rl.estimators import (
     group_advantages,
     group_step_advantages,
     kl_of_tokens,
+    linear_fit,
     whiten,
 )
 from e2h_cli.rl.losses import cosine_rate, kl_loss, policy_loss, value_loss
@@ -130,6 +131,8 @@ class Learner:
         settings = self._settings
         passed = self._pass_all(batch)
         kl = kl_of_tokens(passed.logprobs, passed.reference, settings.kl_estimator) * batch.written
+        if self.update == 0 and self._actors.value is not None:
+            self._fit_values(batch, passed, kl)
         advantages, returns = self._advantages(batch, passed, kl)
         order = list(range(len(batch.ids)))
         sums = {"policy_loss": 0.0, "value_loss": 0.0, "clipped": 0.0, "norm": 0.0}
@@ -163,13 +166,39 @@ class Learner:
             else:
                 found = group_advantages(batch.rewards.sum(1), batch.groups)[:, None]
             return found * batch.written, torch.zeros_like(batch.rewards)
-        rewards = batch.rewards - settings.kl * kl
-        if settings.whiten_rewards:
-            rewards = whiten(rewards, batch.written, shift_mean=False)
         advantages, returns = gae(
-            rewards, passed.values, batch.written, settings.gamma, settings.lam
+            self._rewards(batch, kl), passed.values, batch.written, settings.gamma, settings.lam
         )
         return whiten(advantages, batch.written), returns
+
+    def _rewards(self, batch: Batch, kl: torch.Tensor) -> torch.Tensor:
+        rewards = batch.rewards - self._settings.kl * kl
+        if self._settings.whiten_rewards:
+            rewards = whiten(rewards, batch.written, shift_mean=False)
+        return rewards
+
+    def _fit_values(self, batch: Batch, passed: Passed, kl: torch.Tensor) -> None:
+        """Bring the value model to the scale of the first returns.
+
+        It begins as a reward model, whose logits are of another scale than returns; clipped as it
+        is, it would take it ten steps and more to come to theirs.
+        """
+        zero = torch.zeros_like(passed.values)
+        _, returns = gae(self._rewards(batch, kl), zero, batch.written, self._settings.gamma, 1.0)
+        slope, offset = linear_fit(passed.values, returns, batch.written)
+        head = next(
+            layer
+            for name, layer in self._actors.value.named_modules()
+            if isinstance(layer, torch.nn.Linear) and layer.weight.requires_grad
+            and {"score", "classifier"} & set(name.split("."))
+        )  # fmt: skip
+        with torch.no_grad():
+            if head.bias is None:
+                offset = 0.0
+            else:
+                head.bias.mul_(slope).add_(offset)
+            head.weight.mul_(slope)
+        passed.values = (slope * passed.values + offset) * batch.written
 
     def _step(
         self,
