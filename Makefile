@@ -58,6 +58,7 @@ bench: install
 	$(BIN)/python -m benchmarks.supervision --records 20000
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.scoring
+	$(BIN)/python -m benchmarks.rl
 	$(BIN)/python -m benchmarks.voting
 	$(BIN)/python -m benchmarks.grading
 

@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ def draw(job: Job, done: Callable[[int], None] = lambda count: None) -> dict[str
     Raises:
         RunError: the engine failed. What it had finished is on disk.
     """
-    from e2h_cli.engines.opening import open_engine
+    from e2h_cli.engines.opening import decoding_of, open_engine
 
     store = job.store()
     requests = job.missing(store.keys())
@@ -132,14 +132,8 @@ def draw(job: Job, done: Callable[[int], None] = lambda count: None) -> dict[str
     prompts = list({request.id: request.prompt for request in requests}.values())
     engine = open_engine(job.model, settings, prompts, store.own)
     stop = [*settings.stop, *([solution.QUESTION_HEADER] if settings.shots else [])]
-    decoding = Decoding(
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        top_p=settings.top_p,
-        min_p=settings.min_p,
-        max_tokens=settings.max_tokens,
-        stop=tuple(dict.fromkeys(stop)),
-        logprob=settings.logprob,
+    decoding = replace(
+        decoding_of(settings), stop=tuple(dict.fromkeys(stop)), logprob=settings.logprob
     )
     clock = Clock(engine.name, load_seconds=time.monotonic() - begin)
     done(0)

@@ -277,6 +277,28 @@ def test_low_rank_updates(place: Path, mini_run: Path) -> None:
     assert lines(place / "run/rl")[1]["kl"] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--preset", "paper"),
+        ("--shaping", "differences", "--kl-estimator", "k2", "--inner-epochs", "2"),
+        ("--stage", "grpo", "--step-advantages", "--kl", "0.1"),
+        ("--whiten-rewards", "--kl-estimator", "k3", "--gradient-checkpointing", "--freeze"),
+    ],
+)
+def test_other_ways_to_learn(place: Path, options: tuple[str, ...]) -> None:
+    stage = () if "--stage" in options else ("--stage", "rl")
+    done = rl(place, *stage, *options, "--steps", "1")
+    assert done.returncode == 0, done.stderr
+    line = lines(place / "run" / (stage or ("", "grpo"))[1])[1]
+    assert all(np.isfinite(v) for v in line.values() if v is not None)
+    if "paper" in options:
+        # At most half a point off, a quarter for steps, a quarter or a whole for the answer, and a
+        # whole point off for its form.
+        assert -1.25 < line["reward"] <= 1.25
+        assert -0.5 <= line["process_reward"] <= 0
+
+
 def test_two_processes_learn_what_one_learns(place: Path, rl_run: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone",
@@ -322,6 +344,14 @@ def test_a_vote_rule_without_votes(mini_run: Path, tmp_path: Path) -> None:
     done = e2h("rl", "--recipe", recipe, "--scale", "tiny", cwd=tmp_path)
     assert done.returncode == 2
     assert "--rule vote needs the votes" in done.stderr
+
+
+def test_the_command_belongs_to_a_recipe_of_its_own(tmp_path: Path) -> None:
+    done = e2h("rl", "--scale", "tiny", "--no-make-inputs", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "rl needs problems, which is not made yet" in done.stderr
+    assert "runs/table2-tiny" in done.stderr
+    assert "--recipe" in done.stderr.partition("make it with")[2]  # split alone is the quickstart's
 
 
 def test_finished_work_is_not_done_again(place: Path, rl_run: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from e2h_cli.engines.base import Engine
+from e2h_cli.engines.base import Decoding, Engine
 from e2h_cli.errors import InputError
 from e2h_cli.models.loading import load_config, load_generator, load_tokenizer
-from e2h_cli.settings import RLSettings, SampleSettings
+from e2h_cli.settings import DecodingSettings, RLSettings, SampleSettings
 
 
 def chosen_engine(settings: SampleSettings | RLSettings) -> str:
@@ -34,6 +34,18 @@ def chosen_engine(settings: SampleSettings | RLSettings) -> str:
     if name != "vllm" and settings.engine_arg:
         raise InputError("--engine-arg: only vLLM takes engine arguments", hint="add --engine vllm")
     return name
+
+
+def decoding_of(settings: DecodingSettings) -> Decoding:
+    """How tokens are chosen, as the settings say."""
+    return Decoding(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        min_p=settings.min_p,
+        max_tokens=settings.max_tokens,
+        stop=tuple(settings.stop),
+    )
 
 
 def open_engine(

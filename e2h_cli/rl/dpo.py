@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,13 @@ from e2h_cli.files import read_jsonl
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.pipeline import Work
 from e2h_cli.settings import RLSettings
-from e2h_cli.training.trainer import Progress, freeze, last_checkpoint, with_lora
+from e2h_cli.training.trainer import (
+    Progress,
+    freeze,
+    last_checkpoint,
+    shared_arguments,
+    with_lora,
+)
 
 
 def train_dpo(work: Work, model: str, file: Path, settings: RLSettings) -> dict[str, Any]:
@@ -57,38 +62,15 @@ def train_dpo(work: Work, model: str, file: Path, settings: RLSettings) -> dict[
         freeze(policy)
     torch.manual_seed(settings.seed)
     adapted = with_lora(policy, settings.lora) if settings.lora else policy
-    own = math.ceil(settings.batch_size / team.size())
-    micro = min(settings.micro_batch or own, own)
     progress = Progress(work.stage, settings.checkpoint_seconds)
     folder = work.scratch / "checkpoints"
     trainer = DPOTrainer(
         model=adapted,
         args=DPOConfig(
-            output_dir=str(folder),
-            seed=settings.seed,
+            **shared_arguments(settings, folder),
             beta=settings.beta,
             max_length=settings.max_length,
-            num_train_epochs=settings.epochs,
-            per_device_train_batch_size=micro,
-            gradient_accumulation_steps=math.ceil(settings.batch_size / (micro * team.size())),
-            use_cpu=not torch.cuda.is_available(),
-            ddp_backend="gloo" if team.size() > 1 and not torch.cuda.is_available() else None,
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type="cosine_with_min_lr",
-            lr_scheduler_kwargs={"min_lr_rate": settings.final_rate},
-            warmup_steps=settings.warmup,
-            adam_beta2=settings.adam_beta2,
-            weight_decay=0.0,
-            max_grad_norm=1.0,
-            bf16=settings.precision == "bf16",
-            gradient_checkpointing=settings.gradient_checkpointing,
             logging_steps=1,
-            logging_nan_inf_filter=False,
-            save_strategy="no",
-            save_total_limit=1,
-            report_to="none",
-            disable_tqdm=True,
-            dataloader_pin_memory=torch.cuda.is_available(),
         ),
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,

@@ -9,6 +9,7 @@ from typing import Any
 
 from e2h_cli import team
 from e2h_cli.engines.base import Decoding
+from e2h_cli.engines.opening import decoding_of
 from e2h_cli.errors import InputError
 from e2h_cli.files import fingerprint
 from e2h_cli.grading.base import Grader
@@ -51,14 +52,7 @@ def set_up(work: Work, grader: Grader) -> Setup:
     votes = read_winners(work.path("votes")) if work.inputs["votes"] else {}
     validation = read_part(place, "validation")
     read["validation.jsonl"] = fingerprint(part_file(place, "validation"))
-    decoding = Decoding(
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        top_p=settings.top_p,
-        min_p=settings.min_p,
-        max_tokens=settings.max_tokens,
-        stop=tuple(settings.stop),
-    )
+    decoding = decoding_of(settings)
     measured = Validation(validation, max_level(place), votes, grader, decoding)
     if not measured.sizes[settings.rule]:
         raise InputError(

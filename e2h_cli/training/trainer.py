@@ -133,37 +133,13 @@ def fit(
     """
     if settings.freeze:
         freeze(model)
-    own = math.ceil(settings.batch_size / team.size())
-    micro = min(settings.micro_batch or own, own)
     progress = Progress(title, settings.checkpoint_seconds)
     arguments = TrainingArguments(
-        output_dir=str(scratch / "checkpoints"),
-        seed=settings.seed,
+        **shared_arguments(settings, scratch / "checkpoints"),
         max_steps=settings.steps or -1,
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=math.ceil(settings.batch_size / (micro * team.size())),
-        use_cpu=not torch.cuda.is_available(),
-        ddp_backend="gloo" if team.size() > 1 and not torch.cuda.is_available() else None,
         ddp_find_unused_parameters=False,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine_with_min_lr",
-        lr_scheduler_kwargs={"min_lr_rate": settings.final_rate},
-        warmup_steps=settings.warmup,
-        adam_beta2=settings.adam_beta2,
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        bf16=settings.precision == "bf16",
-        gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         logging_steps=10,
-        logging_nan_inf_filter=False,
-        save_strategy="no",  # the callback saves by the clock
-        save_total_limit=1,
-        report_to="none",
-        disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
     )
     trainer = _Trainer(
         model=model,
@@ -206,6 +182,38 @@ def fit(
         "final_loss": round(history[-1]["loss"], 5) if history else None,
         **(stopper.take_best(model) if stopper else {}),
     }, weights
+
+
+def shared_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
+    """What the library's trainers are told, whatever they train; checkpoints go to ``folder``."""
+    own = math.ceil(settings.batch_size / team.size())
+    micro = min(settings.micro_batch or own, own)
+    gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(folder),
+        "seed": settings.seed,
+        "num_train_epochs": settings.epochs,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": math.ceil(settings.batch_size / (micro * team.size())),
+        "use_cpu": not gpu,
+        "ddp_backend": "gloo" if team.size() > 1 and not gpu else None,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "cosine_with_min_lr",
+        "lr_scheduler_kwargs": {"min_lr_rate": settings.final_rate},
+        "warmup_steps": settings.warmup,
+        "adam_beta2": settings.adam_beta2,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "bf16": settings.precision == "bf16",
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",  # the callback saves by the clock
+        "save_total_limit": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": gpu,
+    }
 
 
 def _flat(rows: Sequence[Example]) -> Iterator[Row]:
