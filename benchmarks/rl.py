@@ -32,8 +32,8 @@ from e2h_cli.problems.problem import Problem
 from e2h_cli.rl.actors import load_actors
 from e2h_cli.rl.learner import Learner, make_batch
 from e2h_cli.rl.rollouts import Rollout, judge, open_store, read_solutions, write_solutions
+from e2h_cli.rl.settings import RLSettings
 from e2h_cli.rl.shaping import Shaping
-from e2h_cli.settings import RLSettings
 
 TARGET = 1.0
 _N = 16

@@ -77,7 +77,9 @@ class Stage:
     ) -> Stage:
         """The stage with other settings and inputs. Raises InputError for a bad value."""
         held = {name: getattr(self.settings, name) for name in type(self.settings).model_fields}
-        values = {**held, **self.verb.settings.expanded(changes)}
+        # Naming what stands there already brings none of its defaults with it.
+        new = {name: value for name, value in changes.items() if held.get(name) != value}
+        values = {**held, **self.verb.settings.expanded(new), **changes}
         settings = _checked(self.verb.settings, values, where, {}, as_flags=True)
         dropped = {r for role in reads for r in self.verb.roles[role].replaces}
         kept = {role: names for role, names in self.reads.items() if role not in dropped}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from e2h_cli import settings
+from e2h_cli.rl.settings import RLSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ VERBS: dict[str, Verb] = {
         Verb(
             "rl",
             "Train a generator by reinforcement learning against a reward model.",
-            settings.RLSettings,
+            RLSettings,
             "e2h_cli.rl.stage:run",
             {
                 "problems": _PROBLEMS,

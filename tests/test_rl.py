@@ -154,6 +154,7 @@ def test_rows_without_dagger_never_read_a_hard_gold_answer(
 # checkpoint of which some files are there.
 _CRASHES = {
     "rollout": ("e2h_cli.parts", "Parts", "flush", 4),
+    "judging": ("e2h_cli.rl.onpolicy", None, "judge", 3),
     "update": ("e2h_cli.rl.learner", "Learner", "_step", 6),
     "checkpoint": ("torch", None, "save", 5),
 }
@@ -186,6 +187,10 @@ main()
         [sys.executable, "-c", script, *command], cwd=place, capture_output=True, check=False
     )
     assert died.returncode == -9, died.stderr
+    if moment == "judging":
+        # What was written is judged, not written again.
+        kept = list((place / "run/rl/unfinished/rollouts").rglob("solutions.parquet"))
+        assert [len(pq.read_table(file)) for file in kept] == [16]
     done = e2h(*command, cwd=place)
     assert done.returncode == 0, done.stderr
     for a, b in zip(lines(place / "run/rl"), lines(place / "whole/rl"), strict=True):
@@ -352,6 +357,24 @@ def test_the_command_belongs_to_a_recipe_of_its_own(tmp_path: Path) -> None:
     assert "rl needs problems, which is not made yet" in done.stderr
     assert "runs/table2-tiny" in done.stderr
     assert "--recipe" in done.stderr.partition("make it with")[2]  # split alone is the quickstart's
+
+
+def test_inputs_that_are_not_needed_can_be_taken_away(mini_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "mini").symlink_to(mini_run)
+    done = rl(tmp_path, "--stage", "rl", "--votes", "none", "--reward", "none", "--rule", "easy",
+              "--shaping", "none", "--steps", "1", "--no-make-inputs")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert lines(tmp_path / "run/rl")[0]["vote"] is None
+
+
+def test_naming_the_algorithm_of_a_stage_changes_nothing(place: Path, rl_run: Path) -> None:
+    shutil.copytree(rl_run / "rl", place / "run/rl")
+    done = rl(place, "--stage", "rl", "--algo", "ppo", "--questions", "all", "--answers", "easy")
+    assert done.returncode == 0, done.stderr
+    assert "rl is up to date" in done.stdout
+    # Another one brings its own defaults.
+    done = rl(place, "--stage", "rl", "--algo", "dpo")
+    assert "n: 1 -> 8" in done.stderr
 
 
 def test_finished_work_is_not_done_again(place: Path, rl_run: Path) -> None:

@@ -17,7 +17,7 @@ from e2h_cli.engines.base import Decoding
 from e2h_cli.engines.transformers_engine import TransformersEngine
 from e2h_cli.grading import get_grader
 from e2h_cli.models.families import load_family
-from e2h_cli.models.forward import Scores
+from e2h_cli.models.loading import load_generator
 from e2h_cli.models.reward import new_reward_model
 from e2h_cli.problems.problem import Problem
 from e2h_cli.rl import learner as learner_module
@@ -33,8 +33,8 @@ from e2h_cli.rl.rollouts import (
     step_tokens,
     write_solutions,
 )
-from e2h_cli.rl.shaping import Rewards, Shaping
-from e2h_cli.settings import RLSettings
+from e2h_cli.rl.settings import RLSettings
+from e2h_cli.rl.shaping import Rewards, Shaping, differences
 from tests import builders
 
 QUESTIONS = [Problem(f"q{i}", f"a{i} b+4 c*2", 1, "", "", answer="1") for i in range(8)]
@@ -166,7 +166,7 @@ def test_ending_is_learned(model: Path, algo: str) -> None:
 
     def chance() -> float:
         with torch.no_grad():
-            logprobs, _ = token_logprobs(actors.policy, batch.ids, batch.attention, 1.0)
+            logprobs = token_logprobs(actors.policy, batch.ids, batch.attention, 1.0)
         return float(logprobs[0, batch.lengths[0] - 1].exp())
 
     before = chance()
@@ -175,8 +175,45 @@ def test_ending_is_learned(model: Path, algo: str) -> None:
     assert chance() > 1.2 * before
 
 
+def test_low_rank_updates_are_merged_and_taken_away(model: Path) -> None:
+    actors, learner, _ = made(model, lora=4)
+    batch = make_batch(some_rollouts(actors), actors.tokenizer)
+    with torch.no_grad():
+        for name, p in actors.policy.named_parameters():
+            if "lora_B" in name:
+                p.normal_(std=0.1)
+        adapted = token_logprobs(actors.policy, batch.ids, batch.attention, 1.0)
+        with actors.reference() as reference:
+            first = token_logprobs(reference, batch.ids, batch.attention, 1.0)
+        plain = load_generator(str(model))
+        assert torch.allclose(first, token_logprobs(plain, batch.ids, batch.attention, 1.0))
+        _, weights = actors.whole_policy()
+        plain.load_state_dict(weights)
+        merged = token_logprobs(plain, batch.ids, batch.attention, 1.0)
+    assert not torch.allclose(adapted, first, atol=1e-3)
+    assert torch.allclose(adapted, merged, atol=1e-5)
+    # The head of the value model is trained whole, and scaled to the returns.
+    with torch.no_grad():
+        head = actors.value.base_model.model.score.modules_to_save["default"]
+        head.weight.normal_()
+    before = head.weight.clone()
+    learner.learn(batch, 0)
+    assert not torch.allclose(head.weight, before, rtol=0.1)
+
+
+def test_checkpointing_activations_changes_nothing(model: Path) -> None:
+    found = []
+    for on in (False, True):
+        actors, learner, _ = made(model, gradient_checkpointing=on)
+        batch = make_batch(some_rollouts(actors), actors.tokenizer)
+        learner.learn(batch, 0)
+        found.append(learner.learn(batch, 1))
+    for key, value in found[0].items():
+        assert value == pytest.approx(found[1][key], rel=1e-3, abs=1e-5), key
+
+
 def test_values_begin_at_the_scale_of_returns(model: Path) -> None:
-    actors, learner, own = made(model, value_rate=1e-9)
+    actors, learner, _ = made(model, value_rate=1e-9)
     with torch.no_grad():
         actors.value.score.weight.normal_(std=20)
     batch = make_batch(some_rollouts(actors), actors.tokenizer)
@@ -185,7 +222,6 @@ def test_values_begin_at_the_scale_of_returns(model: Path) -> None:
     # What was fitted is in the model, not only in this step's numbers.
     again = learner.learn(batch, 1)
     assert again["explained_variance"] == pytest.approx(metrics["explained_variance"], abs=0.05)
-    assert own.value_rate == 1e-9
 
 
 def test_values_stand_before_their_tokens(model: Path) -> None:
@@ -250,7 +286,7 @@ def test_a_policy_of_characters_learns_from_a_reward_model_of_word_pieces(
     assert actors.tokenizer.get_vocab() != reward.tokenizer.get_vocab()
     engine = TransformersEngine(actors.policy, actors.tokenizer)
     shaping = Shaping("differences")
-    means = []
+    means, placed = [], 0
     with get_grader("exact") as grader:
         for step in range(8):
             store = open_store(tmp_path / f"{step}.parquet", tmp_path / f"parts-{step}", "a")
@@ -260,12 +296,16 @@ def test_a_policy_of_characters_learns_from_a_reward_model_of_word_pieces(
             rollouts = read_solutions(tmp_path / f"{step}.parquet", hidden)
             judge(rollouts, grader, shaping, reward, 2048)
             for r in rollouts:
-                # Wherever it ends, the last score counts: nothing here writes whole solutions.
-                r.rewards = Rewards([], r.scores.outcome, 0, 0)
+                # Steps are paid as they are scored; wherever it ends, the last score counts, since
+                # nothing here writes whole solutions.
+                steps = differences([*r.scores.steps, r.scores.outcome])
+                r.rewards = Rewards(steps[:-1], steps[-1], 0, 0)
+            placed += sum(len(r.rewards.steps) for r in rollouts)
             means.append(sum(r.rewards.total for r in rollouts) / len(rollouts))
             learner.learn(make_batch(rollouts, actors.tokenizer), step)
             refresh(engine, actors)
     assert sum(means[-2:]) > sum(means[:2]) + 0.2, means
+    assert placed > 20
 
 
 def test_the_released_code_takes_the_lowest_of_three_tokens(tmp_path: Path) -> None:
@@ -289,7 +329,6 @@ def test_the_released_code_takes_the_lowest_of_three_tokens(tmp_path: Path) -> N
     assert lowest.steps == pytest.approx(
         [float(values[p - 2 : p + 1].min()) for p in reading.steps], abs=1e-6
     )
-    assert isinstance(lowest, Scores)
 
 
 def load_family_of(net: LlamaForTokenClassification, tokens: PreTrainedTokenizerFast) -> Any:

@@ -43,7 +43,6 @@ def test_vllm_takes_over_new_weights(tmp_path: Path) -> None:
     engine.load_weights(new, dict(new.state_dict()))  # type: ignore[attr-defined]
     assert greedy(engine) == wanted[1]
     engine.sleep()  # type: ignore[attr-defined]  # where there is no GPU to leave
-    engine.wake()  # type: ignore[attr-defined]
     assert greedy(engine) == wanted[1]
 
 

@@ -46,6 +46,9 @@ MakeInputsOption = Annotated[
     ),
 ]
 
+# Takes away an optional input that the recipe gives.
+NOTHING = "none"
+
 _COMMON = {
     "recipe": (RecipeOption, None),
     "scale": (ScaleOption, None),
@@ -97,14 +100,16 @@ def run_stage(
     stage = recipe.of_verb(verb.name, common["stage"])
     stage = stage.with_changes(
         changes,
-        {
-            role: (value,) if isinstance(value, str) else tuple(value)
-            for role, value in reads.items()
-        },
+        {role: _names(verb.roles[role], value) for role, value in reads.items()},
         f"e2h {verb.name}",
     )
     make = recipe.scale == "tiny" if common["make_inputs"] is None else common["make_inputs"]
     Runner(recipe, workspace, make_inputs=make, replace=common["force"]).run(stage)
+
+
+def _names(role: Role, value: str | list[str]) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(value)
+    return () if role.optional and names == (NOTHING,) else names
 
 
 def open_run(
@@ -139,6 +144,8 @@ def _options(verb: Verb) -> dict[str, tuple[Any, Any]]:
 
 def _role_option(role: str, kind: Role) -> Any:
     about = f"{kind.about[0].upper()}{kind.about[1:]}."
+    if kind.optional and not kind.kind:
+        about += f" {NOTHING} for none."
     common: dict[str, Any] = {"help": about, "rich_help_panel": "Inputs", "show_default": False}
     option = typer.Option(f"--{kind.option or role}", **common)
     if kind.kind:

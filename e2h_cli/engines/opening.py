@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -12,26 +13,26 @@ from transformers import PreTrainedTokenizerFast
 from e2h_cli.engines.base import Decoding, Engine
 from e2h_cli.errors import InputError
 from e2h_cli.models.loading import load_config, load_generator, load_tokenizer
-from e2h_cli.settings import DecodingSettings, RLSettings, SampleSettings
+from e2h_cli.settings import DecodingSettings, EngineName, SampleSettings
 
 
-def chosen_engine(settings: SampleSettings | RLSettings) -> str:
+def chosen_engine(engine: EngineName, arguments: Mapping[str, Any]) -> str:
     """ "vllm" or "transformers"; auto is vLLM where it is installed and a GPU is there.
 
     Raises:
         InputError: vLLM is asked for and not installed, or its arguments are given to the other.
     """
     installed = find_spec("vllm") is not None
-    if settings.engine == "vllm" and not installed:
+    if engine == "vllm" and not installed:
         raise InputError(
             "--engine vllm: vLLM is not installed",
             hint="install it with: pip install 'e2h[vllm]', or take --engine transformers",
         )
-    if settings.engine == "auto":
+    if engine == "auto":
         name = "vllm" if installed and torch.cuda.is_available() else "transformers"
     else:
-        name = settings.engine
-    if name != "vllm" and settings.engine_arg:
+        name = engine
+    if name != "vllm" and arguments:
         raise InputError("--engine-arg: only vLLM takes engine arguments", hint="add --engine vllm")
     return name
 
@@ -62,7 +63,7 @@ def open_engine(
     Raises:
         InputError: no such model, or a prompt and its solution do not fit into it.
     """
-    name = chosen_engine(settings)
+    name = chosen_engine(settings.engine, settings.engine_arg)
     if name == "vllm":
         from e2h_cli.engines.vllm_engine import VLLMEngine, check_arguments, widened
 

@@ -114,7 +114,8 @@ class VLLMEngine:
                 self._engine.abort_request(list(flying))
 
     def load_weights(self, model: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take over the weights of a model that has been trained on; forget cached prompts.
+        """Take over the weights of a model that has been trained on; forget cached prompts, and
+        come back to the GPU from ``sleep``.
 
         Args:
             model: of the same shape as the one that was loaded.
@@ -125,22 +126,24 @@ class VLLMEngine:
             plain = type(model)(model.config)
             plain.load_state_dict(weights, strict=False)
             weights = with_head_size(plain, size).state_dict()
+        if self._asleep:
+            self._engine.wake_up(tags=["weights"])
         self._engine.collective_rpc(
             "reload_weights", kwargs={"weights_iterator": list(weights.items())}
         )
+        if self._asleep:
+            # Last, so that the cache need not stand beside the weights that were handed over.
+            self._engine.wake_up(tags=["kv_cache"])
+            self._asleep = False
         self._engine.reset_prefix_cache()
 
     def sleep(self) -> None:
-        """Leave the GPU's memory to others, if ``enable_sleep_mode`` allows it."""
+        """Leave the GPU's memory to others until the next weights come, if ``enable_sleep_mode``
+        allows it.
+        """
         if self._sleeps and not self._asleep:
             self._engine.sleep(level=1)
             self._asleep = True
-
-    def wake(self) -> None:
-        """Come back to the GPU."""
-        if self._asleep:
-            self._engine.wake_up()
-            self._asleep = False
 
     def _waiting(
         self, requests: Iterable[Request]

@@ -16,7 +16,7 @@ from e2h_cli.errors import InputError
 from e2h_cli.models.families import family_of
 from e2h_cli.models.loading import device, load_config, load_generator, load_tokenizer
 from e2h_cli.models.reward import load_reward_model, new_reward_model
-from e2h_cli.settings import RLSettings
+from e2h_cli.rl.settings import RLSettings
 from e2h_cli.training.trainer import freeze, with_lora
 
 _GIB = 2**30
@@ -84,8 +84,8 @@ def load_actors(generator: str, reward: str | None, settings: RLSettings) -> Act
     policy = load_generator(generator, precision)
     value = None
     if settings.algo == "ppo":
-        own = None if settings.family not in ("auto", "e2h") else reward
-        value = _value_model(generator, own, tokenizer, precision).to(device()).eval()
+        value = _value_model(generator, reward, settings.family, tokenizer, precision)
+        value = value.to(device()).eval()
     start = None
     if not settings.lora:
         # Loaded in its precision: a model that is cast loses the precision of its positions.
@@ -113,14 +113,19 @@ def _with_lora(model: PreTrainedModel, rank: int) -> Any:
 
 
 def _value_model(
-    generator: str, reward: str | None, tokenizer: PreTrainedTokenizerFast, precision: str
+    generator: str,
+    reward: str | None,
+    family: str,
+    tokenizer: PreTrainedTokenizerFast,
+    precision: str,
 ) -> PreTrainedModel:
-    if reward is not None and family_of(reward) == "e2h":
-        if load_tokenizer(reward).get_vocab() == tokenizer.get_vocab():
+    if reward is not None:
+        ours = (family_of(reward) if family == "auto" else family) == "e2h"
+        if ours and load_tokenizer(reward).get_vocab() == tokenizer.get_vocab():
             return load_reward_model(reward, precision)
+        reason = "has another tokenizer" if ours else "is none of e2h's"
         console.print(
-            "[dim]the reward model has another tokenizer: the value model begins as the "
-            "generator[/dim]"
+            f"[dim]the reward model {reason}: the value model begins as the generator[/dim]"
         )
     return new_reward_model(generator, "value", precision)
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from e2h_cli.errors import RunError
 from e2h_cli.files import atomic_file, fsync_folder, write_atomic
 from e2h_cli.rl.learner import Learner
-from e2h_cli.training.stopping import trained_weights
+from e2h_cli.training.stopping import save_trained
 
 _STATE = "state.json"
 
@@ -50,7 +50,7 @@ class Checkpoints:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         for model, weights in learner.models().items():
-            write_atomic(place / f"{model}.safetensors", trained_weights(weights))
+            save_trained(weights, place / f"{model}.safetensors")
             with atomic_file(place / f"{model}.optimiser.pt") as file:
                 torch.save(learner.optimisers[model].state_dict(), file)
         write_atomic(place / _STATE, json.dumps({**state, "update": learner.update}))
@@ -81,5 +81,5 @@ class Checkpoints:
 
 
 def load_weights(model: Any, file: Path) -> None:
-    """Put weights that ``trained_weights`` wrote into a model; what was not trained stays."""
+    """Put weights that ``save_trained`` wrote into a model; what was not trained stays."""
     model.load_state_dict(load_file(file), strict=False)

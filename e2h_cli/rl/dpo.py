@@ -14,7 +14,7 @@ from e2h_cli.errors import InputError
 from e2h_cli.files import read_jsonl
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.pipeline import Work
-from e2h_cli.settings import RLSettings
+from e2h_cli.rl.settings import RLSettings
 from e2h_cli.training.trainer import (
     Progress,
     freeze,

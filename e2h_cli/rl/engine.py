@@ -13,8 +13,8 @@ from e2h_cli.engines.transformers_engine import TransformersEngine
 from e2h_cli.errors import InputError
 from e2h_cli.models.loading import free_memory
 from e2h_cli.rl.actors import Actors
+from e2h_cli.rl.settings import RLSettings
 from e2h_cli.rl.setup import Setup
-from e2h_cli.settings import RLSettings
 
 # Of the GPU; the rest is for the models that learn. What --engine-arg says goes before.
 _GPU_SHARE = 0.4
@@ -40,7 +40,7 @@ def open_engine(
             "--engine vllm: several processes would open it on the same GPU",
             hint="take --engine transformers, or one process",
         )
-    if team.size() > 1 or chosen_engine(settings) != "vllm":
+    if team.size() > 1 or chosen_engine(settings.engine, settings.engine_arg) != "vllm":
         return TransformersEngine(actors.policy, actors.tokenizer, rows=settings.rows)
     from e2h_cli.engines.vllm_engine import VLLMEngine, check_arguments, widened
 
@@ -65,7 +65,6 @@ def refresh(engine: Engine, actors: Actors) -> None:
         return
     model, weights = actors.whole_policy()
     free_memory()
-    engine.wake()  # type: ignore[attr-defined]
     engine.load_weights(model, weights)  # type: ignore[attr-defined]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from e2h_cli.settings import KLEstimator
+from e2h_cli.rl.settings import KLEstimator
 
 
 def gae(
@@ -117,13 +117,15 @@ def _moments(
 
 
 def linear_fit(
-    values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor
+    values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, *, through_zero: bool = False
 ) -> tuple[float, float]:
     """(a, b) for which a V + b is nearest to the returns (least squares over tokens).
 
-    a is never negative, and 0 where all values are equal.
+    a is never negative, and 0 where all values are equal; ``through_zero``: b is 0.
     """
     v, r = values[mask.bool()].double(), returns[mask.bool()].double()
+    if through_zero:
+        return max(float((v * r).sum() / (v * v).sum().clamp(min=1e-12)), 0.0), 0.0
     spread = float(((v - v.mean()) ** 2).mean())
     shared = float(((v - v.mean()) * (r - r.mean())).mean())
     slope = max(shared / spread, 0.0) if spread > 1e-12 else 0.0

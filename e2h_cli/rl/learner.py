@@ -27,7 +27,7 @@ from e2h_cli.rl.estimators import (
 )
 from e2h_cli.rl.losses import cosine_rate, kl_loss, policy_loss, value_loss
 from e2h_cli.rl.rollouts import Rollout, rewards_of_tokens
-from e2h_cli.settings import RLSettings
+from e2h_cli.rl.settings import RLSettings
 
 _MAX_NORM = 1.0  # paper p.20
 _ADAM_EPSILON = 1e-5  # the released code's; PPO's gradients are noisy where they are small
@@ -185,19 +185,18 @@ class Learner:
         """
         zero = torch.zeros_like(passed.values)
         _, returns = gae(self._rewards(batch, kl), zero, batch.written, self._settings.gamma, 1.0)
-        slope, offset = linear_fit(passed.values, returns, batch.written)
         head = next(
             layer
             for name, layer in self._actors.value.named_modules()
             if isinstance(layer, torch.nn.Linear) and layer.weight.requires_grad
             and {"score", "classifier"} & set(name.split("."))
         )  # fmt: skip
+        through_zero = head.bias is None
+        slope, offset = linear_fit(passed.values, returns, batch.written, through_zero=through_zero)
         with torch.no_grad():
-            if head.bias is None:
-                offset = 0.0
-            else:
-                head.bias.mul_(slope).add_(offset)
             head.weight.mul_(slope)
+            if head.bias is not None:
+                head.bias.mul_(slope).add_(offset)
         passed.values = (slope * passed.values + offset) * batch.written
 
     def _step(
@@ -217,8 +216,12 @@ class Learner:
             for group in optimiser.param_groups:
                 group["lr"] = rate * (settings.value_rate if name == "value" else 1.0)
         for model in self.models().values():
-            # Activations are checkpointed in this mode only; there is no dropout to switch on.
+            # Activations are checkpointed in this mode only, in which nothing must drop out: the
+            # policy that learns is the one that wrote.
             model.train(settings.gradient_checkpointing)
+            for layer in model.modules():
+                if isinstance(layer, torch.nn.Dropout):
+                    layer.eval()
         count = float(batch.written[list(rows)].sum())
         sums = torch.zeros(3)
         for part in self._parts(batch, team.share(rows)):
@@ -231,9 +234,7 @@ class Learner:
                 )
             )  # fmt: skip
             with self._actors.precision():
-                logprobs, _ = token_logprobs(
-                    self._actors.policy, ids, attention, settings.temperature
-                )
+                logprobs = token_logprobs(self._actors.policy, ids, attention, settings.temperature)
             loss, clipped = policy_loss(logprobs, old, advantage, mask, settings.clip, count)
             whole = loss
             if settings.algo == "grpo" and settings.kl:
@@ -297,9 +298,9 @@ class Learner:
             attention = batch.attention[chosen, :longest].to(device)
             temperature = self._settings.temperature
             with actors.precision():
-                logprobs, entropy = token_logprobs(actors.policy, ids, attention, temperature)
+                logprobs, entropy = logprobs_and_entropy(actors.policy, ids, attention, temperature)
                 with actors.reference() as reference:
-                    first, _ = token_logprobs(reference, ids, attention, temperature)
+                    first = token_logprobs(reference, ids, attention, temperature)
                 values = (
                     torch.zeros_like(logprobs)
                     if actors.value is None
@@ -314,24 +315,36 @@ class Learner:
 
 def token_logprobs(
     model: Any, ids: torch.Tensor, attention: torch.Tensor, temperature: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(rows, tokens) log-probability of each token after those before it, and the entropy there.
+) -> torch.Tensor:
+    """(rows, tokens) log-probability of each token after those before it; 0 for the first."""
+    logs = _log_distribution(model, ids, attention, temperature)
+    return _behind_the_first(logs.gather(-1, ids[:, 1:, None]).squeeze(-1))
 
-    The first token has none: 0.
-    """
-    logits = model(input_ids=ids, attention_mask=attention).logits[:, :-1].float() / temperature
-    logs = logits.log_softmax(-1)
+
+def logprobs_and_entropy(
+    model: Any, ids: torch.Tensor, attention: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same, and the entropy of what each token was chosen from."""
+    logs = _log_distribution(model, ids, attention, temperature)
     picked = logs.gather(-1, ids[:, 1:, None]).squeeze(-1)
-    with torch.no_grad():
-        entropy = -(logs.exp() * logs).sum(-1)
-    pad = torch.zeros_like(picked[:, :1])
-    return torch.cat([pad, picked], 1), torch.cat([pad, entropy], 1)
+    return _behind_the_first(picked), _behind_the_first(-(logs.exp() * logs).sum(-1))
+
+
+def _log_distribution(
+    model: Any, ids: torch.Tensor, attention: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    output = model(input_ids=ids, attention_mask=attention, use_cache=False)
+    return (output.logits[:, :-1].float() / temperature).log_softmax(-1)
+
+
+def _behind_the_first(values: torch.Tensor) -> torch.Tensor:
+    return torch.cat([torch.zeros_like(values[:, :1]), values], 1)
 
 
 def token_values(model: Any, ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
     """(rows, tokens) what the value model expects before each token is written; 0 at the first."""
-    values = model(input_ids=ids, attention_mask=attention).logits[:, :-1, 0].float()
-    return torch.cat([torch.zeros_like(values[:, :1]), values], 1)
+    output = model(input_ids=ids, attention_mask=attention, use_cache=False)
+    return _behind_the_first(output.logits[:, :-1, 0].float())
 
 
 def _gradient(parameter: torch.nn.Parameter) -> torch.Tensor:

@@ -12,8 +12,7 @@ from typing import Any
 from e2h_cli import team
 from e2h_cli.console import console, progress_bar
 from e2h_cli.engines.base import Engine
-from e2h_cli.errors import RunError
-from e2h_cli.files import write_atomic
+from e2h_cli.errors import InputError, RunError
 from e2h_cli.grading.base import Grader
 from e2h_cli.models.families import RewardModel, load_family
 from e2h_cli.pipeline import Work
@@ -31,10 +30,10 @@ from e2h_cli.rl.rollouts import (
     write_solutions,
 )
 from e2h_cli.rl.selection import best, side_by_side
+from e2h_cli.rl.settings import RLSettings
 from e2h_cli.rl.setup import Setup, questions_of_step, record, set_up
 from e2h_cli.rl.watch import Watch, plot, summary
-from e2h_cli.settings import RLSettings
-from e2h_cli.training.stopping import trained_weights
+from e2h_cli.training.stopping import save_trained
 
 ROLLOUTS = "rollouts"
 STOPPED = "stopped"
@@ -47,21 +46,25 @@ def run(work: Work, grader: Grader) -> dict[str, Any]:
     setup = set_up(work, grader)
     reward_place = work.place("reward") if work.inputs["reward"] else None
     generator = work.place("model")
-    print_memory_plan(generator, reward_place, settings)
-    training = _Training(work, settings, setup, generator, reward_place, grader)
+    used = reward_place if settings.shaping != "none" else None
+    print_memory_plan(generator, used, settings)
+    training = None
     try:
+        training = _Training(work, settings, setup, generator, used, grader)
         training.run()
-    except (RuntimeError, MemoryError) as error:
-        training.leave()
+        return training.finish()
+    except (RuntimeError, MemoryError, OSError) as error:
+        if training is not None:
+            training.leave()
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RunError(
-            f"step {training.step + 1} failed: {reason}",
+            f"{work.stage} failed: {reason}",
             hint="the same command goes on from the last checkpoint",
         ) from error
     except BaseException:
-        training.leave()
+        if training is not None:
+            training.leave()
         raise
-    return training.finish()
 
 
 class _Training:
@@ -83,12 +86,17 @@ class _Training:
         self._asked = settings.rollouts // settings.n
         questions_of_step(setup.problems, self._asked, 0, settings.seed)
         self._engine: Engine
-        process = settings.shaping != "none"
         self._reward: RewardModel | None = None
-        self._actors: Actors = load_actors(generator, reward if process else None, settings)
+        self._actors: Actors = load_actors(generator, reward, settings)
         self._engine = open_engine(self._actors, generator, settings, setup, work.scratch)
-        if process and reward is not None:
+        if reward is not None:
             self._reward = load_family(reward, settings.family)
+            if settings.shaping == "paper" and self._reward.family == "sequence-classification":
+                raise InputError(
+                    "--shaping paper pays steps, and this reward model scores whole solutions only",
+                    where=reward,
+                    hint="take --shaping minimum",
+                )
         updates = (
             self._steps * settings.inner_epochs * math.ceil(settings.rollouts / settings.batch_size)
         )
@@ -136,6 +144,8 @@ class _Training:
         rest(self._engine)
         written = time.monotonic()
         rollouts = self._judge(rollouts)
+        if team.is_main():
+            shutil.rmtree(self._work.scratch / ROLLOUTS, ignore_errors=True)
         judged = time.monotonic()
         # From here until it is all noted, an interrupted step is done again from its solutions.
         self._learning = True
@@ -173,11 +183,7 @@ class _Training:
         )
         team.wait()
         team.main_decides(lambda: open_store(target, place, rank).merge(known))
-        found = read_solutions(target, known)
-        team.wait()
-        if team.is_main():
-            shutil.rmtree(place)
-        return found
+        return read_solutions(target, known)
 
     def _judge(self, rollouts: list[Rollout]) -> list[Rollout]:
         """Each process judges its share; what all have found is in the step's file."""
@@ -208,7 +214,7 @@ class _Training:
         self._history.append({"step": self.step, **values})
         chosen = best(self._history, self._settings.rule)
         if team.is_main() and chosen is not None and chosen["step"] == self.step:
-            write_atomic(self._best(self.step), trained_weights(self._actors.policy))
+            save_trained(self._actors.policy, self._best(self.step))
         return values
 
     def _note(self, line: dict[str, Any]) -> None:
@@ -233,17 +239,17 @@ class _Training:
         """Save what can be resumed, and the policy as a model that can be used as it is."""
         if not team.is_main():
             return
-        if not self._learning and self.step > self._saved_step:
-            self._save()
-        if self._watch is not None:
-            self._watch.close()
-        if self.step:
-            # Whatever stopped the run is told, not what may happen here.
-            with contextlib.suppress(RuntimeError, RunError, OSError):
+        # Whatever stopped the run is told, not what may happen here.
+        with contextlib.suppress(RuntimeError, RunError, OSError):
+            if not self._learning and self.step > self._saved_step:
+                self._save()
+        with contextlib.suppress(RuntimeError, RunError, OSError):
+            if self._watch is not None:
+                self._watch.close()
+            if self.step:
                 self._save_policy(self._work.folder / STOPPED)
-                when = f"in step {self.step + 1}" if self._learning else f"after step {self.step}"
                 console.print(
-                    f"[yellow]the policy {when} is in {self._work.folder / STOPPED}[/yellow]"
+                    f"[yellow]the policy as it is now is in {self._work.folder / STOPPED}[/yellow]"
                 )
 
     def finish(self) -> dict[str, Any]:

@@ -44,6 +44,8 @@ ROLLOUTS = pa.schema(
         pa.field("answer_reward", pa.float32()),
     ]
 )
+# Families that score every token, and the answer block by itself.
+_WITH_ANSWER_BLOCK = ("e2h", "llemma")
 # Tokens up to the end of a step whose lowest score the released code takes.
 _LAST_TOKENS = 3
 
@@ -155,7 +157,12 @@ def judge(
     for r, verdict in zip(answered, grader.grade(pairs), strict=True):
         r.right = verdict.right
     if reward is not None and shaping.scheme != "none":
-        score_rollouts(rollouts, reward, batch_tokens, lowest=shaping.scheme == "paper")
+        whole = reward.family in _WITH_ANSWER_BLOCK
+        paper = shaping.scheme == "paper"
+        score_rollouts(rollouts, reward, batch_tokens, lowest=paper and whole)
+        for r in rollouts if paper and not whole else ():
+            # The score of the last step, which these families give with the answer.
+            r.scores = Scores([*r.scores.steps, r.scores.outcome], r.scores.outcome)
     for r in rollouts:
         r.rewards = rewards_of(r.solution, r.scores.steps, r.scores.outcome, r.right, shaping)
 

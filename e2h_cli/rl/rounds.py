@@ -28,11 +28,12 @@ from e2h_cli.problems.problem import Problem
 from e2h_cli.rl.actors import print_memory_plan
 from e2h_cli.rl.chosen import Candidate, preference_pairs, right_solutions
 from e2h_cli.rl.selection import best, side_by_side
+from e2h_cli.rl.settings import RLSettings
 from e2h_cli.rl.setup import Setup, record, set_up
 from e2h_cli.rl.watch import Watch, plot
 from e2h_cli.sampling import FILE, Job
 from e2h_cli.scoring import score_samples
-from e2h_cli.settings import RLSettings, SampleSettings
+from e2h_cli.settings import SampleSettings
 from e2h_cli.training.sft import sft_row
 from e2h_cli.training.trainer import train_stage
 from e2h_cli.voting import BEST_AGGREGATE

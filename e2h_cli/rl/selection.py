@@ -16,7 +16,7 @@ from e2h_cli import solution
 from e2h_cli.engines.base import Decoding, Engine, Request
 from e2h_cli.grading.base import Grader
 from e2h_cli.problems.problem import Problem
-from e2h_cli.settings import Rule
+from e2h_cli.rl.settings import Rule
 
 RULES: tuple[Rule, ...] = ("vote", "easy", "paper")
 

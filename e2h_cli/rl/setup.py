@@ -17,8 +17,8 @@ from e2h_cli.pipeline import Work
 from e2h_cli.problems.problem import Problem
 from e2h_cli.problems.store import max_level, part_file, read_levels, read_part
 from e2h_cli.rl.selection import Validation
+from e2h_cli.rl.settings import RLSettings
 from e2h_cli.rl.shaping import Shaping
-from e2h_cli.settings import RLSettings
 from e2h_cli.winners import read_winners
 
 

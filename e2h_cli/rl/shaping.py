@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from e2h_cli.settings import Scheme
+from e2h_cli.rl.settings import Scheme
 from e2h_cli.solution import Solution
 
 

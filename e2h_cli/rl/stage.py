@@ -6,7 +6,7 @@ from typing import Any
 
 from e2h_cli.grading import get_grader
 from e2h_cli.pipeline import Work
-from e2h_cli.settings import RLSettings
+from e2h_cli.rl.settings import RLSettings
 
 
 def run(work: Work) -> dict[str, Any]:

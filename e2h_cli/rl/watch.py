@@ -13,7 +13,7 @@ from e2h_cli.console import console
 from e2h_cli.files import write_atomic
 from e2h_cli.rl.rollouts import Rollout
 from e2h_cli.rl.selection import RULES
-from e2h_cli.settings import Rule
+from e2h_cli.rl.settings import Rule
 
 LOG = "log.jsonl"
 # Steps whose mean is compared with the first ones', and how far accuracy must have fallen, in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from transformers import (
 )
 
 from e2h_cli import team
-from e2h_cli.files import read_json, write_atomic, write_json
+from e2h_cli.errors import RunError
+from e2h_cli.files import fsync_folder, make_folder, read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class EarlyStopping(TrainerCallback):
         model.train()
         best = max((entry["validation"] for entry in self.history), default=float("-inf"))
         if value > best and team.is_main():
-            write_atomic(self._best(state.global_step), trained_weights(model))
+            save_trained(model, self._best(state.global_step))
         self.history.append({"step": state.global_step, "validation": value})
         if team.is_main():
             write_json(self._log, self.history)
@@ -99,14 +101,31 @@ class EarlyStopping(TrainerCallback):
         return self._folder / f"best-{int(step)}.safetensors"
 
 
-def trained_weights(model: Any) -> bytes:
-    """The weights that training changes, as safetensors."""
-    from safetensors.torch import save
+def save_trained(model: Any, file: Path) -> None:
+    """Write the weights that training changes as safetensors; the file appears whole or not at all.
 
-    return save(
-        {
-            name: p.detach().cpu().contiguous()
-            for name, p in model.named_parameters()
-            if p.requires_grad
-        }
-    )
+    Raises:
+        RunError: it cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    weights = {
+        name: p.detach().cpu().contiguous()
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
+    make_folder(file.parent)
+    temporary = file.with_name(f".{file.name}.tmp")
+    try:
+        # By the library into a file: as bytes in memory a large model would stand there twice.
+        save_file(weights, temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(file)
+        fsync_folder(file.parent)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(
+            f"cannot write: {str(error).splitlines()[0]}", where=file, hint="free space"
+        ) from error
