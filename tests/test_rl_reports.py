@@ -175,6 +175,16 @@ def test_the_table_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert "…" not in capsys.readouterr().out
 
 
+def test_a_reversed_ordering_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    lines, orderings = rows_of_ours()
+    turned = [{**orderings[0], "verdict": "reversed"}]
+    assert "reversed: the tiny start solves 50 %" in table5.present_table5(
+        lines, turned, [], "tiny"
+    )
+    assert "reversed:" not in table5.present_table5(lines, turned, [], "paper")
+    assert "reversed:" not in table5.present_table5(lines, orderings, [], "tiny")
+
+
 def test_other_seeds(tmp_path: Path) -> None:
     lines, orderings = rows_of_ours()
     (tmp_path / "results.json").write_text(json.dumps({"table5": table5.as_json(lines, orderings)}))

@@ -229,7 +229,7 @@ def present_table5(
     header, rows = table_rows(lines, others)
     print_table(title, header, rows)
     text = f"## {title}\n\n{markdown_table(header, rows)}"
-    notes = _notes(others)
+    notes = _notes(lines, orderings, others, scale)
     if orderings:
         name = "The paper's orderings on hard problems, paired test on ours"
         columns = ("", "better - worse", "paper", "ours", "p", "")
@@ -283,7 +283,12 @@ def table_rows(
     return header, rows
 
 
-def _notes(others: Sequence[Mapping[Key, float]]) -> list[str]:
+def _notes(
+    lines: Sequence[Line],
+    orderings: Sequence[Mapping[str, Any]],
+    others: Sequence[Mapping[Key, float]],
+    scale: str,
+) -> list[str]:
     notes = [
         "reads hard: whether hard gold answers were used in training, or to choose the checkpoint",
         "paper: easy / hard / all of Llemma 7b, PRM800K; * MetaMath, where the other has no row",
@@ -291,6 +296,13 @@ def _notes(others: Sequence[Mapping[Key, float]]) -> list[str]:
     if others:
         notes.append(
             f"other seeds: hard, of {len(others)} more runs, each its own from the split on"
+        )
+    start = next((line for line in lines if line.key == _SFT), None)
+    if scale == "tiny" and start and any(o["verdict"] == "reversed" for o in orderings):
+        theirs = paper_rows(_BLOCKS[0])[_SFT]["hard"]
+        notes.append(
+            f"reversed: the tiny start solves {start.accuracy['hard'][0]:.0f} % of the hard "
+            f"problems (paper: {theirs} %), so that right answers to learn from are plenty"
         )
     return notes
 
