@@ -135,8 +135,9 @@ def rows_of_ours() -> tuple[list[table5.Line], list[dict[str, Any]]]:
     origins = [table5.Origin(("SFT", "-", "-", False), "no", None),
                table5.Origin(("PPO", "all", "easy", True), "no", 5),
                table5.Origin(("PPO", "easy", "easy", False), "no", 5),
-               table5.Origin(("GRPO", "all", "easy", True), "choice", 9)]  # fmt: skip
-    accuracies = [hard, better, hard, better]
+               table5.Origin(("GRPO", "all", "easy", True), "choice", 9),
+               table5.Origin(("DPO", "all", "easy", True), "train", 9)]  # fmt: skip
+    accuracies = [hard, better, hard, better, better]
     values = [np.concatenate([easy, a]) for a in accuracies]
     measurements = [Measurement("g", "", "greedy", "", 1, v) for v in values]
     mask = np.arange(200) < 100
@@ -162,7 +163,7 @@ def test_rows_with_intervals_and_tests() -> None:
 
 def test_the_table_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     lines, orderings = rows_of_ours()
-    others = [{("SFT", "-", "-", False): 41.0, ("PPO", "all", "easy", True): 62.0}]
+    others = [{("SFT", "-", "-", False): 41.0, ("PPO", "all", "easy", True): 62.0}] * 2
     text = table5.present_table5(lines, orderings, others, "tiny")
     header, rows = table5.table_rows(lines, others)
     assert rows[1][:4] == ("PPO", "all", "easy", "yes")
@@ -170,7 +171,7 @@ def test_the_table_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[1][header.index("hard - SFT (p)")].startswith("+20.0 (0.0")
     assert rows[3][header.index("paper")] == "-"  # the paper has no GRPO
     assert rows[3][header.index("reads hard")] == "choice"
-    assert rows[2][header.index("other seeds")] == "-"
+    assert rows[2][header.index("others")] == "-/-"
     assert "tiny scale" in text
     assert "…" not in capsys.readouterr().out
 

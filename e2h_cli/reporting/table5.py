@@ -258,7 +258,7 @@ def table_rows(
             block, number = found
             theirs = "/".join(f"{block[line.key][g]:.1f}" for g in MAIN_GROUPS) + "*" * number
         own = tuple(
-            f"{mean:.1f} ±{(high - low) / 2:.1f}"
+            f"{mean:.1f}±{(high - low) / 2:.1f}"
             for mean, low, high in (line.accuracy[g] for g in MAIN_GROUPS)
         )
         sft = line.against_sft.get("hard")
@@ -278,7 +278,7 @@ def table_rows(
         )
     header = (
         "method", "data", "answers", "PRM", *MAIN_GROUPS, "hard - SFT (p)", "paper",
-        "reads hard", *(["other seeds"] if others else []),
+        "reads hard", *(["others"] if others else []),
     )  # fmt: skip
     return header, rows
 
@@ -294,9 +294,7 @@ def _notes(
         "paper: easy / hard / all of Llemma 7b, PRM800K; * MetaMath, where the other has no row",
     ]
     if others:
-        notes.append(
-            f"other seeds: hard, of {len(others)} more runs, each its own from the split on"
-        )
+        notes.append(f"others: hard, of {len(others)} more runs, each its own from the split on")
     start = next((line for line in lines if line.key == _SFT), None)
     if scale == "tiny" and start and any(o["verdict"] == "reversed" for o in orderings):
         theirs = paper_rows(_BLOCKS[0])[_SFT]["hard"]
