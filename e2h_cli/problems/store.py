@@ -45,12 +45,15 @@ def read_known(place: Path) -> dict[str, Problem]:
     return {p.id: p for part in parts if part.stat().st_size for p in read(part)}
 
 
-def read_levels(place: Path, levels: str) -> tuple[list[Problem], dict[str, str]]:
+def read_levels(
+    place: Path, levels: str, *, hidden: bool = True
+) -> tuple[list[Problem], dict[str, str]]:
     """Training problems with solutions, and fingerprints of the files that were read.
 
     Args:
         place: a split folder, or a file of problems, which is then all that is read.
         levels: "easy", "hard" or "all"; the last two read the hidden answers of hard problems.
+        hidden: False leaves them hidden, and their file closed.
     """
     parts = ("easy", "hard") if levels == "all" and place.is_dir() else (levels,)
     problems, read = [], {}
@@ -58,7 +61,7 @@ def read_levels(place: Path, levels: str) -> tuple[list[Problem], dict[str, str]
         file = part_file(place, part)
         read[file.name] = fingerprint(file)
         problems += read_part(place, part)
-    if levels != "easy" and place.is_dir():
+    if hidden and levels != "easy" and place.is_dir():
         answers = {row["id"]: row for _, row in read_jsonl(place / HIDDEN)}
         read[HIDDEN] = fingerprint(place / HIDDEN)
         problems = [

@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
 from e2h_cli import parts, solution
-from e2h_cli.engines.base import Decoding, Engine, Generation, Request
+from e2h_cli.engines.base import Decoding, Engine, Generation
 from e2h_cli.grading.base import Grader
 from e2h_cli.models.families import Reading, RewardModel
 from e2h_cli.models.forward import Scores, forward
 from e2h_cli.problems.problem import Problem
 from e2h_cli.rl.shaping import Rewards, Shaping, rewards_of
+from e2h_cli.sampling import missing
 from e2h_cli.solution import Solution, parse
 from e2h_cli.tokens import encode
 
@@ -78,12 +79,7 @@ def write_solutions(
     store: parts.Parts,
 ) -> None:
     """Draw ``n`` solutions of each problem, as far as they are not on disk yet."""
-    have = store.keys()
-    requests = [
-        Request(p.id, wanted, solution.prompt(p.problem), run_seed)
-        for p in problems
-        if (wanted := tuple(i for i in range(n) if (p.id, i) not in have))
-    ]
+    requests = list(missing(problems, n, store.keys(), run_seed))
     try:
         for generations in engine.generate(requests, decoding) if requests else ():
             store.add(_written(g) for g in generations)

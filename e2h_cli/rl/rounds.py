@@ -89,7 +89,7 @@ class _Rounds:
             if not rows:
                 console.print(f"round {number} finds nothing to learn from: no more rounds")
                 return None
-            counts = self._train(place, rows, model.place)
+            counts = self._train(place, model.place)
             free_memory()
             line = {"step": number, **rows, **counts, **self.measure(place, number, str(place))}
             if team.is_main():
@@ -215,7 +215,7 @@ class _Rounds:
             shutil.rmtree(place / SCRATCH)
         return parts.read(job.target, parts.SAMPLES)
 
-    def _train(self, place: Path, rows: dict[str, Any], model: str) -> dict[str, Any]:
+    def _train(self, place: Path, model: str) -> dict[str, Any]:
         """Train on a round's rows: ReST-EM from the start, DPO from the model of the last round."""
         work = replace(self.work, folder=place, stage=f"{self.work.stage} {place.name}")
         if self.settings.algo == "dpo":

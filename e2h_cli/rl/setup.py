@@ -68,17 +68,10 @@ def training_problems(work: Work, settings: RLSettings) -> tuple[list[Problem], 
 
     Hard gold answers lie in a file of their own, which is opened only for ``--answers all``.
     """
-    place = work.path("problems")
-    if settings.answers == "all":
-        problems, read = read_levels(place, settings.questions)
-        return problems, read
-    parts = ("easy", "hard") if settings.questions == "all" else (settings.questions,)
-    problems, read = [], {}
-    for part in parts:
-        read[f"{part}.jsonl"] = fingerprint(part_file(place, part))
-        known = part == "easy" and settings.answers == "easy"
-        problems += [p if known else p.hidden() for p in read_part(place, part)]
-    return problems, read
+    problems, read = read_levels(
+        work.path("problems"), settings.questions, hidden=settings.answers == "all"
+    )
+    return [p.hidden() for p in problems] if settings.answers == "none" else problems, read
 
 
 def shaping_of(settings: RLSettings) -> Shaping:
