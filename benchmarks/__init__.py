@@ -2,5 +2,5 @@
 
 import os
 
-# As the program sets it; see e2h_cli.cli.
+# As the program sets it; see e2h_cli.cli.app.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")

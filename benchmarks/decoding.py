@@ -16,12 +16,11 @@ from collections.abc import Callable
 
 import torch
 
-from e2h_cli import solution
-from e2h_cli.engines.base import Decoding, Request
-from e2h_cli.engines.transformers_engine import TransformersEngine
+from e2h_cli.data import chain_arithmetic, template
+from e2h_cli.inference.engines.base import Decoding, Request
+from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models import tiny
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.problems import chains
 
 TARGET = 2.0
 
@@ -51,7 +50,7 @@ def main() -> None:
     ours, theirs = models
     rng = random.Random(0)
     levels = [1 + i % 5 for i in range(options.problems)]
-    prompts = [solution.prompt(chains.draw(level, rng).question) for level in levels]
+    prompts = [template.prompt(chain_arithmetic.draw(level, rng).question) for level in levels]
     decoding = Decoding(temperature=0.7, top_k=20, max_tokens=options.max_tokens)
 
     def engine() -> int:

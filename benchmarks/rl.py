@@ -19,21 +19,20 @@ from typing import Any
 
 import torch
 
-from e2h_cli import solution
-from e2h_cli.engines.base import Decoding
-from e2h_cli.engines.transformers_engine import TransformersEngine
+from e2h_cli.data import chain_arithmetic, template
+from e2h_cli.data.problem import Problem
 from e2h_cli.grading import get_grader
-from e2h_cli.grading.base import Grader
+from e2h_cli.grading.verdict import Grader
+from e2h_cli.inference.engines.base import Decoding
+from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models import tiny
-from e2h_cli.models.families import RewardModel, load_family
-from e2h_cli.models.reward import new_reward_model
-from e2h_cli.problems import chains
-from e2h_cli.problems.problem import Problem
-from e2h_cli.rl.actors import load_actors
-from e2h_cli.rl.learner import Learner, make_batch
+from e2h_cli.models.reward_formats import RewardModel, load_family
+from e2h_cli.models.reward_model import new_reward_model
+from e2h_cli.rl.policy_models import load_actors
+from e2h_cli.rl.policy_update import Learner, make_batch
+from e2h_cli.rl.rewards import Shaping
 from e2h_cli.rl.rollouts import Rollout, judge, open_store, read_solutions, write_solutions
-from e2h_cli.rl.settings import RLSettings
-from e2h_cli.rl.shaping import Shaping
+from e2h_cli.settings.rl import RLSettings
 
 TARGET = 1.0
 _N = 16
@@ -82,8 +81,8 @@ def _problems(count: int, seed: int) -> list[Problem]:
     rng = random.Random(seed)
     found = []
     for i in range(count):
-        chain = chains.draw(1 + i % 5, rng)
-        answer = chains.solve(chain)[1]
+        chain = chain_arithmetic.draw(1 + i % 5, rng)
+        answer = chain_arithmetic.solve(chain)[1]
         found.append(Problem(f"p{seed}-{i}", chain.question, 1 + i % 5, "", "", answer=answer))
     return found
 
@@ -130,11 +129,11 @@ def _theirs(model: str, reward: RewardModel, grader: Grader, place: Path, option
     tokenizer = AutoTokenizer.from_pretrained(model)
     problems = [p for step in range(options.steps + 1)
                 for p in _problems(options.rollouts // _N, step)]  # fmt: skip
-    known = {solution.prompt(p.problem): p for p in problems}
+    known = {template.prompt(p.problem): p for p in problems}
 
     def earned(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
         rollouts = [
-            Rollout(known[prompt], i, text, True, [], solution.parse(text))
+            Rollout(known[prompt], i, text, True, [], template.parse(text))
             for i, (prompt, text) in enumerate(zip(prompts, completions, strict=True))
         ]
         judge(rollouts, grader, Shaping(), reward, _PASS)

@@ -24,11 +24,11 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from e2h_cli import solution
-from e2h_cli.models import forward as passes
+from e2h_cli.data import template
+from e2h_cli.inference import batching as passes
 from e2h_cli.models import tiny
-from e2h_cli.models.families import Reading, load_family
-from e2h_cli.models.reward import new_reward_model
+from e2h_cli.models.reward_formats import Reading, load_family
+from e2h_cli.models.reward_model import new_reward_model
 
 # hidden, layers, heads, inner width
 SIZES = {
@@ -155,7 +155,7 @@ def _solutions(count: int) -> list[tuple[str, str]]:
     for i in range(count):
         steps = rng.randint(3, 8) * (rng.randint(2, 4) if i % 8 == 0 else 1)
         lines = [f"b={rng.randint(0, 9)}+{rng.randint(0, 9)}={rng.randint(0, 9)}"] * steps
-        made.append(("a3 b+4 c*5 d-2", solution.completion(lines, "7")))
+        made.append(("a3 b+4 c*5 d-2", template.completion(lines, "7")))
     rng.shuffle(made)
     return made
 

@@ -16,10 +16,11 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from e2h_cli import parts, solution
-from e2h_cli.engines.base import Decoding, Generation, Request
-from e2h_cli.problems.problem import Problem
-from e2h_cli.sampling import Clock, Counted, missing, row
+from e2h_cli.common import parquet_store
+from e2h_cli.data import template
+from e2h_cli.data.problem import Problem
+from e2h_cli.inference.engines.base import Decoding, Generation, Request
+from e2h_cli.inference.sampling import Clock, Counted, missing, row
 
 TARGET_SECONDS = 60
 _DECODING = Decoding()
@@ -34,7 +35,7 @@ class InstantEngine:
         rng = random.Random(0)
         words = ["so", "we", "have", "that", "the", "sum", "of", "all", "terms", "is", "then"]
         self._texts = [
-            solution.completion(
+            template.completion(
                 [
                     f"Step {i}: {' '.join(rng.choices(words, k=16))} $x_{{{i}}} = {rng.random()}$."
                     for i in range(rng.randint(6, 14))
@@ -77,7 +78,9 @@ def main() -> None:
             marks.append((name, time.perf_counter(), _peak()))
 
         for name, until in (("written to one half", total // 2), ("resumed and written", total)):
-            store = parts.Parts(folder / "all.parquet", folder / "work", parts.SAMPLES)
+            store = parquet_store.Parts(
+                folder / "all.parquet", folder / "work", parquet_store.SAMPLES
+            )
             have = store.keys()
             requests = list(missing(problems, options.n, have, 0))
             clock, done = Clock("instant", 0.0), len(have)
@@ -90,7 +93,7 @@ def main() -> None:
                 store.flush()
             mark(name)
         size = sum(f.stat().st_size for f in (folder / "work").iterdir())
-        store = parts.Parts(folder / "all.parquet", folder / "work", parts.SAMPLES)
+        store = parquet_store.Parts(folder / "all.parquet", folder / "work", parquet_store.SAMPLES)
         counted = Counted()
         store.merge((p.id for p in problems), counted.add)
         mark("merged and counted")

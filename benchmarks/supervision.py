@@ -16,8 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from e2h_cli.files import fingerprint
-from e2h_cli.problems.problem import Problem, write
+from e2h_cli.common.files import fingerprint
+from e2h_cli.data.problem import Problem, write
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def _run(root: Path, name: str, file: Path) -> float:
     """Run the command; return its peak memory in GiB."""
     command = [
         sys.executable, "-c",
-        "import resource, sys; from e2h_cli.cli import run_app; code = run_app(sys.argv[1:]);"
+        "import resource, sys; from e2h_cli.cli.app import run_app; code = run_app(sys.argv[1:]);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)",
         "supervise", "--source", "prm800k", "--problems", str(root / "split"), "--data", str(file),
         "--run-dir", str(root / name), "--scale", "tiny",

@@ -12,10 +12,9 @@ import argparse
 import random
 from typing import Any
 
-from e2h_cli import solution
+from e2h_cli.data import chain_arithmetic, template
 from e2h_cli.models import tiny
-from e2h_cli.problems import chains
-from e2h_cli.training.reward import reward_row, rows_of
+from e2h_cli.stages.train_rm import reward_row, rows_of
 from e2h_cli.training.trainer import LengthGrouped
 
 TARGET = 3.0
@@ -34,7 +33,7 @@ def main() -> None:
     per_step = sum(
         len(
             tokenizer(
-                row["prompt"] + solution.SEPARATOR.join(row["completions"][: k + 1])
+                row["prompt"] + template.SEPARATOR.join(row["completions"][: k + 1])
             ).input_ids
         )
         for row in rows
@@ -58,13 +57,13 @@ def _made(count: int) -> list[dict[str, Any]]:
     rng = random.Random(0)
     rows = []
     for i in range(count):
-        chain = chains.draw(1 + i % 5, rng)
-        steps, answer = chains.solve(chain)
+        chain = chain_arithmetic.draw(1 + i % 5, rng)
+        steps, answer = chain_arithmetic.solve(chain)
         rows.append(
             {
                 "id": str(i),
-                "prompt": solution.prompt(chain.question),
-                "completions": [*steps, solution.answer_block(answer)],
+                "prompt": template.prompt(chain.question),
+                "completions": [*steps, template.answer_block(answer)],
                 "labels": [True] * (len(steps) + 1),
             }
         )

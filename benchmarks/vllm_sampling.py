@@ -25,8 +25,9 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from e2h_cli import parts, solution
-from e2h_cli.engines.base import Decoding, Request, sample_seed
+from e2h_cli.common import parquet_store
+from e2h_cli.data import template
+from e2h_cli.inference.engines.base import Decoding, Request, sample_seed
 from e2h_cli.models import tiny
 
 # hidden, layers, heads, inner width
@@ -51,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
 
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    from e2h_cli.engines.vllm_engine import VLLMEngine, import_vllm
+    from e2h_cli.inference.engines.vllm_engine import VLLMEngine, import_vllm
 
     vllm = import_vllm()
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +82,7 @@ def main() -> None:
             else None
         )
         prompts = [
-            solution.prompt(f"a{i % 10} b+{i % 7} c*{2 + i % 5} d-{i % 3}")
+            template.prompt(f"a{i % 10} b+{i % 7} c*{2 + i % 5} d-{i % 3}")
             for i in range(options.problems)
         ]
         samples = range(options.samples)
@@ -89,10 +90,12 @@ def main() -> None:
         decoding = Decoding(temperature=1.0, top_k=0, max_tokens=options.max_tokens)
 
         def e2h() -> int:
-            from e2h_cli.sampling import row
+            from e2h_cli.inference.sampling import row
 
             with tempfile.TemporaryDirectory() as scratch:
-                store = parts.Parts(Path(scratch) / "all.parquet", Path(scratch), parts.SAMPLES)
+                store = parquet_store.Parts(
+                    Path(scratch) / "all.parquet", Path(scratch), parquet_store.SAMPLES
+                )
                 tokens = 0
                 for generations in ours.generate(requests, decoding):
                     store.add(row(g) for g in generations)

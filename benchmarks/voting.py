@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from e2h_cli import parts
-from e2h_cli.pool import Pool, best_curve, pass_curve, pool_scores, vote_curves
-from e2h_cli.problems.problem import Problem
-from e2h_cli.reporting.results import Measurement, groups_of, summarise
-from e2h_cli.reranking import contrasts
-from e2h_cli.settings import AGGREGATIONS
-from e2h_cli.voting import NO_ANSWER, Floats, Ints, permutations, vote_accuracy
+from e2h_cli.common import parquet_store
+from e2h_cli.data.problem import Problem
+from e2h_cli.evaluation.sample_groups import Pool, best_curve, pass_curve, pool_scores, vote_curves
+from e2h_cli.evaluation.voting import NO_ANSWER, Floats, Ints, permutations, vote_accuracy
+from e2h_cli.reports.results import Measurement, groups_of, summarise
+from e2h_cli.settings.base import AGGREGATIONS
+from e2h_cli.stages.rerank import contrasts
 
 TARGET_SECONDS = 60.0
 TARGET_GIB = 4.0
@@ -142,7 +142,7 @@ def _scores(key: str, right: np.ndarray[Any, Any], rng: np.random.Generator) -> 
     steps = pa.ListArray.from_arrays(np.append(0, ends).astype(np.int32), values)
     outcome = rng.beta(np.where(right, 3.0, 1.0), 1.5).astype(np.float32)
     columns = [[key] * len(right), np.arange(len(right), dtype=np.int32), steps, outcome]
-    return pa.Table.from_arrays([pa.array(c) for c in columns], schema=parts.SCORES)
+    return pa.Table.from_arrays([pa.array(c) for c in columns], schema=parquet_store.SCORES)
 
 
 def compare_with_python(pool: Pool, weights: Sequence[Floats], ks: Sequence[int]) -> float:

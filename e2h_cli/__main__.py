@@ -1,5 +1,5 @@
 """``python -m e2h_cli``."""
 
-from e2h_cli.cli import main
+from e2h_cli.cli.app import main
 
 main()

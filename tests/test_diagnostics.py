@@ -10,8 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2h_cli import parts
-from e2h_cli.diagnostics import (
+from e2h_cli.common import parquet_store
+from e2h_cli.evaluation.reward_metrics import (
+    Diagnostic,
+    Judged,
+    judged_outcomes,
+    judged_steps,
+    reward_metrics,
+    traced,
+)
+from e2h_cli.evaluation.rm_metrics import (
     accuracy_at,
     balanced_accuracy,
     best_first_error,
@@ -22,15 +30,7 @@ from e2h_cli.diagnostics import (
     roc_curve,
     score_against_length,
 )
-from e2h_cli.reporting.diagnostics_plot import reward_diagnostics
-from e2h_cli.reward_metrics import (
-    Diagnostic,
-    Judged,
-    judged_outcomes,
-    judged_steps,
-    reward_metrics,
-    traced,
-)
+from e2h_cli.reports.diagnostics_plot import reward_diagnostics
 
 SCORES = np.array([0.9, 0.8, 0.7, 0.3, 0.2])
 RIGHT = np.array([True, False, True, True, False])
@@ -161,14 +161,14 @@ def tables() -> tuple[pa.Table, pa.Table]:
             {"id": i, "sample": n, "step_scores": steps, "outcome_score": outcome}
             for i, n, steps, outcome in rows
         ],
-        schema=parts.SCORES,
+        schema=parquet_store.SCORES,
     )
     samples = pa.Table.from_pylist(
         [
             {"id": i, "sample": n, "text": "", "tokens": 10 + k}
             for k, (i, n, _, _) in enumerate(rows)
         ],
-        schema=parts.SAMPLES,
+        schema=parquet_store.SAMPLES,
     )
     return samples, scores
 
@@ -251,8 +251,8 @@ def many(problems: int = 60, each: int = 40) -> tuple[pa.Table, pa.Table, np.nda
             score_rows.append({**key, "step_scores": steps, "outcome_score": outcome})
             right.append(ok)
             labels.append(own)
-    samples = pa.Table.from_pylist(sample_rows, schema=parts.SAMPLES)
-    scores = pa.Table.from_pylist(score_rows, schema=parts.SCORES)
+    samples = pa.Table.from_pylist(sample_rows, schema=parquet_store.SAMPLES)
+    scores = pa.Table.from_pylist(score_rows, schema=parquet_store.SCORES)
     return samples, scores, np.array(right), labels
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-from e2h_cli.engines.base import Decoding, Request, sample_seed
-from e2h_cli.engines.transformers_engine import TransformersEngine, choose
+from e2h_cli.data.problem import Problem
+from e2h_cli.inference.engines.base import Decoding, Request, sample_seed
+from e2h_cli.inference.engines.transformers_engine import TransformersEngine, choose
+from e2h_cli.inference.sampling import missing
 from e2h_cli.models import tiny
-from e2h_cli.problems.problem import Problem
-from e2h_cli.sampling import missing
 
 TOKENS = tiny.tokenizer()
 PROMPTS = {"a": "a3 b+4", "b": "a1 b*2 c-3 d+4", "c": "a3 b+4 c*5"}

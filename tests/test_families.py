@@ -21,16 +21,17 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from e2h_cli import scoring, solution
-from e2h_cli.errors import InputError, RunError
-from e2h_cli.models import forward as passes
-from e2h_cli.models.families import RewardModel, family_of, load_family
+from e2h_cli.common.errors import InputError, RunError
+from e2h_cli.data import template
+from e2h_cli.inference import batching as passes
+from e2h_cli.inference import scoring
+from e2h_cli.models.reward_formats import RewardModel, family_of, load_family
 from tests import builders
 from tests.conftest import MINI, e2h, taken_over
 
 QUESTION = "What is 1 + 2?"
 STEPS = ["We add.", "So 1 + 2 = 3."]
-TEXT = solution.completion(STEPS, "3")
+TEXT = template.completion(STEPS, "3")
 OPEN = "We add.\n\nSo 1 + 2"
 PLAIN = ["We add.", "So 1 + 2 = 3. The answer is: 3"]
 CHAT = (
@@ -78,7 +79,7 @@ def test_llemma_is_the_mean_logit_at_the_first_newline(kind: str, tmp_path: Path
     tokens = tokens_of(kind)
     place = built(tmp_path, AutoModelForCausalLM, tokens)
     model = AutoModelForCausalLM.from_pretrained(place).eval()
-    prompt = solution.prompt(QUESTION)
+    prompt = template.prompt(QUESTION)
     whole = prompt + TEXT
     ids = tokens(whole).input_ids
     head = tokens(prompt).input_ids
@@ -177,7 +178,7 @@ def test_sequence_classifiers_have_one_score(chat: bool, tmp_path: Path) -> None
         turns = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": TEXT}]
         ids = tokens(tokens.apply_chat_template(turns, tokenize=False)).input_ids
     else:
-        ids = [*tokens(solution.prompt(QUESTION) + TEXT).input_ids, tokens.eos_token_id]
+        ids = [*tokens(template.prompt(QUESTION) + TEXT).input_ids, tokens.eos_token_id]
     with torch.inference_mode():
         expected = model(input_ids=torch.tensor([ids])).logits[0, 0].sigmoid().item()
     assert scores(load_family(place), TEXT) == pytest.approx([expected], abs=1e-5)
@@ -211,7 +212,7 @@ def test_batches_change_no_score_and_pad_little(tmp_path: Path) -> None:
     tokens = tokens_of("byte-bpe")
     reward = load_family(built(tmp_path, AutoModelForCausalLM, tokens), "llemma")
     texts = [
-        solution.completion([f"Step {'x' * (i % 9)}" for _ in range(1 + i % 7)], str(i))
+        template.completion([f"Step {'x' * (i % 9)}" for _ in range(1 + i % 7)], str(i))
         for i in range(60)
     ]
     readings = [reward.read(QUESTION, text, True) for text in texts]
@@ -247,7 +248,7 @@ def test_a_shared_prompt_changes_no_score(tmp_path: Path, monkeypatch: pytest.Mo
         folder = tmp_path / family
         reward = load_family(built(folder, loader, tokens), family)
         questions = [f"What is {i} + 2?" * (1 + i) for i in range(3)]
-        texts = [solution.completion([f"x{'y' * j}."] * (1 + j % 4), str(j)) for j in range(9)]
+        texts = [template.completion([f"x{'y' * j}."] * (1 + j % 4), str(j)) for j in range(9)]
         keys = [(q, t) for t in texts for q in questions] + [("Alone?", texts[0])]
         readings = [reward.read(q, t, True) for q, t in keys]
 
@@ -367,8 +368,8 @@ def test_two_models_at_once_score_the_same(
     run: Path, mini_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a machine with two GPUs: a process each, and parts of its own."""
-    from e2h_cli.problems.store import read_known
-    from e2h_cli.sampling import read_samples
+    from e2h_cli.data.split_files import read_known
+    from e2h_cli.inference.sampling import read_samples
 
     monkeypatch.setattr(scoring, "gpu_count", lambda: 2)
     table = scoring.score_samples(

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from e2h_cli import parts
-from e2h_cli.errors import InputError
-from e2h_cli.importing import LOWEST_SCORE, Kind, match, read_foreign
-from e2h_cli.pool import pool_scores
-from e2h_cli.problems.problem import Problem
+from e2h_cli.common import parquet_store
+from e2h_cli.common.errors import InputError
+from e2h_cli.data.external_samples import LOWEST_SCORE, Kind, match, read_foreign
+from e2h_cli.data.problem import Problem
+from e2h_cli.evaluation.sample_groups import pool_scores
 
 QWEN = {
     "idx": 7,
@@ -71,12 +71,12 @@ def test_qwen(tmp_path: Path) -> None:
     (problem,) = done.problems
     assert (problem.id, problem.level, problem.subject) == ("qwen/7", 2, "Algebra")
     assert (problem.problem, problem.answer) == ("What is 1 + 2?", "3")
-    assert done.samples.schema == parts.SAMPLES
+    assert done.samples.schema == parquet_store.SAMPLES
     assert done.samples["answer"].to_pylist() == ["3", "4", None]
     assert done.samples["sample"].to_pylist() == [0, 1, 2]
     assert done.samples["finish_reason"].to_pylist() == ["stop", "stop", "unknown"]
     assert done.scores is not None
-    assert done.scores.schema == parts.SCORES
+    assert done.scores.schema == parquet_store.SCORES
     assert done.scores["step_scores"].to_pylist() == [[], [], []]
     assert done.scores["outcome_score"].to_pylist() == [2.5, -1.25, 0.5]
     assert done.scale == "unknown"
@@ -194,7 +194,7 @@ def test_match_brings_ids_levels_and_gold_answers(tmp_path: Path) -> None:
     assert matched.samples["text"].to_pylist() == ["b", "a"]
     assert matched.scores is not None
     assert matched.scores["id"].to_pylist() == ["test/0", "test/1"]
-    assert matched.scores.schema == parts.SCORES
+    assert matched.scores.schema == parquet_store.SCORES
     with pytest.raises(InputError, match=r"1 of 2 imported problems .*'official/1' first"):
         match(done, known[:1])
 

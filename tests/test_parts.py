@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from e2h_cli import parts
-from e2h_cli.errors import InputError, RunError
-from e2h_cli.files import fingerprint, read_jsonl, write_atomic, write_jsonl
+from e2h_cli.common import parquet_store
+from e2h_cli.common.errors import InputError, RunError
+from e2h_cli.common.files import fingerprint, read_jsonl, write_atomic, write_jsonl
 
 
 def row(key: str, sample: int, text: str = "t") -> dict[str, object]:
@@ -19,8 +19,8 @@ def row(key: str, sample: int, text: str = "t") -> dict[str, object]:
     }  # fmt: skip
 
 
-def store(folder: Path) -> parts.Parts:
-    return parts.Parts(folder / "all.parquet", folder / "work", parts.SAMPLES)
+def store(folder: Path) -> parquet_store.Parts:
+    return parquet_store.Parts(folder / "all.parquet", folder / "work", parquet_store.SAMPLES)
 
 
 def test_rows_survive_the_process(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_rows_survive_the_process(tmp_path: Path) -> None:
     assert second.keys() == {("a", 0), ("b", 1)}
     second.add([row("a", 1)])
     second.merge(["b", "a"])
-    merged = parts.read(second.target, parts.SAMPLES)
+    merged = parquet_store.read(second.target, parquet_store.SAMPLES)
     assert list(zip(merged["id"].to_pylist(), merged["sample"].to_pylist(), strict=True)) == [
         ("b", 1), ("a", 0), ("a", 1),
     ]  # fmt: skip
@@ -45,7 +45,10 @@ def test_merging_twice_or_over_leftover_parts_changes_nothing(tmp_path: Path) ->
     again = store(tmp_path)
     again.add([row("a", 0, "second"), row("a", 1)])
     again.merge(["a"])
-    assert parts.read(again.target, parts.SAMPLES)["text"].to_pylist() == ["first", "t"]
+    assert parquet_store.read(again.target, parquet_store.SAMPLES)["text"].to_pylist() == [
+        "first",
+        "t",
+    ]
 
 
 def test_merging_in_small_pieces_changes_nothing(
@@ -57,12 +60,12 @@ def test_merging_in_small_pieces_changes_nothing(
         one.add([row(key, sample) for key in reversed(wanted)])
         one.flush()
     one.merge(wanted)
-    whole = parts.read(one.target, parts.SAMPLES)
+    whole = parquet_store.read(one.target, parquet_store.SAMPLES)
     one.target.unlink()
-    monkeypatch.setattr(parts, "_MERGE_BYTES", 1)
+    monkeypatch.setattr(parquet_store, "_MERGE_BYTES", 1)
     pieces = []
     one.merge(wanted, pieces.append)
-    assert parts.read(one.target, parts.SAMPLES) == whole
+    assert parquet_store.read(one.target, parquet_store.SAMPLES) == whole
     assert len(pieces) == 20
     assert all(len(set(piece["id"].to_pylist())) == 1 for piece in pieces)
 
@@ -86,9 +89,9 @@ def test_torn_and_foreign_files_are_set_aside(
 def test_reading_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("no parquet")
     with pytest.raises(InputError, match="cannot read"):
-        parts.read(tmp_path / "x.parquet", parts.SAMPLES)
+        parquet_store.read(tmp_path / "x.parquet", parquet_store.SAMPLES)
     with pytest.raises(InputError, match="cannot read"):
-        parts.read(tmp_path / "missing.parquet", parts.SAMPLES)
+        parquet_store.read(tmp_path / "missing.parquet", parquet_store.SAMPLES)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from e2h_cli.problems.problem import read, write
-from e2h_cli.solution import prompt
+from e2h_cli.data.problem import read, write
+from e2h_cli.data.template import prompt
 from tests import builders
 from tests.conftest import Cli
 

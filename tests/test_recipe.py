@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from e2h_cli import recipe
-from e2h_cli.errors import InputError
+from e2h_cli.common.errors import InputError
+from e2h_cli.pipeline import recipe
 
 GOOD = """\
 name: x

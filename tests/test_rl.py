@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from e2h_cli.files import read_json, read_jsonl, write_jsonl
+from e2h_cli.common.files import read_json, read_jsonl, write_jsonl
 from e2h_cli.models.loading import load_generator
 from tests.conftest import RL, e2h
 
@@ -159,9 +159,9 @@ def test_rows_without_dagger_never_read_a_hard_gold_answer(
 # What is killed, and where: the engine while it writes, the second update of a step, and a
 # checkpoint of which some files are there.
 _CRASHES = {
-    "rollout": ("e2h_cli.parts", "Parts", "flush", 4),
-    "judging": ("e2h_cli.rl.onpolicy", None, "judge", 3),
-    "update": ("e2h_cli.rl.learner", "Learner", "_step", 6),
+    "rollout": ("e2h_cli.common.parquet_store", "Parts", "flush", 4),
+    "judging": ("e2h_cli.rl.on_policy", None, "judge", 3),
+    "update": ("e2h_cli.rl.policy_update", "Learner", "_step", 6),
     "checkpoint": ("torch", None, "save", 5),
 }
 
@@ -184,7 +184,7 @@ def killed(*arguments, **options):
         os.kill(os.getpid(), 9)
     return real(*arguments, **options)
 setattr(owner, {name!r}, killed)
-from e2h_cli.cli import main
+from e2h_cli.cli.app import main
 main()
 """
     command = ["rl", "--recipe", str(RL), "--scale", "tiny", "--run-dir", "run", *options,
@@ -225,7 +225,7 @@ def killed(*arguments, **options):
         os.kill(os.getpid(), 9)
     return real(*arguments, **options)
 parts.Parts.merge = killed
-from e2h_cli.cli import main
+from e2h_cli.cli.app import main
 main()
 """
     command = ["rl", "--recipe", str(RL), "--scale", "tiny", "--run-dir", "run", "--stage", stage]
@@ -254,7 +254,7 @@ def test_a_reward_model_that_returns_nan(place: Path, mini_run: Path) -> None:
 def test_what_stops_a_run_leaves_a_usable_policy(place: Path) -> None:
     """The reward model's scores become NaN in the third step."""
     script = """
-from e2h_cli.errors import RunError
+from e2h_cli.common.errors import RunError
 from e2h_cli.rl import onpolicy
 real, calls = onpolicy.judge, [0]
 def judge(*arguments):
@@ -263,7 +263,7 @@ def judge(*arguments):
         raise RunError("the reward model returned NaN")
     return real(*arguments)
 onpolicy.judge = judge
-from e2h_cli.cli import main
+from e2h_cli.cli.app import main
 main()
 """
     command = ["rl", "--recipe", str(RL), "--scale", "tiny", "--run-dir", "run", "--steps", "4"]

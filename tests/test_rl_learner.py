@@ -12,18 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForTokenClassification, PreTrainedTokenizerFast
 
-from e2h_cli import solution
-from e2h_cli.engines.base import Decoding
-from e2h_cli.engines.transformers_engine import TransformersEngine
+from e2h_cli.data import template
+from e2h_cli.data.problem import Problem
 from e2h_cli.grading import get_grader
-from e2h_cli.models.families import load_family
+from e2h_cli.inference.engines.base import Decoding
+from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.loading import load_generator
-from e2h_cli.models.reward import new_reward_model
-from e2h_cli.problems.problem import Problem
-from e2h_cli.rl import learner as learner_module
-from e2h_cli.rl.actors import Actors, load_actors
-from e2h_cli.rl.engine import refresh
-from e2h_cli.rl.learner import Batch, Learner, make_batch, token_logprobs, token_values
+from e2h_cli.models.reward_formats import load_family
+from e2h_cli.models.reward_model import new_reward_model
+from e2h_cli.rl import policy_update as learner_module
+from e2h_cli.rl.policy_engine import refresh
+from e2h_cli.rl.policy_models import Actors, load_actors
+from e2h_cli.rl.policy_update import Batch, Learner, make_batch, token_logprobs, token_values
+from e2h_cli.rl.rewards import Rewards, Shaping, differences
 from e2h_cli.rl.rollouts import (
     Rollout,
     judge,
@@ -33,8 +34,7 @@ from e2h_cli.rl.rollouts import (
     step_tokens,
     write_solutions,
 )
-from e2h_cli.rl.settings import RLSettings
-from e2h_cli.rl.shaping import Rewards, Shaping, differences
+from e2h_cli.settings.rl import RLSettings
 from tests import builders
 
 QUESTIONS = [Problem(f"q{i}", f"a{i} b+4 c*2", 1, "", "", answer="1") for i in range(8)]
@@ -47,14 +47,14 @@ def rollout(
     ids = tokens(text, add_special_tokens=False).input_ids
     ids = [*ids, tokens.eos_token_id] if finished else ids or [tokens.eos_token_id]
     return Rollout(
-        problem, 0, text, finished, ids, solution.parse(text, finished=finished), rewards=rewards
+        problem, 0, text, finished, ids, template.parse(text, finished=finished), rewards=rewards
     )
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    texts = [solution.prompt(q.problem) for q in QUESTIONS] + TEXTS + ["0123456789+-*abc=#"]
+    texts = [template.prompt(q.problem) for q in QUESTIONS] + TEXTS + ["0123456789+-*abc=#"]
     tokens = builders.tokenizer("character", texts)
     return builders.llama(tmp_path_factory.mktemp("policy"), tokens)
 
@@ -99,7 +99,7 @@ def naive_losses(
     """PPO's two losses, one solution and one token at a time, as the formulas are written."""
     rows = []
     for r in rollouts:
-        prompt = actors.tokenizer(solution.prompt(r.problem.problem)).input_ids
+        prompt = actors.tokenizer(template.prompt(r.problem.problem)).input_ids
         ids = torch.tensor([prompt + r.ids])
         logits = actors.policy(input_ids=ids).logits[0].log_softmax(-1)
         with torch.no_grad(), actors.reference() as reference:
@@ -252,7 +252,7 @@ def test_rewards_land_on_the_tokens_of_the_same_characters(
     ids = [i for part in drawn for i in tokens(part, add_special_tokens=False).input_ids]
     text = tokens.decode(ids, skip_special_tokens=True)
     ids = [*ids, tokens.eos_token_id]
-    parsed = solution.parse(text)
+    parsed = template.parse(text)
     r = Rollout(QUESTIONS[0], 0, text, True, ids, parsed)
     closed = [s for s in parsed.steps if s.separator_end is not None]
     places = step_tokens(r, tokens)
@@ -333,11 +333,11 @@ def test_the_released_code_takes_the_lowest_of_three_tokens(tmp_path: Path) -> N
 
 def load_family_of(net: LlamaForTokenClassification, tokens: PreTrainedTokenizerFast) -> Any:
     """A model of ours that was never saved."""
-    from e2h_cli.models.families import Reading, RewardModel
-    from e2h_cli.tokens import encode
+    from e2h_cli.models.reward_formats import Reading, RewardModel
+    from e2h_cli.models.token_spans import encode
 
     def read(question: str, text: str, finished: bool) -> Reading:
-        encoded = encode(tokens, solution.prompt(question), text, finished=finished)
+        encoded = encode(tokens, template.prompt(question), text, finished=finished)
         return Reading(encoded.ids, encoded.step_tokens, encoded.last)
 
     return RewardModel(

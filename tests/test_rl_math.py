@@ -10,16 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2h_cli.rl import estimators, losses
-from e2h_cli.rl.chosen import Candidate, preference_pairs, right_solutions
-from e2h_cli.rl.shaping import (
+from e2h_cli.data.template import parse
+from e2h_cli.rl import advantages, losses
+from e2h_cli.rl.preference_data import Candidate, preference_pairs, right_solutions
+from e2h_cli.rl.rewards import (
     Shaping,
     differences,
     format_cost,
     rewards_of,
     running_minimum,
 )
-from e2h_cli.solution import parse
 
 WHOLE = parse("one\n\ntwo\n\nthree\n\n# Answer\n\n7")
 PAPER = Shaping("paper", bound=0.5, step_bonus=0.25, unknown_reward=0.25, format_penalty=-1.0)
@@ -91,8 +91,8 @@ def test_gae_by_hand() -> None:
     mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
     # gamma 0.5, lambda 0.5. Row 0: delta_2 = 2 - 0.5 = 1.5; delta_1 = 0 + 0.25 - 1 = -0.75, A_1 =
     # -0.75 + 0.25 * 1.5 = -0.375; delta_0 = 1 + 0.5 - 0.5 = 1, A_0 = 1 - 0.25 * 0.375 = 0.90625.
-    advantages, returns = estimators.gae(rewards, values, mask, 0.5, 0.5)
-    assert advantages.tolist() == [[0.90625, -0.375, 1.5], [4.0, 0.0, 0.0]]
+    found, returns = advantages.gae(rewards, values, mask, 0.5, 0.5)
+    assert found.tolist() == [[0.90625, -0.375, 1.5], [4.0, 0.0, 0.0]]
     assert returns.tolist() == [[1.40625, 0.625, 2.0], [5.0, 0.0, 0.0]]
 
 
@@ -103,13 +103,13 @@ def test_gae_against_its_definition(seed: int, gamma: float, lam: float) -> None
     length = 6
     r, v = torch.randn(2, length, generator=generator, dtype=torch.float64)
     mask = torch.ones(1, length, dtype=torch.float64)
-    advantages, _ = estimators.gae(r[None], v[None], mask, gamma, lam)
+    found, _ = advantages.gae(r[None], v[None], mask, gamma, lam)
     for t in range(length):
         naive = sum(
             (gamma * lam) ** (s - t) * (r[s] + (gamma * v[s + 1] if s + 1 < length else 0.0) - v[s])
             for s in range(t, length)
         )
-        assert float(advantages[0, t]) == pytest.approx(float(naive), abs=1e-9)
+        assert float(found[0, t]) == pytest.approx(float(naive), abs=1e-9)
 
 
 def test_padding_is_in_no_statistic() -> None:
@@ -118,15 +118,15 @@ def test_padding_is_in_no_statistic() -> None:
     # Mean 3 and variance 8/3 of 1, 3, 5.
     scale = math.sqrt(3 / 8)
     expected = [-2 * scale, 0.0, 2 * scale, 0.0]
-    assert estimators.whiten(x, mask).flatten().tolist() == pytest.approx(expected, abs=1e-6)
-    kept = estimators.whiten(x, mask, shift_mean=False).flatten().tolist()
+    assert advantages.whiten(x, mask).flatten().tolist() == pytest.approx(expected, abs=1e-6)
+    kept = advantages.whiten(x, mask, shift_mean=False).flatten().tolist()
     assert kept == pytest.approx([scale, 3 * scale, 5 * scale, 0.0], abs=1e-6)
 
 
 def test_estimators_of_kl() -> None:
     p, q = torch.tensor([-1.0, -2.0]), torch.tensor([-1.5, -1.0])  # d = 0.5 and -1
     found = {
-        name: estimators.kl_of_tokens(p, q, name).tolist()  # type: ignore[arg-type]
+        name: advantages.kl_of_tokens(p, q, name).tolist()  # type: ignore[arg-type]
         for name in ("k1", "k2", "k3", "k1-clamped")
     }
     assert found["k1"] == pytest.approx([0.5, -1.0])
@@ -141,13 +141,13 @@ def test_k1_and_k3_estimate_kl() -> None:
     true = float((p.exp() * (p - q)).sum())
     drawn = torch.multinomial(p.exp(), 200_000, replacement=True, generator=generator)
     for name in ("k1", "k3"):
-        mean = estimators.kl_of_tokens(p[drawn], q[drawn], name).mean()  # type: ignore[arg-type]
+        mean = advantages.kl_of_tokens(p[drawn], q[drawn], name).mean()  # type: ignore[arg-type]
         assert float(mean) == pytest.approx(true, abs=0.02)
 
 
 def test_group_advantages() -> None:
     groups = torch.tensor([0, 0, 1, 1])
-    found = estimators.group_advantages(torch.tensor([1.0, 3.0, 4.0, 4.0]), groups)
+    found = advantages.group_advantages(torch.tensor([1.0, 3.0, 4.0, 4.0]), groups)
     # Mean 2, deviation 1; all of the second group are equal.
     assert found.tolist() == pytest.approx([-1.0, 1.0, 0.0, 0.0], abs=1e-3)
 
@@ -157,7 +157,7 @@ def test_group_step_advantages() -> None:
     # sqrt(2/3). Normalised -d, +d and 0 with d = sqrt(3/2); summed from each token on.
     rewards = torch.tensor([[1.0, 0.0, 3.0], [0.0, 2.0, 0.0]])
     earned = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
-    found = estimators.group_step_advantages(rewards, earned, torch.tensor([0, 0]))
+    found = advantages.group_step_advantages(rewards, earned, torch.tensor([0, 0]))
     d = math.sqrt(1.5)
     assert found[0].tolist() == pytest.approx([0.0, d, d], abs=1e-3)
     assert found[1].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-3)
@@ -191,8 +191,8 @@ def test_the_learning_rate() -> None:
 
 def test_explained_variance() -> None:
     returns, mask = torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 3)
-    assert estimators.explained_variance(returns, returns, mask) == pytest.approx(1.0)
-    assert estimators.explained_variance(torch.full((1, 3), 2.0), returns, mask) == pytest.approx(
+    assert advantages.explained_variance(returns, returns, mask) == pytest.approx(1.0)
+    assert advantages.explained_variance(torch.full((1, 3), 2.0), returns, mask) == pytest.approx(
         0.0
     )
 
@@ -201,10 +201,10 @@ def test_a_line_through_the_first_returns() -> None:
     values = torch.tensor([[0.0, 2.0, 4.0, 99.0]])
     mask = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
     returns = torch.tensor([[1.0, 2.0, 3.0, 0.0]])
-    assert estimators.linear_fit(values, returns, mask) == pytest.approx((0.5, 1.0))
+    assert advantages.linear_fit(values, returns, mask) == pytest.approx((0.5, 1.0))
     # Never upside down, and the mean where all values are equal.
-    assert estimators.linear_fit(values, -returns, mask) == pytest.approx((0.0, -2.0))
-    assert estimators.linear_fit(torch.zeros(1, 4), returns, mask) == pytest.approx((0.0, 2.0))
+    assert advantages.linear_fit(values, -returns, mask) == pytest.approx((0.0, -2.0))
+    assert advantages.linear_fit(torch.zeros(1, 4), returns, mask) == pytest.approx((0.0, 2.0))
 
 
 def test_right_solutions_are_distinct_and_few() -> None:

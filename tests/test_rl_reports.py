@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from e2h_cli.engines.base import Decoding, Generation, Request
-from e2h_cli.errors import InputError
-from e2h_cli.files import read_jsonl
+from e2h_cli.common.errors import InputError
+from e2h_cli.common.files import read_jsonl
+from e2h_cli.data.problem import Problem
+from e2h_cli.evaluation.predictions import read_winners, winners, write_winners
+from e2h_cli.evaluation.sample_groups import Pool
 from e2h_cli.grading import get_grader
-from e2h_cli.pool import Pool
-from e2h_cli.problems.problem import Problem
-from e2h_cli.reporting import table5
-from e2h_cli.reporting.results import Measurement
-from e2h_cli.reporting.tables import MAIN_GROUPS
-from e2h_cli.rl.selection import Validation, best, side_by_side
-from e2h_cli.rl.watch import hacking
-from e2h_cli.winners import read_winners, winners, write_winners
+from e2h_cli.inference.engines.base import Decoding, Generation, Request
+from e2h_cli.reports import table5
+from e2h_cli.reports.results import Measurement
+from e2h_cli.reports.tables import MAIN_GROUPS
+from e2h_cli.rl.checkpoint_selection import Validation, best, side_by_side
+from e2h_cli.rl.run_log import hacking
 
 
 class Fake:

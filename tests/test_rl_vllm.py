@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from e2h_cli import solution
-from e2h_cli.engines.base import Decoding, Engine, Request
-from e2h_cli.engines.opening import open_engine
-from e2h_cli.engines.transformers_engine import TransformersEngine
-from e2h_cli.files import read_jsonl
+from e2h_cli.common.files import read_jsonl
+from e2h_cli.data import template
+from e2h_cli.inference.engines.base import Decoding, Engine, Request
+from e2h_cli.inference.engines.select import open_engine
+from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.settings import SampleSettings
+from e2h_cli.settings.base import SampleSettings
 from tests import builders
 from tests.conftest import RL, e2h
 
@@ -21,7 +21,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm instal
 
 
 def greedy(engine: Engine) -> list[str]:
-    requests = [Request(f"p{i}", (0,), solution.prompt(f"What is {i}?"), 0) for i in range(4)]
+    requests = [Request(f"p{i}", (0,), template.prompt(f"What is {i}?"), 0) for i in range(4)]
     found = {g.id: g.text for many in engine.generate(requests, Decoding(0, 0, max_tokens=12))
              for g in many}  # fmt: skip
     return [found[r.id] for r in requests]
@@ -32,7 +32,7 @@ def test_vllm_takes_over_new_weights(tmp_path: Path) -> None:
     first = builders.llama(tmp_path / "first", tokens, hidden=64)
     second = builders.llama(tmp_path / "second", tokens, hidden=64)
     settings = SampleSettings(engine="vllm", max_tokens=12)
-    engine = open_engine(str(first), settings, [solution.prompt("What is 0?")], tmp_path)
+    engine = open_engine(str(first), settings, [template.prompt("What is 0?")], tmp_path)
     wanted = []
     for place in (first, second):
         plain = TransformersEngine(load_generator(str(place)), load_tokenizer(str(place)))

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from e2h_cli.problems.problem import read
-from e2h_cli.reporting.results import VOTES
+from e2h_cli.data.problem import read
+from e2h_cli.reports.results import VOTES
 from tests.conftest import MINI, Cli, e2h
 
 STAGES = list(yaml.safe_load(MINI.read_text())["stages"])

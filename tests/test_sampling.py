@@ -19,15 +19,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from e2h_cli import solution
-from e2h_cli.engines.base import Decoding, Request
-from e2h_cli.engines.transformers_engine import TransformersEngine
+from e2h_cli.data import template
+from e2h_cli.data.problem import Problem
+from e2h_cli.data.split_files import read_part
+from e2h_cli.inference.engines.base import Decoding, Request
+from e2h_cli.inference.engines.transformers_engine import TransformersEngine
+from e2h_cli.inference.sampling import missing
 from e2h_cli.models import tiny
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.models.wide_heads import with_head_size
-from e2h_cli.problems.problem import Problem
-from e2h_cli.problems.store import read_part
-from e2h_cli.sampling import missing
 from tests.conftest import MINI, e2h, taken_over
 
 WITHOUT_VLLM = pytest.mark.skipif(
@@ -79,7 +79,7 @@ def test_shots_stand_in_front_and_the_next_question_ends_the_solution(run: Path)
     done = sample(run, "--preset", "icl", "--shots", "2", "--n", "2", "--logprob")
     assert done.returncode == 0, done.stderr
     table = pq.read_table(run / "sample/samples.parquet")
-    assert not any(solution.QUESTION_HEADER in text for text in table["text"].to_pylist())
+    assert not any(template.QUESTION_HEADER in text for text in table["text"].to_pylist())
     assert table["logprob"].null_count == 0
     assert "easy.jsonl" in counts(run)["read"]
     too_many = sample(run, "--shots", "900", "--force")
@@ -89,7 +89,7 @@ def test_shots_stand_in_front_and_the_next_question_ends_the_solution(run: Path)
 
 def test_stop_texts_end_a_solution_in_both_engines_at_the_same_place(run: Path) -> None:
     model, tokenizer = load_generator(str(run / "sft")), load_tokenizer(str(run / "sft"))
-    prompts = [solution.prompt(p.problem) for p in read_part(run / "split", "test")]
+    prompts = [template.prompt(p.problem) for p in read_part(run / "split", "test")]
     requests = [Request(str(i), (0,), p, 0) for i, p in enumerate(prompts)]
     plain, cut = (
         {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from e2h_cli.reporting.results import Figure
-from e2h_cli.reporting.several import aggregation_rows, own_rows, present_several
-from e2h_cli.reporting.tables import accuracy_rows, main_lines
+from e2h_cli.reports.results import Figure
+from e2h_cli.reports.several import aggregation_rows, own_rows, present_several
+from e2h_cli.reports.tables import accuracy_rows, main_lines
 
 
 def figure(reward: str, method: str, how: str, accuracy: float, k: int = 4) -> Figure:

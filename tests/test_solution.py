@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2h_cli.solution import Solution, completion, parse, prompt, token_of_character
+from e2h_cli.data.template import Solution, completion, parse, prompt, token_of_character
 
 
 def texts(solution: Solution) -> list[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from e2h_cli.errors import InputError
-from e2h_cli.problems.problem import Problem, from_row, last_boxed, normalised, read
-from e2h_cli.problems.split import cell_sizes, split, stratified
+from e2h_cli.common.errors import InputError
+from e2h_cli.data.problem import Problem, from_row, last_boxed, normalised, read
+from e2h_cli.data.splitting import cell_sizes, split, stratified
 from tests.conftest import Cli
 
 

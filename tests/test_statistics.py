@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2h_cli.statistics import (
+from e2h_cli.evaluation.statistics import (
     best_of_n_accuracy,
     bootstrap_interval,
     bootstrap_weights,

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2h_cli.errors import InputError
-from e2h_cli.problems.problem import Problem, read
-from e2h_cli.problems.problem import write as write_problems
-from e2h_cli.supervision import math_shepherd, metamath, official, prm800k
-from e2h_cli.supervision.questions import Near, Questions
-from e2h_cli.supervision.records import read_records
-from e2h_cli.supervision.seen import Seen
+from e2h_cli.common.errors import InputError
+from e2h_cli.data import math_shepherd, metamath, official_format, prm800k
+from e2h_cli.data.decontamination import Near, Questions
+from e2h_cli.data.external_rows import read_records
+from e2h_cli.data.problem import Problem, read
+from e2h_cli.data.problem import write as write_problems
+from e2h_cli.data.seen import Seen
 from tests.conftest import Cli
 
 PROMPT = "# Question\n\nq?\n\n# Solution\n\n"
@@ -168,7 +168,7 @@ def test_at_most_three_solutions_per_question_by_seed() -> None:
 
 def test_official_rows_by_hand() -> None:
     tuned = {"prompt": PROMPT + "A.\n\n", "completion": "B.\n\nC.\n\n# Answer\n\n5"}
-    assert list(official.sft(tuned)) == [
+    assert list(official_format.sft(tuned)) == [
         {"input": "q?", "output_prefix": "A.", "output": "\n\nB.", "is_eos": False},
         {
             "input": "q?",
@@ -182,7 +182,7 @@ def test_official_rows_by_hand() -> None:
         "completions": ["A.", "B.", "# Answer\n\n5"],
         "labels": [None, True, False],
     }
-    assert list(official.reward(row)) == [
+    assert list(official_format.reward(row)) == [
         {"input": "q?", "output_prefix": "A.\n\n", "output": "B.\n\n# Answer\n\n5", "label": 1}
     ]
 
@@ -224,7 +224,7 @@ def test_records_of_every_form(tmp_path: Path) -> None:
 
 
 def test_arrays_longer_than_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("e2h_cli.supervision.records._CHUNK", 7)
+    monkeypatch.setattr("e2h_cli.data.external_rows._CHUNK", 7)
     rows = [{"n": i, "s": "x" * i, "l": [i, [i]]} for i in range(30)]
     (tmp_path / "a.json").write_text(json.dumps(rows))
     assert [row for _, row in read_records(str(tmp_path / "a.json"))] == rows

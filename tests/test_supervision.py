@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from e2h_cli.errors import InputError
-from e2h_cli.grading import get_grader
-from e2h_cli.problems import chains
-from e2h_cli.problems.problem import Problem, read
-from e2h_cli.solution import parse
-from e2h_cli.supervision.labels import (
+from e2h_cli.common.errors import InputError
+from e2h_cli.data import chain_arithmetic
+from e2h_cli.data.problem import Problem, read
+from e2h_cli.data.rm_labels import (
     balanced,
     labelled,
     read_rows,
     step_checker,
     until_first_mistake,
 )
-from e2h_cli.supervision.prose import steps_of
-from e2h_cli.supervision.reference import sft_rows
+from e2h_cli.data.sft_rows import sft_rows
+from e2h_cli.data.step_splitting import steps_of
+from e2h_cli.data.template import parse
+from e2h_cli.grading import get_grader
 
 CHAIN = Problem("p", "a3 b+4 c*6", 1, "s", "chains", "2", "b=3+4=7\n\nc=7*6=2")
 
@@ -83,7 +83,7 @@ SAMPLES = [
 
 def test_labels_by_hand() -> None:
     steps, outcomes, counts = labelled(
-        SAMPLES, {"p": CHAIN}, get_grader("exact"), chains.check_steps
+        SAMPLES, {"p": CHAIN}, get_grader("exact"), chain_arithmetic.check_steps
     )
     assert [row["labels"] for row in steps] == [
         [True, True, True], [False, None, False], [False, None, True],
@@ -118,7 +118,7 @@ def test_nothing_is_labelled_after_the_first_mistake() -> None:
 
 
 def test_only_worlds_with_an_oracle_have_a_step_checker() -> None:
-    assert step_checker([CHAIN]) is chains.check_steps
+    assert step_checker([CHAIN]) is chain_arithmetic.check_steps
     assert step_checker([CHAIN, Problem("m", "q", 1, "s", "math")]) is None
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2h_cli import solution
+from e2h_cli.data import template
 from e2h_cli.models import tiny
-from e2h_cli.tokens import encode
-from e2h_cli.training.reward import reward_row
+from e2h_cli.models.token_spans import encode
+from e2h_cli.stages.train_rm import reward_row
 from e2h_cli.training.sft import sft_row
 from e2h_cli.training.trainer import NO_LOSS
 from tests import builders
@@ -28,10 +28,10 @@ STEPS = st.lists(
 def test_each_step_is_read_at_the_token_of_its_separator(
     kind: str, steps: list[str], finished: bool
 ) -> None:
-    prompt = solution.prompt("What is 1+1?")
-    text = solution.completion(steps, "2")
+    prompt = template.prompt("What is 1+1?")
+    text = template.completion(steps, "2")
     encoded = encode(tokenizer(kind), prompt, text, finished=finished)
-    parsed = solution.parse(text, finished=finished)
+    parsed = template.parse(text, finished=finished)
     assert len(encoded.step_tokens) == len(parsed.steps)
     for token, step in zip(encoded.step_tokens, parsed.steps, strict=True):
         assert step.separator_end is not None
@@ -46,7 +46,7 @@ def test_each_step_is_read_at_the_token_of_its_separator(
 @pytest.mark.parametrize("kind", builders.KINDS)
 def test_the_tokens_of_the_steps_tile_the_completion(kind: str) -> None:
     encoded = encode(
-        tokenizer(kind), solution.prompt("q"), solution.completion(["We add.", "So 1."], "3")
+        tokenizer(kind), template.prompt("q"), template.completion(["We add.", "So 1."], "3")
     )
     owned = [t for step in range(3) for t in encoded.tokens_of_step(step)]
     assert owned == list(range(encoded.start, len(encoded.ids)))
@@ -54,7 +54,7 @@ def test_the_tokens_of_the_steps_tile_the_completion(kind: str) -> None:
 
 def test_the_tiny_tokenizer_round_trips_its_world() -> None:
     tokens = tiny.tokenizer()
-    text = solution.prompt("a3 b+4 c*7") + solution.completion(["b=3+4=7", "c=7*7=9"], "9")
+    text = template.prompt("a3 b+4 c*7") + template.completion(["b=3+4=7", "c=7*7=9"], "9")
     ids = tokens(text).input_ids
     assert tokens.unk_token_id not in ids
     assert tokens.decode(ids) == text
@@ -63,7 +63,7 @@ def test_the_tiny_tokenizer_round_trips_its_world() -> None:
 @pytest.mark.parametrize("kind", builders.KINDS)
 def test_sft_trains_on_the_completion_and_the_end(kind: str) -> None:
     tokens = tokenizer(kind)
-    row = sft_row(tokens, solution.prompt("1?"), solution.completion(["We add."], "3"))
+    row = sft_row(tokens, template.prompt("1?"), template.completion(["We add."], "3"))
     trained = [
         token for token, label in zip(row.input_ids, row.labels, strict=True) if label != NO_LOSS
     ]
@@ -74,8 +74,8 @@ def test_sft_trains_on_the_completion_and_the_end(kind: str) -> None:
 
 
 def row(labels: list[bool | float | None]) -> dict[str, object]:
-    steps = ["We add.", "So 1 + 2 = 3.", solution.answer_block("3")]
-    return {"id": "x", "prompt": solution.prompt("1+2?"), "completions": steps, "labels": labels}
+    steps = ["We add.", "So 1 + 2 = 3.", template.answer_block("3")]
+    return {"id": "x", "prompt": template.prompt("1+2?"), "completions": steps, "labels": labels}
 
 
 def test_labels_land_on_the_tokens_of_their_step() -> None:
@@ -94,7 +94,7 @@ def test_loss_on_the_end_of_a_step(loss_on: str, count: int) -> None:
     encoded = reward_row(tokenizer("character"), row([True, None, None]), loss_on)
     assert encoded.trained == count
     closing = encode(
-        tokenizer("character"), solution.prompt("1+2?"), solution.completion(["We add."], "3")
+        tokenizer("character"), template.prompt("1+2?"), template.completion(["We add."], "3")
     ).step_tokens[0]
     assert encoded.labels[closing] == 1.0
 

@@ -20,12 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from e2h_cli import solution
-from e2h_cli.errors import InputError
-from e2h_cli.models.families import load_family
+from e2h_cli.common.errors import InputError
+from e2h_cli.data import template
 from e2h_cli.models.loading import load_tokenizer
-from e2h_cli.training.losses import pair_loss
-from e2h_cli.training.reward import Used, _auc, reward_row, rows_of
+from e2h_cli.models.reward_formats import load_family
+from e2h_cli.stages.train_rm import Used, _auc, reward_row, rows_of
+from e2h_cli.training.reward_losses import pair_loss
 from e2h_cli.training.trainer import NO_LOSS
 from tests import builders
 from tests.conftest import MINI, e2h, taken_over
@@ -47,12 +47,12 @@ def test_labels_land_on_the_tokens_of_their_step(
     marks = [data.draw(st.sampled_from([0.0, 1.0, 0.25, None])) for _ in range(len(steps) + 1)]
     row = {
         "id": "r",
-        "prompt": solution.prompt("What?"),
-        "completions": [*steps, solution.answer_block("7")],
+        "prompt": template.prompt("What?"),
+        "completions": [*steps, template.answer_block("7")],
         "labels": marks,
     }
     made = reward_row(tokens, row, "every-token")
-    text = solution.SEPARATOR.join(row["completions"])
+    text = template.SEPARATOR.join(row["completions"])
     shift = len(row["prompt"])
     encoding = tokens(row["prompt"] + text, return_offsets_mapping=True)
     if len(encoding.input_ids) + 1 != len(made.input_ids):
@@ -66,7 +66,7 @@ def test_labels_land_on_the_tokens_of_their_step(
         ]
         expected = NO_LOSS if mark is None else mark
         assert all(made.labels[i] == pytest.approx(expected) for i in inside)
-        at += len(block) + len(solution.SEPARATOR)
+        at += len(block) + len(template.SEPARATOR)
     assert made.labels[-1] == pytest.approx(NO_LOSS if marks[-1] is None else marks[-1])
     assert (made.labels[: len(tokens(row["prompt"]).input_ids)] == NO_LOSS).all()
 
@@ -235,7 +235,7 @@ def test_adapters_are_merged_into_a_plain_model(run: Path) -> None:
 
 def test_pairs_teach_which_is_better(run: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (run / "supervise/prm.jsonl").open()][:30]
-    several = [(row["prompt"], solution.SEPARATOR.join(row["completions"])) for row in rows]
+    several = [(row["prompt"], template.SEPARATOR.join(row["completions"])) for row in rows]
     # A rule that can be learned in a few steps: the text with one more step is the better one.
     pairs = [{"prompt": p, "chosen": "b=1+1=2\n\n" + t, "rejected": t} for p, t in several]
     file = tmp_path / "pairs.jsonl"
@@ -267,7 +267,7 @@ def test_a_generator_is_tuned_on_rows_of_supervision(run: Path, tmp_path: Path) 
     file = tmp_path / "rows.jsonl"
     file.write_text(
         "\n".join(
-            json.dumps({"prompt": solution.prompt("a1 b+1"), "completion": text})
+            json.dumps({"prompt": template.prompt("a1 b+1"), "completion": text})
             for text in ["b=1+1=2\n\n# Answer\n\n2", "b=1+1=2"] * 8
         )
     )

@@ -11,13 +11,13 @@ import pytest
 import torch
 from transformers import AutoModelForTokenClassification, TrainerCallback
 
-from e2h_cli.errors import InputError, RunError
+from e2h_cli.common.errors import InputError, RunError
 from e2h_cli.models import tiny
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.models.reward import load_reward_model, new_reward_model
-from e2h_cli.settings import TrainingSettings
+from e2h_cli.models.reward_model import load_reward_model, new_reward_model
+from e2h_cli.settings.base import TrainingSettings
 from e2h_cli.training import trainer
-from e2h_cli.training.losses import token_loss
+from e2h_cli.training.reward_losses import token_loss
 from e2h_cli.training.trainer import NO_LOSS, LengthGrouped, Row, fit, freeze, last_checkpoint
 from tests import builders
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2h_cli.settings import AGGREGATIONS
-from e2h_cli.voting import aggregate, best, permutations, vote, vote_accuracy
+from e2h_cli.evaluation.voting import aggregate, best, permutations, vote, vote_accuracy
+from e2h_cli.settings.base import AGGREGATIONS
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from e2h_cli.errors import InputError
-from e2h_cli.grading.base import Grader, Verdict, VerdictKind
+from e2h_cli.common.errors import InputError
 from e2h_cli.grading.exact import ExactRule
-from e2h_cli.grading.files import grade_file
 from e2h_cli.grading.grader import RuleGrader
 from e2h_cli.grading.mathverify import MathVerifyRule
-from e2h_cli.grading.pool import DEFAULT_TIMEOUT
-from e2h_cli.grading.prm800k import OfficialRule, Prm800kRule
+from e2h_cli.grading.pair_files import grade_file
+from e2h_cli.grading.prm800k_rule import OfficialRule, Prm800kRule
 from e2h_cli.grading.rule import Rule
+from e2h_cli.grading.verdict import Grader, Verdict, VerdictKind
+from e2h_cli.grading.workers import DEFAULT_TIMEOUT
 
 __all__ = [
     "DEFAULT_RULE",

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
+from e2h_cli.grading.answer_tokens import Token
 from e2h_cli.grading.reading import Reading, number
-from e2h_cli.grading.tokens import Token
 
 _BASED = re.compile(r"(-?)([0-9A-Z]+(?:\.[0-9A-Z]+)?)_(?:\{(\w+)\}|(\w+))")
 _BASE_NAMES = "two three four five six seven eight nine ten eleven twelve"

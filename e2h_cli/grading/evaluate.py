@@ -15,8 +15,8 @@ from functools import lru_cache
 from math import comb, factorial, isqrt
 from typing import Any
 
+from e2h_cli.grading.answer_tokens import ReadError, TooLargeError
 from e2h_cli.grading.parser import Node
-from e2h_cli.grading.tokens import ReadError, TooLargeError
 
 DIGITS = 50
 """Working precision of irrational values, in significant digits."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from e2h_cli.grading.base import Verdict
 from e2h_cli.grading.keys import Key
 from e2h_cli.grading.normalise import MAX_LENGTH, braced
+from e2h_cli.grading.verdict import Verdict
 
 
 def exact_form(text: str) -> str:

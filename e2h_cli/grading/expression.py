@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from e2h_cli.grading.answer_tokens import ReadError, Token
 from e2h_cli.grading.parser import Node, Parser
-from e2h_cli.grading.tokens import ReadError, Token
 
 _MAGNITUDES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 

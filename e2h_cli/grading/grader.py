@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from e2h_cli.grading.base import Verdict
-from e2h_cli.grading.cache import VerdictCache
 from e2h_cli.grading.classes import partition
-from e2h_cli.grading.pool import DEFAULT_TIMEOUT, Pool
 from e2h_cli.grading.rule import Question, Rule
+from e2h_cli.grading.verdict import Verdict
+from e2h_cli.grading.verdict_cache import VerdictCache
+from e2h_cli.grading.workers import DEFAULT_TIMEOUT, Pool
 
 
 class RuleGrader:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
+from e2h_cli.grading.answer_tokens import ReadError
 from e2h_cli.grading.evaluate import TINY_BITS, inexact, magnitude
-from e2h_cli.grading.tokens import ReadError
 
 Key = tuple[Any, ...]
 """Equal values have equal keys."""

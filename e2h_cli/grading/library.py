@@ -10,10 +10,10 @@ import sympy
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy.parsing import sympy_parser
 
-from e2h_cli.grading.base import VerdictKind
 from e2h_cli.grading.normalise import unwrap
-from e2h_cli.grading.prm800k import compare
+from e2h_cli.grading.prm800k_rule import compare
 from e2h_cli.grading.symbolic import difference_is_zero
+from e2h_cli.grading.verdict import VerdictKind
 
 # The LaTeX reader only: the library's reader of plain expressions ends in Python's eval.
 _READERS = [LatexExtractionConfig()]

@@ -26,13 +26,13 @@ from functools import lru_cache
 from importlib.metadata import version
 from itertools import combinations
 
-from e2h_cli.grading.base import Verdict
+from e2h_cli.grading.answer_tokens import TooLargeError
 from e2h_cli.grading.keys import Key
 from e2h_cli.grading.normalise import clean, refusal
 from e2h_cli.grading.reader import read
 from e2h_cli.grading.reading import Reading
 from e2h_cli.grading.rule import Question, refused
-from e2h_cli.grading.tokens import TooLargeError
+from e2h_cli.grading.verdict import Verdict
 
 LONG_DECIMAL = 6
 """Decimal places from which on a decimal may stand for a number that it rounds."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from e2h_cli.grading.tokens import ReadError, Token
+from e2h_cli.grading.answer_tokens import ReadError, Token
 
 Node = tuple[Any, ...]
 """``("number", Fraction)``, ``("symbol", name)`` or ``(operation, Node, ...)``."""

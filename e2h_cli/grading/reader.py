@@ -6,11 +6,11 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
+from e2h_cli.grading.answer_tokens import FUNCTIONS, ReadError, tokenise
 from e2h_cli.grading.keys import Key, number_key
 from e2h_cli.grading.normalise import clean
 from e2h_cli.grading.reading import REALS, Reading, number
 from e2h_cli.grading.structure import LONG_WORD, read_tokens, words
-from e2h_cli.grading.tokens import FUNCTIONS, ReadError, tokenise
 
 _INTEGER = re.compile(r"[+-]?\d{1,300}")
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")

@@ -14,10 +14,10 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+from e2h_cli.grading.answer_tokens import ReadError, Token
 from e2h_cli.grading.evaluate import Evaluator
 from e2h_cli.grading.expression import Expression, parse
 from e2h_cli.grading.keys import Key, number_key, sample_key
-from e2h_cli.grading.tokens import ReadError, Token
 
 INFINITY: Key = ("infinity", 1)
 MINUS_INFINITY: Key = ("infinity", -1)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from e2h_cli.grading.answer_tokens import ReadError, Token
 from e2h_cli.grading.evaluate import Evaluator
 from e2h_cli.grading.expression import parse
 from e2h_cli.grading.keys import Key, ratio_keys
@@ -17,7 +18,6 @@ from e2h_cli.grading.reading import (
     scalar,
     without,
 )
-from e2h_cli.grading.tokens import ReadError, Token
 
 RELATIONS = {
     "=": "=",

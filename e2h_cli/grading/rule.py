@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from e2h_cli.grading.base import Verdict
 from e2h_cli.grading.keys import Key
 from e2h_cli.grading.normalise import refusal
+from e2h_cli.grading.verdict import Verdict
 
 Task = Literal["library", "sympy"]
 

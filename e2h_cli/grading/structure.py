@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
+from e2h_cli.grading.answer_tokens import ReadError, Token, tokenise
 from e2h_cli.grading.based import read_based
 from e2h_cli.grading.keys import Key
 from e2h_cli.grading.reading import (
@@ -20,7 +21,6 @@ from e2h_cli.grading.reading import (
     without,
 )
 from e2h_cli.grading.relation import RELATIONS, bound, equation, inequality, name_of
-from e2h_cli.grading.tokens import ReadError, Token, tokenise
 
 LONG_WORD = re.compile(r"[A-Za-z]{3,}")
 _OPENING = {"(": "(", "[": "[", "\\{": "{", "\\langle": "("}

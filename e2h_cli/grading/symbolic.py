@@ -6,10 +6,10 @@ from typing import Any
 
 import sympy
 
+from e2h_cli.grading.answer_tokens import ReadError
 from e2h_cli.grading.expression import parse
 from e2h_cli.grading.parser import Node
-from e2h_cli.grading.prm800k import entry_tokens
-from e2h_cli.grading.tokens import ReadError
+from e2h_cli.grading.prm800k_rule import entry_tokens
 
 _CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}
 _FUNCTIONS = {

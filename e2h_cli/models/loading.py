@@ -16,7 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from e2h_cli.errors import InputError
+from e2h_cli.common.errors import InputError
 
 # Its bars and load reports would tear ours apart; errors still come as exceptions.
 logging.set_verbosity_error()

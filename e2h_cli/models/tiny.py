@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from e2h_cli.solution import ANSWER_HEADER, SEPARATOR
+from e2h_cli.data.template import ANSWER_HEADER, SEPARATOR
 
 # Headers and the blank line are one token each: they carry no information, and a third of the
 # characters of a short solution are theirs.

@@ -7,7 +7,7 @@ import copy
 import torch
 from transformers import LlamaForCausalLM, PreTrainedModel
 
-from e2h_cli.errors import InputError
+from e2h_cli.common.errors import InputError
 
 
 def with_head_size(model: PreTrainedModel, size: int) -> LlamaForCausalLM:

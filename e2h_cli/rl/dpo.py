@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from transformers import PrinterCallback
 
-from e2h_cli import team
-from e2h_cli.console import console
-from e2h_cli.errors import InputError
-from e2h_cli.files import read_jsonl
+from e2h_cli.common import distributed
+from e2h_cli.common.console import console
+from e2h_cli.common.errors import InputError
+from e2h_cli.common.files import read_jsonl
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.pipeline import Work
-from e2h_cli.rl.settings import RLSettings
+from e2h_cli.pipeline.runner import Work
+from e2h_cli.settings.rl import RLSettings
 from e2h_cli.training.trainer import (
     Progress,
     freeze,
@@ -82,7 +82,7 @@ def train_dpo(work: Work, model: str, file: Path, settings: RLSettings) -> dict[
             "--lora needs the whole model in every process, and FSDP spreads it",
             hint="train without one of them",
         )
-    checkpoint = team.main_decides(lambda: last_checkpoint(folder))
+    checkpoint = distributed.main_decides(lambda: last_checkpoint(folder))
     if checkpoint is not None:
         console.print(f"[cyan]resuming from {checkpoint.name.replace('-', ' ')}[/cyan]")
     with progress.bar:
@@ -91,7 +91,7 @@ def train_dpo(work: Work, model: str, file: Path, settings: RLSettings) -> dict[
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if settings.lora:
         policy, weights = adapted.merge_and_unload(), None
-    if team.is_main():
+    if distributed.is_main():
         policy.save_pretrained(work.folder, state_dict=weights)
         tokenizer.save_pretrained(work.folder)
     last = history[-1]

@@ -11,16 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
-from e2h_cli import parts, solution
-from e2h_cli.engines.base import Decoding, Engine, Generation
-from e2h_cli.grading.base import Grader
-from e2h_cli.models.families import Reading, RewardModel
-from e2h_cli.models.forward import Scores, forward
-from e2h_cli.problems.problem import Problem
-from e2h_cli.rl.shaping import Rewards, Shaping, rewards_of
-from e2h_cli.sampling import missing
-from e2h_cli.solution import Solution, parse
-from e2h_cli.tokens import encode
+from e2h_cli.common import parquet_store
+from e2h_cli.data import template
+from e2h_cli.data.problem import Problem
+from e2h_cli.data.template import Solution, parse
+from e2h_cli.grading.verdict import Grader
+from e2h_cli.inference.batching import Scores, forward
+from e2h_cli.inference.engines.base import Decoding, Engine, Generation
+from e2h_cli.inference.sampling import missing
+from e2h_cli.models.reward_formats import Reading, RewardModel
+from e2h_cli.models.token_spans import encode
+from e2h_cli.rl.rewards import Rewards, Shaping, rewards_of
 
 _WRITTEN = pa.schema(
     {
@@ -76,7 +77,7 @@ def write_solutions(
     n: int,
     decoding: Decoding,
     run_seed: int,
-    store: parts.Parts,
+    store: parquet_store.Parts,
 ) -> None:
     """Draw ``n`` solutions of each problem, as far as they are not on disk yet."""
     requests = list(missing(problems, n, store.keys(), run_seed))
@@ -87,9 +88,9 @@ def write_solutions(
         store.flush()
 
 
-def open_store(target: Path, folder: Path, writer: str) -> parts.Parts:
+def open_store(target: Path, folder: Path, writer: str) -> parquet_store.Parts:
     """Where ``write_solutions`` keeps what it has drawn."""
-    return parts.Parts(target, folder, _WRITTEN, writer=writer)
+    return parquet_store.Parts(target, folder, _WRITTEN, writer=writer)
 
 
 def read_solutions(file: Path, problems: Mapping[str, Problem]) -> list[Rollout]:
@@ -216,7 +217,7 @@ def step_tokens(rollout: Rollout, tokenizer: PreTrainedTokenizerFast) -> list[in
     closed = [s.separator_end for s in rollout.solution.steps if s.separator_end is not None]
     if not closed:
         return []
-    asked = solution.prompt(rollout.problem.problem)
+    asked = template.prompt(rollout.problem.problem)
     encoded = encode(tokenizer, asked, rollout.text, finished=rollout.finished)
     if encoded.ids[encoded.start :] == rollout.ids:
         return [token - encoded.start for token in encoded.step_tokens]
@@ -249,4 +250,4 @@ def save_rollouts(file: Path, rollouts: Iterable[Rollout]) -> None:
         }
         for r in rollouts
     ]
-    parts.write(file, pa.Table.from_pylist(rows, schema=ROLLOUTS))
+    parquet_store.write(file, pa.Table.from_pylist(rows, schema=ROLLOUTS))

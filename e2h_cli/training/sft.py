@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from e2h_cli.console import console
-from e2h_cli.errors import InputError
-from e2h_cli.files import fingerprint, read_jsonl, write_jsonl
+from e2h_cli.common.console import console
+from e2h_cli.common.errors import InputError
+from e2h_cli.common.files import fingerprint, read_jsonl, write_jsonl
+from e2h_cli.data.external_rows import text_of
+from e2h_cli.data.sft_rows import sft_rows
+from e2h_cli.data.split_files import read_levels
+from e2h_cli.data.template import answer_header
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.pipeline import Work
-from e2h_cli.problems.store import read_levels
-from e2h_cli.settings import SftSettings
-from e2h_cli.solution import answer_header
-from e2h_cli.supervision.records import text_of
-from e2h_cli.supervision.reference import sft_rows
-from e2h_cli.supervision.stage import rows_file
-from e2h_cli.tokens import encode
+from e2h_cli.models.token_spans import encode
+from e2h_cli.pipeline.runner import Work
+from e2h_cli.settings.base import SftSettings
+from e2h_cli.stages.supervise import rows_file
 from e2h_cli.training.trainer import NO_LOSS, Row, train_stage
 
 

@@ -27,13 +27,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from e2h_cli import team
-from e2h_cli.console import console, progress_bar
-from e2h_cli.errors import InputError, RunError
-from e2h_cli.files import write_atomic
-from e2h_cli.pipeline import Work
-from e2h_cli.settings import TrainingSettings
-from e2h_cli.training.stopping import EarlyStopping, Validation
+from e2h_cli.common import distributed
+from e2h_cli.common.console import console, progress_bar
+from e2h_cli.common.errors import InputError, RunError
+from e2h_cli.common.files import write_atomic
+from e2h_cli.pipeline.runner import Work
+from e2h_cli.settings.base import TrainingSettings
+from e2h_cli.training.early_stopping import EarlyStopping, Validation
 
 NO_LOSS = -100
 _STEPS_PER_LOOK = 10
@@ -91,7 +91,7 @@ def train_stage(
     if settings.lora:
         # Merged, so that whoever reads the model needs to know nothing of adapters.
         model = adapted.merge_and_unload()
-    if team.is_main():
+    if distributed.is_main():
         model.save_pretrained(work.folder, state_dict=weights)
         tokenizer.save_pretrained(work.folder)
     return counts
@@ -160,7 +160,7 @@ def fit(
             "--patience and --lora need the whole model in every process, and FSDP spreads it",
             hint="train without them, or without FSDP",
         )
-    checkpoint = team.main_decides(lambda: last_checkpoint(scratch / "checkpoints"))
+    checkpoint = distributed.main_decides(lambda: last_checkpoint(scratch / "checkpoints"))
     if checkpoint is not None:
         console.print(
             f"[cyan]resuming from step {checkpoint.name.removeprefix('checkpoint-')}[/cyan]"
@@ -171,7 +171,7 @@ def fit(
         )
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     lines = history + (stopper.history if stopper else [])
-    if team.is_main():
+    if distributed.is_main():
         write_atomic(log, "".join(json.dumps(entry) + "\n" for entry in lines))
     if trainer.is_fsdp_enabled:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
@@ -186,7 +186,7 @@ def fit(
 
 def shared_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     """What the library's trainers are told, whatever they train; checkpoints go to ``folder``."""
-    own = math.ceil(settings.batch_size / team.size())
+    own = math.ceil(settings.batch_size / distributed.size())
     micro = min(settings.micro_batch or own, own)
     gpu = torch.cuda.is_available()
     return {
@@ -194,9 +194,11 @@ def shared_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any]
         "seed": settings.seed,
         "num_train_epochs": settings.epochs,
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": math.ceil(settings.batch_size / (micro * team.size())),
+        "gradient_accumulation_steps": math.ceil(
+            settings.batch_size / (micro * distributed.size())
+        ),
         "use_cpu": not gpu,
-        "ddp_backend": "gloo" if team.size() > 1 and not gpu else None,
+        "ddp_backend": "gloo" if distributed.size() > 1 and not gpu else None,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": "cosine_with_min_lr",
         "lr_scheduler_kwargs": {"min_lr_rate": settings.final_rate},
@@ -368,10 +370,10 @@ class Progress(TrainerCallback):
     ) -> None:
         self.bar.update(self._task, completed=state.global_step)
         # The clocks of several processes differ, and all must save together.
-        if team.size() > 1 and state.global_step % _STEPS_PER_LOOK:
+        if distributed.size() > 1 and state.global_step % _STEPS_PER_LOOK:
             return
         due = time.monotonic() - self._saved > self._seconds and state.global_step < state.max_steps
-        if team.main_decides(lambda: due):
+        if distributed.main_decides(lambda: due):
             self._saved = time.monotonic()
             control.should_save = True
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e2h_cli.errors import InputError
+from e2h_cli.common.errors import InputError
 from e2h_cli.grading import get_grader, grade_file
 
 

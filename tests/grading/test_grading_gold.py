@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from e2h_cli.grading import RULES, RuleGrader, get_grader
-from e2h_cli.grading.prm800k import compare
+from e2h_cli.grading.prm800k_rule import compare
 from e2h_cli.grading.reader import read
 from e2h_cli.grading.reading import Reading
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from e2h_cli.grading import RULES, RuleGrader, Verdict, get_grader
-from e2h_cli.grading.pool import Pool
 from e2h_cli.grading.rule import Question
+from e2h_cli.grading.workers import Pool
 
 HOSTILE = [
     "9**9**9**9",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from e2h_cli.errors import InputError
+from e2h_cli.common.errors import InputError
 from e2h_cli.grading import RULES, Verdict, get_grader
-from e2h_cli.grading.cache import VerdictCache
-from e2h_cli.grading.pool import Pool
 from e2h_cli.grading.rule import Question
+from e2h_cli.grading.verdict_cache import VerdictCache
+from e2h_cli.grading.workers import Pool
 
 LIBRARY_PAIR = (r"\sum_{k=1}^{4} k", "10")
 
@@ -140,8 +140,8 @@ def test_several_processes_share_a_cache(tmp_path: Path) -> None:
     file = tmp_path / "verdicts.sqlite"
     code = (
         "import sys; from pathlib import Path\n"
-        "from e2h_cli.grading.cache import VerdictCache\n"
-        "from e2h_cli.grading.base import Verdict\n"
+        "from e2h_cli.grading.verdict_cache import VerdictCache\n"
+        "from e2h_cli.grading.verdict import Verdict\n"
         "from e2h_cli.grading.rule import Question\n"
         "cache = VerdictCache(Path(sys.argv[1]), 'r')\n"
         "for n in range(60):\n"

@@ -1,0 +1,31 @@
+"""``e2h run``: all stages of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from e2h_cli.cli.options import RunDirOption, ScaleOption, open_run
+
+
+def run(
+    recipe: Annotated[
+        str, typer.Argument(help="Recipe file, or the name of one that comes with e2h.")
+    ],
+    scale: ScaleOption = None,
+    run_dir: RunDirOption = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the whole run; the recipe's if not given.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+) -> None:
+    """Run the stages of a recipe that are missing or out of date."""
+    from e2h_cli.common.console import console
+    from e2h_cli.pipeline.runner import Runner
+
+    loaded, workspace = open_run(recipe, scale, run_dir, seed)
+    console.print(
+        f"[bold]{loaded.name}[/bold] at {loaded.scale} scale in {workspace.path}: {loaded.about}"
+    )
+    Runner(loaded, workspace, make_inputs=True, replace=True).run_all(until)

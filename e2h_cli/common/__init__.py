@@ -1,0 +1,1 @@
+"""Errors, the terminal, files, the Parquet store, and several processes."""

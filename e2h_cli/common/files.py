@@ -1,0 +1,167 @@
+"""Reading and writing files so that nothing is ever half there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from e2h_cli.common.errors import InputError, RunError
+
+_WHOLE_HASH_LIMIT = 256 * 2**20
+_CHUNK = 2**20
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that appears whole or not at all: temp file beside it, fsync, rename, fsync.
+
+    Raises:
+        RunError: the folder cannot be written or the disk is full; the old file is still there.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        temporary = None
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise RunError(
+            f"cannot write: {error.strerror or error}",
+            where=path,
+            hint="free space or choose another folder",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a whole file; see ``atomic_file``."""
+    with atomic_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make sure that names of files in a folder survive a crash of the machine."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents. Raises InputError where that is not allowed."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make this folder: {error.strerror}",
+            where=path,
+            hint="choose another --run-dir",
+        ) from error
+    if not os.access(path, os.W_OK):
+        raise InputError("folder is not writable", where=path, hint="choose another --run-dir")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises InputError where it is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"not valid JSON ({error})", where=path) from error
+    except OSError as error:
+        raise InputError(f"cannot read: {error.strerror}", where=path) from error
+
+
+def json_line(row: dict[str, Any]) -> bytes:
+    """A row as one line of UTF-8. Half characters, which no UTF-8 can hold, are escaped."""
+    try:
+        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(row).encode() + b"\n"
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write rows as JSON lines, atomically; returns how many."""
+    count = 0
+    with atomic_file(path) as file:
+        for row in rows:
+            file.write(json_line(row))
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, row) of a JSON-lines file; blank lines are skipped.
+
+    Raises:
+        InputError: a missing file, or a line that is no JSON object, with its number.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise InputError(
+                        f"not valid JSON ({error})",
+                        where=f"{path}:{number}",
+                        hint="mend or remove the line",
+                    ) from error
+                if not isinstance(row, dict):
+                    raise InputError("not a JSON object", where=f"{path}:{number}")
+                yield number, row
+    except OSError as error:
+        raise InputError(f"cannot read: {error.strerror}", where=path) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 text ({error.reason})", where=path) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that killed processes left; nobody else may be writing here."""
+    for file in folder.rglob(".*.tmp"):
+        file.unlink(missing_ok=True)
+
+
+def fingerprint(path: Path) -> str:
+    """A hash of a file's bytes, or of a folder's file names and bytes.
+
+    Files over 256 MiB are represented by their size, first and last MiB: hashing the weights of a
+    34b model would take longer than loading them.
+    """
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(
+                f"{file.relative_to(path).as_posix()}\x00{fingerprint(file)}\x00".encode()
+            )
+        return digest.hexdigest()[:32]
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        if size > _WHOLE_HASH_LIMIT:
+            digest.update(f"{size}\x00".encode() + stream.read(_CHUNK))
+            stream.seek(-_CHUNK, os.SEEK_END)
+        while block := stream.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""Problems and their sources, the split, the template, and training rows."""

@@ -1,0 +1,107 @@
+"""Where problems come from: the chain-arithmetic world, local MATH files, or the Hub."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from e2h_cli.common.errors import InputError
+from e2h_cli.data import chain_arithmetic
+from e2h_cli.data.problem import Problem, from_row, read
+from e2h_cli.data.template import SEPARATOR
+
+# 12,000 train and 500 test problems: the split of PRM800K, with MATH500 as its test set.
+DEFAULT_MATH = "nlile/hendrycks-MATH-benchmark"
+
+
+def chain_problems(
+    train_counts: Sequence[int], test_counts: Sequence[int], seed: int
+) -> tuple[list[Problem], list[Problem]]:
+    """(train, test) of the chain-arithmetic world; counts are per level, from level 1."""
+    rng = random.Random(f"problems {seed}")
+    taken: set[str] = set()
+    parts = []
+    for name, counts in (("test", test_counts), ("train", train_counts)):
+        if len(counts) > len(chain_arithmetic.OPERATIONS_BY_LEVEL):
+            raise InputError(
+                f"{name}_counts has {len(counts)} numbers; chains have levels 1 to "
+                f"{len(chain_arithmetic.OPERATIONS_BY_LEVEL)}"
+            )
+        try:
+            drawn = list(chain_arithmetic.distinct(dict(enumerate(counts, 1)), rng, taken))
+        except ValueError as error:
+            raise InputError(str(error), where=f"{name}_counts", hint="ask for fewer") from error
+        parts.append([_problem(c, level, f"{name}/{i}") for i, (level, c) in enumerate(drawn)])
+    test, train = parts
+    return train, test
+
+
+def _problem(chain: chain_arithmetic.Chain, level: int, name: str) -> Problem:
+    steps, answer = chain_arithmetic.solve(chain)
+    return Problem(
+        id=f"chains/{name}",
+        problem=chain.question,
+        level=level,
+        subject=chain.subject,
+        source="chains",
+        answer=answer,
+        solution=SEPARATOR.join(steps),
+    )
+
+
+def math_problems(data: str | None) -> tuple[list[Problem], list[Problem]]:
+    """(train, test) of MATH: from a folder with train*.jsonl and test*.jsonl, or from the Hub.
+
+    Raises:
+        InputError: the folder lacks a part, a row is bad, or the data set cannot be loaded.
+    """
+    if data is not None and Path(data).exists():
+        return _local(Path(data), "train"), _local(Path(data), "test")
+    return _from_hub(data or DEFAULT_MATH)
+
+
+def _local(folder: Path, part: str) -> list[Problem]:
+    files = sorted(folder.glob(f"{part}*.jsonl"))
+    if not files:
+        raise InputError(f"no {part}*.jsonl here", where=folder)
+    problems = [problem for file in files for problem in read(file)]
+    _refuse_repeated_ids(problems, folder)
+    return problems
+
+
+def _from_hub(name: str) -> tuple[list[Problem], list[Problem]]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        loaded = datasets.load_dataset(name)
+    except Exception as error:
+        # The library raises whatever its transport raises; the user needs one line of it.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"cannot load this data set: {reason}",
+            where=name,
+            hint="check the name and the network, or give a local folder with --data",
+        ) from error
+    parts = []
+    for part in ("train", "test"):
+        if part not in loaded:
+            raise InputError(f"data set has no {part} split", where=name)
+        rows = loaded[part]
+        parts.append(
+            [
+                from_row(row, default_id=f"{part}/{i}", source=name, where=f"{name} {part}[{i}]")
+                for i, row in enumerate(rows)
+            ]
+        )
+    _refuse_repeated_ids((*parts[0], *parts[1]), name)
+    return parts[0], parts[1]
+
+
+def _refuse_repeated_ids(problems: Iterable[Problem], where: Path | str) -> None:
+    seen: set[str] = set()
+    for problem in problems:
+        if problem.id in seen:
+            raise InputError(f"id {problem.id!r} stands twice", where=where)
+        seen.add(problem.id)

@@ -1,1 +1,0 @@
-"""Engines write solutions. One protocol (``base.Engine``), one module per engine."""

@@ -1,0 +1,1 @@
+"""Sample groups, voting and statistics: pure functions on arrays."""

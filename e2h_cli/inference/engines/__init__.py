@@ -1,0 +1,1 @@
+"""What generates text: vLLM, or batched decoding with transformers."""

@@ -1,0 +1,1 @@
+"""The registry of commands, recipes, the runner and the run folder."""

@@ -1,1 +1,0 @@
-"""Problems: where they come from, their files, and the split by level."""

@@ -1,0 +1,1 @@
+"""Measurements to tables, figures and result files."""

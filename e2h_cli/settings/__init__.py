@@ -1,0 +1,1 @@
+"""The settings of every command: types, bounds, defaults and one sentence each."""

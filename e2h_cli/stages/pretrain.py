@@ -1,0 +1,65 @@
+"""The work of ``e2h pretrain``: a tiny base model that has read many careless solutions."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+
+from e2h_cli.common.errors import InputError
+from e2h_cli.data import chain_arithmetic, template
+from e2h_cli.data.split_files import read_part
+from e2h_cli.models import loading, tiny
+from e2h_cli.pipeline.runner import Work
+from e2h_cli.settings.base import PretrainSettings
+from e2h_cli.training.sft import sft_row
+from e2h_cli.training.trainer import train_stage
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Train a Llama from random weights on the corpus of the chain-arithmetic world.
+
+    Questions carry no loss: they are random digits, and learning to expect them is noise.
+    """
+    settings = work.settings
+    assert isinstance(settings, PretrainSettings)
+    held_out = {
+        p.problem for part in ("validation", "test") for p in read_part(work.path("problems"), part)
+    }
+    if not all(_is_chain(question) for question in held_out):
+        raise InputError(
+            "the tiny base model knows chain arithmetic only",
+            where=work.place("problems"),
+            hint="give a language model with --model to the later stages",
+        )
+    tokenizer = tiny.tokenizer()
+    rng = random.Random(f"corpus {settings.seed}")
+    rows = [sft_row(tokenizer, *document) for document in corpus(settings.documents, held_out, rng)]
+    torch.manual_seed(settings.seed)
+    model = tiny.model(
+        tokenizer, hidden=settings.hidden, layers=settings.layers, heads=settings.heads
+    ).to(loading.device())
+    counts = train_stage(work, model, tokenizer, rows)
+    return {**counts, "parameters": model.num_parameters()}
+
+
+def corpus(count: int, held_out: set[str], rng: random.Random) -> list[tuple[str, str]]:
+    """(prompt, completion) of all levels by fallible authors, without held-out questions."""
+    documents: list[tuple[str, str]] = []
+    levels = list(chain_arithmetic.OPERATIONS_BY_LEVEL)
+    while len(documents) < count:
+        chain = chain_arithmetic.draw(rng.choice(levels), rng)
+        if chain.question in held_out:
+            continue
+        steps, answer = chain_arithmetic.solve_like_a_human(chain, rng)
+        documents.append((template.prompt(chain.question), template.completion(steps, answer)))
+    return documents
+
+
+def _is_chain(question: str) -> bool:
+    try:
+        chain_arithmetic.parse(question)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,160 @@
+"""The work of ``e2h rerank``: score the samples, let them vote, say how sure the result is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from e2h_cli.common.errors import InputError
+from e2h_cli.evaluation.predictions import winners, write_winners
+from e2h_cli.evaluation.sample_groups import (
+    Pool,
+    best_curve,
+    pass_curve,
+    pool_scores,
+    pools_of,
+    vote_curves,
+)
+from e2h_cli.evaluation.voting import BEST_AGGREGATE, Floats
+from e2h_cli.grading import get_grader
+from e2h_cli.inference import scoring
+from e2h_cli.pipeline.runner import Work
+from e2h_cli.reports.results import (
+    VOTES,
+    Measurement,
+    contrasts,
+    groups_of,
+    summarise,
+    write_results,
+    write_votes,
+)
+from e2h_cli.reports.tables import present
+from e2h_cli.settings.base import Aggregation, RerankSettings
+from e2h_cli.stages.candidates import Candidates, find_candidates, find_scores
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Score, vote at every pool size, write per-problem accuracies and the results."""
+    settings = work.settings
+    assert isinstance(settings, RerankSettings)
+    candidates = find_candidates(work, settings)
+    with get_grader(settings.grader, cache=work.grading_cache) as grader:
+        pools = pools_of(candidates.samples, candidates.problems, grader)
+    ks = pool_sizes(pools[0].size, settings.ks)
+    if settings.show_tokens:
+        _show(work, settings, candidates)
+    scores, kind = find_scores(work, settings, candidates, pools)
+    aggregates: dict[str, list[Aggregation]] = {
+        # An ORM has one score, that of the final token.
+        m: settings.aggregate or ["last" if kind == "orm" else a]
+        for m, a in BEST_AGGREGATE.items()
+    }
+    ways = weightings(pools, scores, settings, aggregates)
+    measurements = measure(
+        pools,
+        ways,
+        settings,
+        ks,
+        generator=candidates.generator,
+        reward=candidates.reward,
+    )
+    write_winners(
+        work.folder,
+        (row for method, how, weights in ways for row in winners(pools, method, how, weights)),
+    )
+    write_votes(work.folder / VOTES, [pool.problem.id for pool in pools], measurements)
+    results = summarise(
+        measurements,
+        contrasts(measurements),
+        groups_of([pool.problem for pool in pools], candidates.max_level),
+        grader=f"{grader.name} {grader.version}",
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+    about = {"scale": work.scale, "samples_per_problem": pools[0].size, "draws": settings.draws}
+    write_results(work.folder, results, about, present(results, work.scale, settings.confidence))
+    return {
+        "problems": len(pools),
+        "samples_per_problem": pools[0].size,
+        "scored": 0 if scores is None else scores.num_rows,
+        "score_scale": candidates.scale,
+    }
+
+
+def pool_sizes(size: int, wanted: Sequence[int] | None) -> list[int]:
+    """The pool sizes to report: those asked for, or powers of two and the whole pool.
+
+    Raises:
+        InputError: one asked for is larger than the pool.
+    """
+    if wanted is None:
+        return sorted({2**i for i in range(size.bit_length())} | {size})
+    if max(wanted) > size:
+        raise InputError(
+            f"--ks {max(wanted)}: there are {size} samples per problem",
+            hint=f"draw more with: e2h sample --n {max(wanted)}",
+        )
+    return sorted(set(wanted))
+
+
+def weightings(
+    pools: Sequence[Pool],
+    scores: pa.Table | None,
+    settings: RerankSettings,
+    aggregates: Mapping[str, Sequence[str]],
+) -> list[tuple[str, str, list[Floats]]]:
+    """Each way to answer: method, aggregation, and one (N,) array of weights per problem."""
+    size = pools[0].size
+    ways: list[tuple[str, str, list[Floats]]] = [
+        ("majority", "", [np.ones(pool.size) for pool in pools])
+    ]
+    for method in ("weighted-voting", "best-of-n"):
+        if scores is not None and settings.method in ("all", method):
+            ways += [(method, how, pool_scores(scores, size, how)) for how in aggregates[method]]
+    return ways
+
+
+def measure(
+    pools: Sequence[Pool],
+    ways: Sequence[tuple[str, str, list[Floats]]],
+    settings: RerankSettings,
+    ks: Sequence[int],
+    *,
+    generator: str,
+    reward: str,
+) -> list[Measurement]:
+    """Accuracy on each problem of majority voting, the chosen methods, and pass@k."""
+    votes = [way for way in ways if way[0] != "best-of-n"]
+    curves = vote_curves(pools, [w for _, _, w in votes], ks, settings.draws, settings.seed)
+    lines = [(method, how, curve) for (method, how, _), curve in zip(votes, curves, strict=True)]
+    lines += [
+        (method, how, best_curve(pools, weights, ks))
+        for method, how, weights in ways
+        if method == "best-of-n"
+    ]
+    if settings.method == "all":
+        lines.append(("pass", "", pass_curve(pools, ks)))
+    return [
+        Measurement(generator, reward if how else "", method, how, k, curve[:, j])
+        for method, how, curve in lines
+        for j, k in enumerate(ks)
+    ]
+
+
+def show(work: Work) -> None:
+    """Print the first sample with the positions that are read and the values that stand there."""
+    settings = work.settings
+    assert isinstance(settings, RerankSettings)
+    _show(work, settings, find_candidates(work, settings))
+
+
+def _show(work: Work, settings: RerankSettings, candidates: Candidates) -> None:
+    first = candidates.samples.slice(0, 1).to_pylist()[0]
+    problem = candidates.problems[first["id"]]
+    finished = first["finish_reason"] == "stop"
+    scoring.show(
+        problem, first["text"], finished, work.place("reward"), settings.family, settings.precision
+    )

@@ -1,1 +1,0 @@
-"""From problems, samples and human labels to rows that models are trained on."""
