@@ -30,7 +30,7 @@ from e2h_cli.models.reward_formats import RewardModel, load_family
 from e2h_cli.models.reward_model import new_reward_model
 from e2h_cli.rl.policy_models import load_actors
 from e2h_cli.rl.policy_update import Learner, make_batch
-from e2h_cli.rl.rewards import Shaping
+from e2h_cli.rl.rewards import RewardShaping
 from e2h_cli.rl.rollouts import Rollout, judge, open_store, read_solutions, write_solutions
 from e2h_cli.settings.rl import RLSettings
 
@@ -106,7 +106,7 @@ def _ours(
         store.merge(p.id for p in problems)
         rollouts = read_solutions(place / f"{step}.parquet", {p.id: p for p in problems})
         marks.append(time.perf_counter())
-        judge(rollouts, grader, Shaping(), reward, _PASS)
+        judge(rollouts, grader, RewardShaping(), reward, _PASS)
         marks.append(time.perf_counter())
         learner.learn(make_batch(rollouts, actors.tokenizer), step)
         marks.append(time.perf_counter())
@@ -136,7 +136,7 @@ def _theirs(model: str, reward: RewardModel, grader: Grader, place: Path, option
             Rollout(known[prompt], i, text, True, [], template.parse(text))
             for i, (prompt, text) in enumerate(zip(prompts, completions, strict=True))
         ]
-        judge(rollouts, grader, Shaping(), reward, _PASS)
+        judge(rollouts, grader, RewardShaping(), reward, _PASS)
         return [r.rewards.total for r in rollouts]
 
     updates = options.rollouts // _BATCH

@@ -78,8 +78,8 @@ def main() -> None:
             marks.append((name, time.perf_counter(), _peak()))
 
         for name, until in (("written to one half", total // 2), ("resumed and written", total)):
-            store = parquet_store.Parts(
-                folder / "all.parquet", folder / "work", parquet_store.SAMPLES
+            store = parquet_store.ShardedParquetStore(
+                folder / "all.parquet", folder / "work", parquet_store.SAMPLE_SCHEMA
             )
             have = store.keys()
             requests = list(missing(problems, options.n, have, 0))
@@ -93,7 +93,9 @@ def main() -> None:
                 store.flush()
             mark(name)
         size = sum(f.stat().st_size for f in (folder / "work").iterdir())
-        store = parquet_store.Parts(folder / "all.parquet", folder / "work", parquet_store.SAMPLES)
+        store = parquet_store.ShardedParquetStore(
+            folder / "all.parquet", folder / "work", parquet_store.SAMPLE_SCHEMA
+        )
         counted = Counted()
         store.merge((p.id for p in problems), counted.add)
         mark("merged and counted")

@@ -93,8 +93,8 @@ def main() -> None:
             from e2h_cli.inference.sampling import row
 
             with tempfile.TemporaryDirectory() as scratch:
-                store = parquet_store.Parts(
-                    Path(scratch) / "all.parquet", Path(scratch), parquet_store.SAMPLES
+                store = parquet_store.ShardedParquetStore(
+                    Path(scratch) / "all.parquet", Path(scratch), parquet_store.SAMPLE_SCHEMA
                 )
                 tokens = 0
                 for generations in ours.generate(requests, decoding):

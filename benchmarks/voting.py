@@ -52,9 +52,9 @@ def main() -> None:
 
     seconds: dict[str, float] = {}
 
-    def timed(part: str, work: Callable[[], Result]) -> Result:
+    def timed(part: str, context: Callable[[], Result]) -> Result:
         start = time.perf_counter()
-        result = work()
+        result = context()
         seconds[part] = time.perf_counter() - start
         return result
 
@@ -142,7 +142,7 @@ def _scores(key: str, right: np.ndarray[Any, Any], rng: np.random.Generator) -> 
     steps = pa.ListArray.from_arrays(np.append(0, ends).astype(np.int32), values)
     outcome = rng.beta(np.where(right, 3.0, 1.0), 1.5).astype(np.float32)
     columns = [[key] * len(right), np.arange(len(right), dtype=np.int32), steps, outcome]
-    return pa.Table.from_arrays([pa.array(c) for c in columns], schema=parquet_store.SCORES)
+    return pa.Table.from_arrays([pa.array(c) for c in columns], schema=parquet_store.SCORE_SCHEMA)
 
 
 def compare_with_python(pool: Pool, weights: Sequence[Floats], ks: Sequence[int]) -> float:

@@ -147,7 +147,7 @@ def test_a_broken_line_leaves_nothing_half_written(cli: Cli, tmp_path: Path) -> 
     good = '{"problem": "q%d", "level": 1, "subject": "s", "answer": "1", "solution": "so"}\n'
     (data / "test.jsonl").write_text(good % 0)
     (data / "train.jsonl").write_text(good % 1 + "{oops\n")
-    command = ("split", "--source", "math", "--data", "data", "--validation", "0")
+    command = ("split", "--source", "math", "--data", "data", "--validation-size", "0")
     done = cli(*command)
     assert_one_line(done, "train.jsonl:2", "not valid JSON")
     folder = tmp_path / "runs/quickstart-tiny"

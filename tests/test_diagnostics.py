@@ -161,14 +161,14 @@ def tables() -> tuple[pa.Table, pa.Table]:
             {"id": i, "sample": n, "step_scores": steps, "outcome_score": outcome}
             for i, n, steps, outcome in rows
         ],
-        schema=parquet_store.SCORES,
+        schema=parquet_store.SCORE_SCHEMA,
     )
     samples = pa.Table.from_pylist(
         [
             {"id": i, "sample": n, "text": "", "tokens": 10 + k}
             for k, (i, n, _, _) in enumerate(rows)
         ],
-        schema=parquet_store.SAMPLES,
+        schema=parquet_store.SAMPLE_SCHEMA,
     )
     return samples, scores
 
@@ -251,8 +251,8 @@ def many(problems: int = 60, each: int = 40) -> tuple[pa.Table, pa.Table, np.nda
             score_rows.append({**key, "step_scores": steps, "outcome_score": outcome})
             right.append(ok)
             labels.append(own)
-    samples = pa.Table.from_pylist(sample_rows, schema=parquet_store.SAMPLES)
-    scores = pa.Table.from_pylist(score_rows, schema=parquet_store.SCORES)
+    samples = pa.Table.from_pylist(sample_rows, schema=parquet_store.SAMPLE_SCHEMA)
+    scores = pa.Table.from_pylist(score_rows, schema=parquet_store.SCORE_SCHEMA)
     return samples, scores, np.array(right), labels
 
 

@@ -317,10 +317,10 @@ def test_foreign_models_score_and_vote(family: str, steps: bool, run: Path, tmp_
     )
     if steps:
         place = built(tmp_path, AutoModelForCausalLM, tokens)
-        options = ["--reward", place, "--family", family]
+        options = ["--reward-model", place, "--family", family]
     else:
         place = built(tmp_path, AutoModelForSequenceClassification, tokens, num_labels=1)
-        options = ["--reward", place]
+        options = ["--reward-model", place]
     done = rerank(run, *options, "--show-tokens")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "]=0." in done.stdout

@@ -71,12 +71,12 @@ def test_qwen(tmp_path: Path) -> None:
     (problem,) = done.problems
     assert (problem.id, problem.level, problem.subject) == ("qwen/7", 2, "Algebra")
     assert (problem.problem, problem.answer) == ("What is 1 + 2?", "3")
-    assert done.samples.schema == parquet_store.SAMPLES
+    assert done.samples.schema == parquet_store.SAMPLE_SCHEMA
     assert done.samples["answer"].to_pylist() == ["3", "4", None]
     assert done.samples["sample"].to_pylist() == [0, 1, 2]
     assert done.samples["finish_reason"].to_pylist() == ["stop", "stop", "unknown"]
     assert done.scores is not None
-    assert done.scores.schema == parquet_store.SCORES
+    assert done.scores.schema == parquet_store.SCORE_SCHEMA
     assert done.scores["step_scores"].to_pylist() == [[], [], []]
     assert done.scores["outcome_score"].to_pylist() == [2.5, -1.25, 0.5]
     assert done.scale == "unknown"
@@ -194,7 +194,7 @@ def test_match_brings_ids_levels_and_gold_answers(tmp_path: Path) -> None:
     assert matched.samples["text"].to_pylist() == ["b", "a"]
     assert matched.scores is not None
     assert matched.scores["id"].to_pylist() == ["test/0", "test/1"]
-    assert matched.scores.schema == parquet_store.SCORES
+    assert matched.scores.schema == parquet_store.SCORE_SCHEMA
     with pytest.raises(InputError, match=r"1 of 2 imported problems .*'official/1' first"):
         match(done, known[:1])
 

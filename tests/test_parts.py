@@ -19,8 +19,10 @@ def row(key: str, sample: int, text: str = "t") -> dict[str, object]:
     }  # fmt: skip
 
 
-def store(folder: Path) -> parquet_store.Parts:
-    return parquet_store.Parts(folder / "all.parquet", folder / "work", parquet_store.SAMPLES)
+def store(folder: Path) -> parquet_store.ShardedParquetStore:
+    return parquet_store.ShardedParquetStore(
+        folder / "all.parquet", folder / "work", parquet_store.SAMPLE_SCHEMA
+    )
 
 
 def test_rows_survive_the_process(tmp_path: Path) -> None:
@@ -32,7 +34,7 @@ def test_rows_survive_the_process(tmp_path: Path) -> None:
     assert second.keys() == {("a", 0), ("b", 1)}
     second.add([row("a", 1)])
     second.merge(["b", "a"])
-    merged = parquet_store.read(second.target, parquet_store.SAMPLES)
+    merged = parquet_store.read_table(second.target, parquet_store.SAMPLE_SCHEMA)
     assert list(zip(merged["id"].to_pylist(), merged["sample"].to_pylist(), strict=True)) == [
         ("b", 1), ("a", 0), ("a", 1),
     ]  # fmt: skip
@@ -45,7 +47,9 @@ def test_merging_twice_or_over_leftover_parts_changes_nothing(tmp_path: Path) ->
     again = store(tmp_path)
     again.add([row("a", 0, "second"), row("a", 1)])
     again.merge(["a"])
-    assert parquet_store.read(again.target, parquet_store.SAMPLES)["text"].to_pylist() == [
+    assert parquet_store.read_table(again.target, parquet_store.SAMPLE_SCHEMA)[
+        "text"
+    ].to_pylist() == [
         "first",
         "t",
     ]
@@ -60,12 +64,12 @@ def test_merging_in_small_pieces_changes_nothing(
         one.add([row(key, sample) for key in reversed(wanted)])
         one.flush()
     one.merge(wanted)
-    whole = parquet_store.read(one.target, parquet_store.SAMPLES)
+    whole = parquet_store.read_table(one.target, parquet_store.SAMPLE_SCHEMA)
     one.target.unlink()
     monkeypatch.setattr(parquet_store, "_MERGE_BYTES", 1)
     pieces = []
     one.merge(wanted, pieces.append)
-    assert parquet_store.read(one.target, parquet_store.SAMPLES) == whole
+    assert parquet_store.read_table(one.target, parquet_store.SAMPLE_SCHEMA) == whole
     assert len(pieces) == 20
     assert all(len(set(piece["id"].to_pylist())) == 1 for piece in pieces)
 
@@ -89,9 +93,9 @@ def test_torn_and_foreign_files_are_set_aside(
 def test_reading_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("no parquet")
     with pytest.raises(InputError, match="cannot read"):
-        parquet_store.read(tmp_path / "x.parquet", parquet_store.SAMPLES)
+        parquet_store.read_table(tmp_path / "x.parquet", parquet_store.SAMPLE_SCHEMA)
     with pytest.raises(InputError, match="cannot read"):
-        parquet_store.read(tmp_path / "missing.parquet", parquet_store.SAMPLES)
+        parquet_store.read_table(tmp_path / "missing.parquet", parquet_store.SAMPLE_SCHEMA)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(

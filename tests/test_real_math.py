@@ -44,8 +44,8 @@ def test_the_whole_chain_on_math(cli: Cli, math_data: Path, tmp_path: Path) -> N
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run("split", "--source", "math", "--data", "data", "--validation", "10")
-    small = ("--steps", "3", "--batch-size", "4", "--max-length", "1024")
+    run("split", "--source", "math", "--data", "data", "--validation-size", "10")
+    small = ("--max-steps", "3", "--batch-size", "4", "--max-length", "1024")
     shown = run("sft", "--model", model, *small)
     assert "over 1024 tokens" in shown
     for stage in ("sample", "greedy"):
@@ -82,7 +82,7 @@ def test_an_outcome_reward_model_from_own_samples(
     tokens = builders.tokenizer("byte-bpe", [p.problem for p in train])
     model = builders.llama(tmp_path / "model", tokens)
     common = ("--run-dir", "run", "--scale", "tiny")
-    done = cli("split", "--source", "math", "--data", "data", "--validation", "0", *common)
+    done = cli("split", "--source", "math", "--data", "data", "--validation-size", "0", *common)
     assert done.returncode == 0, done.stderr
     # The random model never writes an answer: that is said, not crashed over.
     done = cli(

@@ -116,8 +116,8 @@ def test_a_scale_changes_what_is_read(tmp_path: Path) -> None:
 
 def test_a_command_stands_for_the_stage_of_its_name(tmp_path: Path) -> None:
     loaded = load(tmp_path, GOOD)
-    assert loaded.of_verb("sft").name == "sft"
+    assert loaded.of_command("sft").name == "sft"
     with pytest.raises(InputError, match="no sample stages"):
-        loaded.of_verb("sample")
+        loaded.of_command("sample")
     with pytest.raises(InputError, match="no sft stage 'x'"):
-        loaded.of_verb("sft", "x")
+        loaded.of_command("sft", "x")

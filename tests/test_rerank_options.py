@@ -44,7 +44,7 @@ def test_every_aggregation_and_chosen_sizes(cli: Cli, run_folder: Path) -> None:
 
 
 def test_reward_diagnostics(cli: Cli, run_folder: Path) -> None:
-    done = cli("eval", "--reward", "--recipe", MINI, "--run-dir", "run", "--force")
+    done = cli("eval", "--reward-metrics", "--recipe", MINI, "--run-dir", "run", "--force")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "roc auc" in done.stdout
     rows = json.loads((run_folder / "results.json").read_text())["diagnostics"]
@@ -93,7 +93,7 @@ def test_a_foreign_file_needs_nothing_else(cli: Cli, tmp_path: Path) -> None:
     assert at["easy", "best-of-n", 4] == 0
     assert at["all", "pass", 4] == 100
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["rerank"]
-    done = cli("eval", "--reward", "--votes", "run/rerank", "--run-dir", "run", "--no-make-inputs")
+    done = cli("eval", "--reward-metrics", "--votes", "run/rerank", "--run-dir", "run", "--no-make-inputs")
     assert done.returncode == 2  # the recipe's eval wants the split and the greedy samples
 
 

@@ -80,7 +80,7 @@ def test_one_round(mini_run: Path, rl_run: Path, stage: str) -> None:
     assert 0 < log[1]["right"] < 1
     record = read_json(rl_run / stage / "round-1/stage.json")
     assert record["status"] == "finished"
-    assert record["inputs"]["model"][0]["place"] == str(mini_run / "sft")
+    assert record["inputs"]["model"][0]["path"] == str(mini_run / "sft")
     rows = [row for _, row in read_jsonl(rl_run / stage / "round-1/rows.jsonl")]
     most = Counter(row["id"] for row in rows).most_common(1)[0][1]
     assert most <= (10 if stage == "rest-em" else 3)
@@ -245,7 +245,7 @@ def test_a_reward_model_that_returns_nan(place: Path, mini_run: Path) -> None:
     tensors = load_file(broken / "model.safetensors")
     tensors["score.weight"][:] = float("nan")
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
-    done = rl(place, "--stage", "rl", "--reward", broken)
+    done = rl(place, "--stage", "rl", "--reward-model", broken)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "the reward model returned NaN" in done.stderr
@@ -281,7 +281,7 @@ main()
 
 
 def test_low_rank_updates(place: Path, mini_run: Path) -> None:
-    done = rl(place, "--stage", "rl", "--lora", "4", "--rule", "easy", "--steps", "1")
+    done = rl(place, "--stage", "rl", "--lora-rank", "4", "--checkpoint-rule", "easy", "--steps", "1")
     assert done.returncode == 0, done.stderr
     names = load_file(place / "run/rl/model.safetensors").keys()
     assert names == load_file(mini_run / "sft/model.safetensors").keys()
@@ -292,8 +292,8 @@ def test_low_rank_updates(place: Path, mini_run: Path) -> None:
     "options",
     [
         ("--preset", "paper"),
-        ("--shaping", "differences", "--kl-estimator", "k2", "--inner-epochs", "2"),
-        ("--stage", "grpo", "--step-advantages", "--kl", "0.1"),
+        ("--shaping", "differences", "--kl-estimator", "k2", "--update-epochs", "2"),
+        ("--stage", "grpo", "--step-advantages", "--kl-coef", "0.1"),
         ("--whiten-rewards", "--kl-estimator", "k3", "--gradient-checkpointing", "--freeze"),
     ],
 )
@@ -327,11 +327,11 @@ def test_two_processes_learn_what_one_learns(place: Path, rl_run: Path) -> None:
     ("options", "message"),
     [
         (("--temperature", "0"), "--temperature 0: there is nothing to learn"),
-        (("--rollouts", "15", "--n", "2"), "--rollouts 15 is no multiple of --n 2"),
-        (("--rollouts", "4096"), "a step asks 4,096 questions, and there are"),
-        (("--stage", "ppo-all", "--shaping", "minimum"), "needs a reward model; give --reward"),
+        (("--rollout-batch-size", "15", "--n", "2"), "--rollouts 15 is no multiple of --n 2"),
+        (("--rollout-batch-size", "4096"), "a step asks 4,096 questions, and there are"),
+        (("--stage", "ppo-all", "--shaping", "minimum"), "needs a reward model; give --reward-model"),
         (("--stage", "rest-em", "--questions", "hard"), "no answer may be looked at"),
-        (("--stage", "dpo", "--unknown-gap", "2", "--gap", "3"), "finds nothing to learn from"),
+        (("--stage", "dpo", "--min-score-gap-without-answer", "2", "--min-score-gap", "3"), "finds nothing to learn from"),
         (("--max-tokens", "5000"), "do not fit into the model"),
         (("--problems", "mini/split/easy.jsonl"), "not a split, and hard answers must stay hidden"),
         (("--votes", "mini/split"), "no winners.jsonl here; make it with: e2h rerank"),
@@ -354,7 +354,7 @@ def test_a_vote_rule_without_votes(mini_run: Path, tmp_path: Path) -> None:
     )
     done = e2h("rl", "--recipe", recipe, "--scale", "tiny", cwd=tmp_path)
     assert done.returncode == 2
-    assert "--rule vote needs the votes" in done.stderr
+    assert "--checkpoint-rule vote needs the votes" in done.stderr
 
 
 def test_the_command_belongs_to_a_recipe_of_its_own(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_the_command_belongs_to_a_recipe_of_its_own(tmp_path: Path) -> None:
 
 def test_inputs_that_are_not_needed_can_be_taken_away(mini_run: Path, tmp_path: Path) -> None:
     (tmp_path / "mini").symlink_to(mini_run)
-    done = rl(tmp_path, "--stage", "rl", "--votes", "none", "--reward", "none", "--rule", "easy",
+    done = rl(tmp_path, "--stage", "rl", "--votes", "none", "--reward-model", "none", "--checkpoint-rule", "easy",
               "--shaping", "none", "--steps", "1", "--no-make-inputs")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert lines(tmp_path / "run/rl")[0]["vote"] is None

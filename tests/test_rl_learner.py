@@ -24,7 +24,7 @@ from e2h_cli.rl import policy_update as learner_module
 from e2h_cli.rl.policy_engine import refresh
 from e2h_cli.rl.policy_models import Actors, load_actors
 from e2h_cli.rl.policy_update import Batch, Learner, make_batch, token_logprobs, token_values
-from e2h_cli.rl.rewards import Rewards, Shaping, differences
+from e2h_cli.rl.rewards import Rewards, RewardShaping, differences
 from e2h_cli.rl.rollouts import (
     Rollout,
     judge,
@@ -112,7 +112,7 @@ def naive_losses(
         for k, token in enumerate(r.ids):
             before = len(prompt) + k - 1
             kl = (logits[before, token] - first[before, token]).item()
-            row.append((logits[before, token], values[before], given[k] - own.kl * kl))
+            row.append((logits[before, token], values[before], given[k] - own.kl_coef * kl))
         rows.append(row)
     # lambda = gamma = 1: the advantage is what is still to come, less what was expected.
     every = []
@@ -285,7 +285,7 @@ def test_a_policy_of_characters_learns_from_a_reward_model_of_word_pieces(
     actors, learner, _ = made(model, kl=0.0)
     assert actors.tokenizer.get_vocab() != reward.tokenizer.get_vocab()
     engine = TransformersEngine(actors.policy, actors.tokenizer)
-    shaping = Shaping("differences")
+    shaping = RewardShaping("differences")
     means, placed = [], 0
     with get_grader("exact") as grader:
         for step in range(8):
@@ -319,9 +319,9 @@ def test_the_released_code_takes_the_lowest_of_three_tokens(tmp_path: Path) -> N
     reward = load_family_of(net, tokens)
     r = rollout(tokens, QUESTIONS[0], "ab\n\nc\n\n# Answer\n\n3", True, Rewards([], 0, 0, 0))
     with get_grader("exact") as grader:
-        judge([r], grader, Shaping("paper", bound=0.5), reward, 4096)
+        judge([r], grader, RewardShaping("paper", bound=0.5), reward, 4096)
         lowest = r.scores
-        judge([r], grader, Shaping("minimum"), reward, 4096)
+        judge([r], grader, RewardShaping("minimum"), reward, 4096)
     reading = reward.read(r.problem.problem, r.text, True)
     with torch.no_grad():
         values = net(input_ids=torch.tensor([reading.ids])).logits[0, :, 0].sigmoid()

@@ -14,7 +14,7 @@ from e2h_cli.data.template import parse
 from e2h_cli.rl import advantages, losses
 from e2h_cli.rl.preference_data import Candidate, preference_pairs, right_solutions
 from e2h_cli.rl.rewards import (
-    Shaping,
+    RewardShaping,
     differences,
     format_cost,
     rewards_of,
@@ -22,7 +22,7 @@ from e2h_cli.rl.rewards import (
 )
 
 WHOLE = parse("one\n\ntwo\n\nthree\n\n# Answer\n\n7")
-PAPER = Shaping("paper", bound=0.5, step_bonus=0.25, unknown_reward=0.25, format_penalty=-1.0)
+PAPER = RewardShaping("paper", bound=0.5, step_bonus=0.25, unknown_reward=0.25, format_penalty=-1.0)
 
 
 def test_the_running_minimum_pays_for_new_lows_only() -> None:
@@ -39,15 +39,15 @@ def test_what_rewards_sum_to(scores: list[float], bound: float) -> None:
 
 def test_the_plain_rewards() -> None:
     # Steps 0.9, 0.5, 0.8 and outcome 0.4: lows from 1 are -0.1, -0.4, 0, -0.1; a right answer 1.
-    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, True, Shaping())
+    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, True, RewardShaping())
     assert found.steps == pytest.approx([-0.1, -0.4, 0.0])
     assert found.last == pytest.approx(-0.1 + 1.0)
     assert (found.process, found.answer) == (pytest.approx(-0.6), 1.0)
     assert found.total == pytest.approx(0.4)
-    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, None, Shaping("differences"))
+    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, None, RewardShaping("differences"))
     assert found.steps == pytest.approx([0.9, -0.4, 0.3])
     assert found.last == pytest.approx(-0.4)
-    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, False, Shaping("none"))
+    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, False, RewardShaping("none"))
     assert (found.steps, found.last) == ([], 0.0)
 
 
@@ -60,10 +60,10 @@ def test_no_whole_solution_ends_with_a_score_of_zero(
     text: str, finished: bool, scores: list[float]
 ) -> None:
     solution = parse(text, finished=finished)
-    assert rewards_of(solution, scores, 0.99, None, Shaping()).total == pytest.approx(-1.0)
-    assert rewards_of(solution, scores, 0.99, None, Shaping("differences")).total == pytest.approx(
-        0.0
-    )
+    assert rewards_of(solution, scores, 0.99, None, RewardShaping()).total == pytest.approx(-1.0)
+    assert rewards_of(
+        solution, scores, 0.99, None, RewardShaping("differences")
+    ).total == pytest.approx(0.0)
 
 
 def test_the_released_code_s_rewards() -> None:

@@ -13,7 +13,7 @@ from e2h_cli.inference.engines.base import Decoding, Engine, Request
 from e2h_cli.inference.engines.select import open_engine
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.settings.base import SampleSettings
+from e2h_cli.settings.sample import SampleSettings
 from tests import builders
 from tests.conftest import RL, e2h
 

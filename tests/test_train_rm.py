@@ -149,7 +149,7 @@ def test_kinds_take_their_rows(run: Path) -> None:
 
 
 OPTIONS = (
-    "--patience", "2", "--eval-steps", "5", "--validation-share", "0.3", "--steps", "60",
+    "--patience", "2", "--eval-steps", "5", "--validation-share", "0.3", "--max-steps", "60",
     "--rows", "mixed.jsonl",
 )  # fmt: skip
 
@@ -180,7 +180,7 @@ def test_training_stops_when_validation_gets_no_better(run: Path) -> None:
     assert found["steps"] == min(60, best + 10)
 
 
-PATIENT = ("--patience", "30", "--steps", "150", *OPTIONS[2:6], *OPTIONS[8:])
+PATIENT = ("--patience", "30", "--max-steps", "150", *OPTIONS[2:6], *OPTIONS[8:])
 
 
 @pytest.mark.usefixtures("mixed")
@@ -216,7 +216,7 @@ def test_kill_9_changes_neither_losses_nor_weights(run: Path, tmp_path: Path) ->
 
 def test_adapters_are_merged_into_a_plain_model(run: Path) -> None:
     done = train(
-        run, "--lora", "2", "--gradient-checkpointing", "--steps", "30", "--learning-rate", "0.01"
+        run, "--lora-rank", "2", "--gradient-checkpointing", "--max-steps", "30", "--learning-rate", "0.01"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     merged = load_file(run / "train-rm/model.safetensors")
@@ -241,7 +241,7 @@ def test_pairs_teach_which_is_better(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_text("\n".join(map(json.dumps, pairs)))
     done = train(
-        run, "--loss", "pairwise", "--rows", str(file), "--steps", "60", "--learning-rate", "0.003"
+        run, "--loss", "pairwise", "--rows", str(file), "--max-steps", "60", "--learning-rate", "0.003"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     model = load_family(str(run / "train-rm"))

@@ -12,7 +12,7 @@ from e2h_cli.cli.grade import grade
 from e2h_cli.cli.options import stage_command
 from e2h_cli.cli.run import run
 from e2h_cli.common.errors import E2HError
-from e2h_cli.pipeline.registry import VERBS
+from e2h_cli.pipeline.registry import COMMANDS
 
 app = typer.Typer(
     name="e2h",
@@ -21,8 +21,8 @@ app = typer.Typer(
     help="Train a reward model on easy problems, and use it on hard ones. "
     "Each command is one stage of a recipe; `e2h run` does a whole recipe.",
 )
-for verb in VERBS:
-    app.command(verb)(stage_command(verb))
+for command in COMMANDS:
+    app.command(command)(stage_command(command))
 app.command("run")(run)
 app.command("grade")(grade)
 

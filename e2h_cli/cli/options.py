@@ -1,7 +1,7 @@
 """What all subcommands that run one stage share: their options, made from their settings.
 
 Every setting is an option of the same name, so that a setting is described once, in
-``settings.py``. An option that is not given leaves the recipe's value.
+``settings/``. An option that is not given leaves the recipe's value.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import typer
 from pydantic.fields import FieldInfo
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.pipeline.recipe import flag_of
-from e2h_cli.pipeline.registry import VERBS, Role, Verb
+from e2h_cli.pipeline.checked_yaml import flag_of
+from e2h_cli.pipeline.registry import COMMANDS, Command, InputSpec
 
 if TYPE_CHECKING:
     from e2h_cli.pipeline.recipe import Recipe
-    from e2h_cli.pipeline.run_folder import Workspace
+    from e2h_cli.pipeline.run_folder import RunFolder
 
 RecipeOption = Annotated[
     str | None,
@@ -59,65 +59,66 @@ _COMMON = {
 }
 
 
-def stage_command(verb_name: str) -> Callable[..., None]:
+def stage_command(name: str) -> Callable[..., None]:
     """A Typer command that runs one stage of a recipe."""
-    verb = VERBS[verb_name]
+    spec = COMMANDS[name]
 
     def command(**options: Any) -> None:
-        common = {name: options.pop(name) for name in _COMMON}
-        reads = {role: value for role in verb.roles if (value := options.pop(role))}
-        for role in reads:
-            if setting := verb.roles[role].kind:
-                options[setting], reads[role] = reads[role]
-        run_stage(verb, common, reads, {k: v for k, v in options.items() if v not in (None, [])})
+        common = {option: options.pop(option) for option in _COMMON}
+        inputs = {one: value for one in spec.inputs if (value := options.pop(one))}
+        for one in inputs:
+            if setting := spec.inputs[one].format_setting:
+                options[setting], inputs[one] = inputs[one]
+        settings = {k: v for k, v in options.items() if v not in (None, [])}
+        run_stage(spec, common, inputs, settings)
 
     parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, (kind, default) in {**_options(verb), **_COMMON}.items()
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for option, (kind, default) in {**_options(spec), **_COMMON}.items()
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__doc__ = verb.about
-    command.__name__ = verb.name.replace("-", "_")
+    command.__doc__ = spec.about
+    command.__name__ = spec.name.replace("-", "_")
     return command
 
 
 def run_stage(
-    verb: Verb, common: dict[str, Any], reads: dict[str, Any], changes: dict[str, Any]
+    command: Command, common: dict[str, Any], inputs: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     """Bring the stage that a command line asks for up to date."""
     from e2h_cli.pipeline.runner import Runner
 
-    seed = changes.get("seed", "")
+    seed = settings.get("seed", "")
     if seed and not seed.isdecimal():
         raise InputError(f"--seed {seed}: not a whole number from 0")
-    recipe, workspace = open_run(
-        common["recipe"] or verb.recipe,
+    recipe, run_folder = open_run(
+        common["recipe"] or command.recipe,
         common["scale"],
         common["run_dir"],
         int(seed) if seed else None,
     )
-    stage = recipe.of_verb(verb.name, common["stage"])
+    stage = recipe.of_command(command.name, common["stage"])
     stage = stage.with_changes(
-        changes,
-        {role: _names(verb.roles[role], value) for role, value in reads.items()},
-        f"e2h {verb.name}",
+        settings,
+        {name: _names(command.inputs[name], value) for name, value in inputs.items()},
+        f"e2h {command.name}",
     )
     make = recipe.scale == "tiny" if common["make_inputs"] is None else common["make_inputs"]
-    Runner(recipe, workspace, make_inputs=make, replace=common["force"]).run(stage)
+    Runner(recipe, run_folder, make_inputs=make, replace=common["force"]).run(stage)
 
 
-def _names(role: Role, value: str | list[str]) -> tuple[str, ...]:
+def _names(spec: InputSpec, value: str | list[str]) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else tuple(value)
-    return () if role.optional and names == (NOTHING,) else names
+    return () if spec.optional and names == (NOTHING,) else names
 
 
 def open_run(
     recipe_name: str, scale: str | None, run_dir: Path | None, seed: int | None
-) -> tuple[Recipe, Workspace]:
+) -> tuple[Recipe, RunFolder]:
     """The recipe and the run folder of a command line."""
     from e2h_cli.pipeline import recipe as recipes
-    from e2h_cli.pipeline.run_folder import Workspace
+    from e2h_cli.pipeline.run_folder import RunFolder
     from e2h_cli.pipeline.runner import default_scale
 
     known = get_args(recipes.Scale)
@@ -127,41 +128,51 @@ def open_run(
     recipe = recipes.load(recipes.find(recipe_name), chosen, seed)
     suffix = "" if seed is None else f"-seed{seed}"
     folder = run_dir or Path("runs") / f"{recipe.name}-{recipe.scale}{suffix}"
-    return recipe, Workspace(folder)
+    return recipe, RunFolder(folder)
 
 
-def _options(verb: Verb) -> dict[str, tuple[Any, Any]]:
-    found: dict[str, tuple[Any, Any]] = {}
-    for role, kind in verb.roles.items():
-        found[role] = (_role_option(role, kind), None)
-    paired = {kind.kind for kind in verb.roles.values()}
-    for name, setting in verb.settings.model_fields.items():
-        if name in paired:
-            continue
-        found[name] = (_setting_option(name, setting), None)
+def _options(command: Command) -> dict[str, tuple[Any, Any]]:
+    """Option name -> (annotation, default) of a command's inputs and settings."""
+    found: dict[str, tuple[Any, Any]] = {
+        name: (_input_option(name, spec), None) for name, spec in command.inputs.items()
+    }
+    paired = {spec.format_setting for spec in command.inputs.values()}
+    variants = command.settings.variants()
+    for variant in variants:
+        for name, setting in variant.model_fields.items():
+            if name in paired or name in found:
+                continue
+            having = [v for v in variants if name in v.model_fields]
+            shown = command.settings.model_fields.get(name, setting)
+            panel = "Settings"
+            if len(having) < len(variants):
+                algorithms = (str(v.model_fields["algo"].default) for v in having)
+                panel = f"Settings of {' and '.join(algorithms)}"
+            same = len({repr(v.model_fields[name].default) for v in having}) == 1
+            found[name] = (_setting_option(name, shown, panel, show_default=same), None)
     return found
 
 
-def _role_option(role: str, kind: Role) -> Any:
-    about = f"{kind.about[0].upper()}{kind.about[1:]}."
-    if kind.optional and not kind.kind:
+def _input_option(name: str, spec: InputSpec) -> Any:
+    about = f"{spec.about[0].upper()}{spec.about[1:]}."
+    if spec.optional and not spec.format_setting:
         about += f" {NOTHING} for none."
     common: dict[str, Any] = {"help": about, "rich_help_panel": "Inputs", "show_default": False}
-    option = typer.Option(f"--{kind.option or role}", **common)
-    if kind.kind:
-        option.metavar = "KIND FILE"
+    option = typer.Option(flag_of(spec.option or name), **common)
+    if spec.format_setting:
+        option.metavar = "FORMAT FILE"
         return Annotated[tuple[str, str] | None, option]
-    return Annotated[list[str] | None, option] if kind.many else Annotated[str | None, option]
+    return Annotated[list[str] | None, option] if spec.many else Annotated[str | None, option]
 
 
-def _setting_option(name: str, setting: FieldInfo) -> Any:
+def _setting_option(name: str, setting: FieldInfo, panel: str, *, show_default: bool) -> Any:
     """An option for a setting. Values stay text here: the settings check types and bounds."""
     flag = flag_of(name)
     about = setting.description or ""
-    if setting.default not in (None, False, [], {}):
+    if show_default and setting.default not in (None, False, [], {}):
         shown = setting.default
         about += f" Default: {','.join(map(str, shown)) if isinstance(shown, list) else shown}."
-    common: dict[str, Any] = {"help": about, "rich_help_panel": "Settings", "show_default": False}
+    common: dict[str, Any] = {"help": about, "rich_help_panel": panel, "show_default": False}
     if setting.annotation is bool:
         flags = flag if setting.exclude else f"{flag}/--no-{flag[2:]}"
         return Annotated[bool | None, typer.Option(flags, **common)]

@@ -24,8 +24,8 @@ def run(
     from e2h_cli.common.console import console
     from e2h_cli.pipeline.runner import Runner
 
-    loaded, workspace = open_run(recipe, scale, run_dir, seed)
+    loaded, run_folder = open_run(recipe, scale, run_dir, seed)
     console.print(
-        f"[bold]{loaded.name}[/bold] at {loaded.scale} scale in {workspace.path}: {loaded.about}"
+        f"[bold]{loaded.name}[/bold] at {loaded.scale} scale in {run_folder.path}: {loaded.about}"
     )
-    Runner(loaded, workspace, make_inputs=True, replace=True).run_all(until)
+    Runner(loaded, run_folder, make_inputs=True, replace=True).run_all(until)

@@ -17,23 +17,23 @@ from e2h_cli.common.errors import E2HError
 T = TypeVar("T")
 
 
-def size() -> int:
+def world_size() -> int:
     """How many processes work together."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
-def is_main() -> bool:
+def is_main_process() -> bool:
     """Whether this is the process that writes."""
     return rank() == 0
 
 
-def main_decides(decide: Callable[[], T]) -> T:
+def run_on_main(decide: Callable[[], T]) -> T:
     """What the main process finds, in every process; the others wait for it.
 
     Raises:
         E2HError: in the main process, what ``decide`` raised. The others leave quietly.
     """
-    if size() == 1:
+    if world_size() == 1:
         return decide()
     import torch
     from accelerate import PartialState
@@ -47,7 +47,7 @@ def main_decides(decide: Callable[[], T]) -> T:
     found: list[T | None] = [None]
     code: list[int] = [0]
     failure: E2HError | None = None
-    if is_main():
+    if is_main_process():
         try:
             found[0] = decide()
         except E2HError as error:
@@ -63,22 +63,22 @@ def main_decides(decide: Callable[[], T]) -> T:
 
 def rank() -> int:
     """The number of this process, from 0."""
-    return int(os.environ.get("RANK", "0")) if size() > 1 else 0
+    return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
 
 
-def share(items: Sequence[T]) -> list[T]:
+def split_between_processes(items: Sequence[T]) -> list[T]:
     """The part of a list that this process works on."""
-    return list(items[rank() :: size()])
+    return list(items[rank() :: world_size()])
 
 
-def wait() -> None:
+def wait_for_everyone() -> None:
     """Go on when all processes have come here."""
-    main_decides(lambda: None)
+    run_on_main(lambda: None)
 
 
-def add_up(tensors: Sequence[Any]) -> None:
+def all_reduce_sum(tensors: Sequence[Any]) -> None:
     """Replace tensors by their sums over the processes."""
-    if size() == 1:
+    if world_size() == 1:
         return
     import torch
 

@@ -24,8 +24,8 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import atomic_file, make_folder, write_atomic
 
-KEYS = ["id", "sample"]
-SAMPLES = pa.schema(
+KEY_COLUMNS = ["id", "sample"]
+SAMPLE_SCHEMA = pa.schema(
     {
         "id": pa.string(),
         "sample": pa.int32(),
@@ -36,7 +36,7 @@ SAMPLES = pa.schema(
         "logprob": pa.float32(),
     }
 )
-SCORES = pa.schema(
+SCORE_SCHEMA = pa.schema(
     {
         "id": pa.string(),
         "sample": pa.int32(),
@@ -51,7 +51,7 @@ SECONDS_PER_PART = 5.0
 _MERGE_BYTES = 48 * 2**20
 
 
-class Keys(Set[tuple[str, int]]):
+class SampleKeys(Set[tuple[str, int]]):
     """A set of (id, sample) pairs, at one bit a pair: half a million samples are 64 KiB."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Keys(Set[tuple[str, int]]):
             yield from ((key, i) for i in range(bits.bit_length()) if bits >> i & 1)
 
 
-class Parts:
+class ShardedParquetStore:
     """An append-only set of rows with keys (id, sample).
 
     Args:
@@ -110,11 +110,11 @@ class Parts:
         numbers = [int(p.stem[5:]) for p in self.own.glob("part-*.*") if p.stem[5:].isdigit()]
         self._next = max(numbers, default=-1) + 1
 
-    def keys(self) -> Keys:
+    def keys(self) -> SampleKeys:
         """Every (id, sample) that is whole on disk, whoever wrote it."""
-        found = Keys()
+        found = SampleKeys()
         for file in self._files():
-            table = self._table(file, KEYS)
+            table = self._table(file, KEY_COLUMNS)
             if table is not None:
                 found.update(table["id"].to_pylist(), table["sample"].to_pylist())
         return found
@@ -138,7 +138,7 @@ class Parts:
         """Write what is kept as one part."""
         if self._rows:
             table = pa.Table.from_pylist(self._rows, schema=self.schema)
-            write(self.own / f"part-{self._next:06d}.parquet", table)
+            write_table(self.own / f"part-{self._next:06d}.parquet", table)
             self._next += 1
             self._rows = []
         self._flushed = time.monotonic()
@@ -154,7 +154,7 @@ class Parts:
             each: is given every table of whole ids that is written.
         """
         self.flush()
-        files = [file for file in self._files() if self._table(file, KEYS) is not None]
+        files = [file for file in self._files() if self._table(file, KEY_COLUMNS) is not None]
         places = self._places(files, list(wanted))
         size = sum(_bytes_of(file) for file in files)
         limit = max(1, len(places) * _MERGE_BYTES // max(size, 1))
@@ -172,7 +172,7 @@ class Parts:
         names = pa.array(wanted, pa.string())
         blocks = [np.empty((0, 4), dtype=np.int64)]
         for number, file in enumerate(files):
-            table = self._table(file, KEYS)
+            table = self._table(file, KEY_COLUMNS)
             assert table is not None
             rank = pc.index_in(table["id"].combine_chunks(), value_set=names).fill_null(-1)
             block = np.empty((table.num_rows, 4), dtype=np.int64)
@@ -240,7 +240,7 @@ def _whole_ids(places: np.ndarray, limit: int) -> Iterator[np.ndarray]:
         yield places[begin:]
 
 
-def read(file: Path, schema: pa.Schema) -> pa.Table:
+def read_table(file: Path, schema: pa.Schema) -> pa.Table:
     """Read a merged file, or a folder that holds parts.
 
     Raises:
@@ -256,7 +256,7 @@ def read(file: Path, schema: pa.Schema) -> pa.Table:
         raise InputError(f"cannot read: {str(error).splitlines()[0]}", where=file) from error
 
 
-def write(file: Path, table: pa.Table) -> None:
+def write_table(file: Path, table: pa.Table) -> None:
     """Write a table as Parquet with zstd, atomically."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")

@@ -198,9 +198,11 @@ class _Tables:
 
     def _flush(self) -> None:
         self._sample_tables.append(
-            pa.Table.from_pylist(self._samples, schema=parquet_store.SAMPLES)
+            pa.Table.from_pylist(self._samples, schema=parquet_store.SAMPLE_SCHEMA)
         )
-        self._score_tables.append(pa.Table.from_pylist(self._scores, schema=parquet_store.SCORES))
+        self._score_tables.append(
+            pa.Table.from_pylist(self._scores, schema=parquet_store.SCORE_SCHEMA)
+        )
         self._samples, self._scores = [], []
 
     def finish(self, scale: Scale) -> Imported:
@@ -233,7 +235,7 @@ class _Tables:
         if scores is not None:
             filler = 0.0 if scale == "probability" else LOWEST_SCORE
             filled = scores["outcome_score"].fill_null(filler)
-            scores = scores.set_column(3, parquet_store.SCORES.field("outcome_score"), filled)
+            scores = scores.set_column(3, parquet_store.SCORE_SCHEMA.field("outcome_score"), filled)
         return Imported(problems, samples, scores, scale, counts)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, read_json, read_jsonl
 from e2h_cli.data.problem import Problem, read
-from e2h_cli.pipeline.run_folder import RECORD
+from e2h_cli.pipeline.run_folder import STAGE_RECORD
 
 PAPER_MAX_LEVEL = 3  # paper p.4
 # Answers and solutions of the hard training problems. No stage reads them unless its settings say
@@ -75,7 +75,7 @@ def read_levels(
 
 def max_level(place: Path) -> int:
     """The last easy level of a split; the paper's for a plain file of problems."""
-    record = place / RECORD
+    record = place / STAGE_RECORD
     if not record.is_file():
         return PAPER_MAX_LEVEL
     return int(read_json(record)["settings"]["max_level"])

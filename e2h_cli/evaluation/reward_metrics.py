@@ -1,4 +1,4 @@
-"""How good a reward model is by itself, by group of problems, for ``e2h eval --reward``."""
+"""How good a reward model is by itself, by group of problems, for ``e2h eval --reward-metrics``."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def reward_metrics(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> list[Diagnostic]:
-    """Everything above, by group, for ``e2h eval --reward``; what is not defined is left out.
+    """Everything above, by group, for ``e2h eval --reward-metrics``; what is not defined is left out.
 
     Per group: accuracy, balanced accuracy, ROC AUC and calibration error (10 bins of equal mass) of
     steps and of outcomes; F1 of the first error at the threshold and at the best one; correlation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -14,12 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from e2h_cli.common import parquet_store
-from e2h_cli.common.console import console
-from e2h_cli.common.errors import InputError, RunError
-from e2h_cli.common.files import fingerprint, read_jsonl, write_atomic
+from e2h_cli.common.errors import RunError
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.split_files import part_file, read_levels, read_part
 from e2h_cli.inference.engines.base import (
     MAX_SAMPLES_PER_REQUEST,
     Decoding,
@@ -27,9 +23,7 @@ from e2h_cli.inference.engines.base import (
     Generation,
     Request,
 )
-from e2h_cli.pipeline.run_folder import ENGINES
-from e2h_cli.pipeline.runner import Work
-from e2h_cli.settings.base import SampleSettings
+from e2h_cli.settings.sample import SampleSettings
 
 FILE = "samples.parquet"
 
@@ -51,11 +45,15 @@ class Job:
     writer: str
     shares: tuple[tuple[int, int], ...] = ()
 
-    def store(self) -> parquet_store.Parts:
+    def store(self) -> parquet_store.ShardedParquetStore:
         """The parts on disk, with a folder of this job's own to write to."""
-        seconds = self.settings.part_seconds
-        return parquet_store.Parts(
-            self.target, self.folder, parquet_store.SAMPLES, writer=self.writer, seconds=seconds
+        seconds = self.settings.flush_seconds
+        return parquet_store.ShardedParquetStore(
+            self.target,
+            self.folder,
+            parquet_store.SAMPLE_SCHEMA,
+            writer=self.writer,
+            seconds=seconds,
         )
 
     def missing(self, have: Set[tuple[str, int]]) -> list[Request]:
@@ -66,58 +64,6 @@ class Job:
                 self.problems, self.settings.n, have, self.settings.seed, self.shares
             )
         ]
-
-
-def run(work: Work) -> dict[str, Any] | None:
-    """Draw the samples that are not on disk yet; merge; count. None where shards are missing."""
-    settings = work.settings
-    assert isinstance(settings, SampleSettings)
-    file = part_file(work.path("problems"), settings.part)
-    problems = read_part(work.path("problems"), settings.part)[: settings.limit]
-    prefix, read = _shots(work, settings)
-    job = Job(
-        model=work.place("model"),
-        settings=settings,
-        problems=tuple(problems),
-        prefix=prefix,
-        target=(work.folder / FILE).resolve(),
-        folder=work.scratch.resolve(),
-        writer=settings.share or "parts",
-        shares=((settings.shard[0] - 1, settings.shard[1]),) if settings.shard else (),
-    )
-    store = job.store()
-    have = store.keys()
-    todo = sum(len(request.samples) for request in job.missing(have))
-    total = settings.n * len(problems)
-    if settings.merge and todo:
-        raise InputError(
-            f"cannot merge: {todo:,} of {total:,} samples are missing{_which(work.scratch)}",
-            where=work.folder,
-            hint="draw them with the --shard that is missing, or all that is left without --merge",
-        )
-    if len(have):
-        console.print(f"[cyan]{len(have):,} of {total:,} samples are on disk already[/cyan]")
-    if todo:
-        from e2h_cli.inference.worker_pool import draw_all
-
-        for record in draw_all(job, todo, work.stage):
-            if record:
-                _note(work.folder / ENGINES, record)
-    if settings.shard is not None:
-        write_atomic(work.scratch / f"{settings.share}.whole", "")
-        console.print("when all shards are drawn, put them together with --merge")
-        return None
-    counted = Counted()
-    store.merge((problem.id for problem in problems), counted.add)
-    counts = counted.counts
-    _print(counts, len(problems))
-    engines = _engines(work.folder / ENGINES)
-    return {
-        "problems": len(problems),
-        **counts,
-        **engines,
-        "read": {file.name: fingerprint(file)} | read,
-    }
 
 
 def draw(job: Job, done: Callable[[int], None] = lambda count: None) -> dict[str, Any]:
@@ -269,7 +215,9 @@ def _in_shares(turn: int, shares: Sequence[tuple[int, int]]) -> bool:
 def read_samples(place: Path) -> pa.Table:
     """The samples of a stage folder, or of a Parquet file or folder of the user's own."""
     stage_file = place / FILE
-    return parquet_store.read(stage_file if stage_file.is_file() else place, parquet_store.SAMPLES)
+    return parquet_store.read_table(
+        stage_file if stage_file.is_file() else place, parquet_store.SAMPLE_SCHEMA
+    )
 
 
 def row(generation: Generation) -> dict[str, Any]:
@@ -286,61 +234,6 @@ def row(generation: Generation) -> dict[str, Any]:
     }
 
 
-def _shots(work: Work, settings: SampleSettings) -> tuple[str, dict[str, str]]:
-    """Solved training problems as text, and fingerprints of the files that they come from."""
-    if not settings.shots:
-        return "", {}
-    import random
-
-    from e2h_cli.data.sft_rows import sft_rows
-
-    problems, read = read_levels(work.path("problems"), settings.shots_from)
-    random.Random(f"shots {settings.seed}").shuffle(problems)
-    rows = sft_rows(problems[: 4 * settings.shots])[: settings.shots]
-    if len(rows) < settings.shots:
-        raise InputError(
-            f"{len(rows)} training problems have a solution, {settings.shots} are needed",
-            where=work.place("problems"),
-            hint="lower --shots",
-        )
-    blocks = [shot["prompt"] + shot["completion"] + template.SEPARATOR for shot in rows]
-    return "".join(blocks), read
-
-
-def _which(scratch: Path) -> str:
-    """Which shards have been begun and are not whole, for a message."""
-    begun = {p.name for p in scratch.glob("shard-*") if p.is_dir()}
-    whole = {p.stem for p in scratch.glob("shard-*.whole")}
-    counts = {name.rpartition("-")[2] for name in begun}
-    if len(counts) != 1:
-        return ""
-    count = int(counts.pop())
-    absent = [i for i in range(1, count + 1) if f"shard-{i}-of-{count}" not in whole]
-    return f" (not done: {', '.join(f'--shard {i}/{count}' for i in absent)})" if absent else ""
-
-
-def _note(file: Path, record: dict[str, Any]) -> None:
-    """Append a line; shards do so side by side, and a line is written in one piece."""
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(record) + "\n")
-
-
-def _engines(file: Path) -> dict[str, Any]:
-    """Sums over the engines that worked here and were not killed."""
-    if not file.is_file():
-        return {}
-    records = [record for _, record in read_jsonl(file)]
-    seconds = sum(r["busy_seconds"] + r["idle_seconds"] for r in records) or 1e-9
-    return {
-        "engines": sorted({r["engine"] for r in records}),
-        "engine_seconds": round(seconds, 1),
-        "idle_share": round(sum(r["idle_seconds"] for r in records) / seconds, 4),
-        "tokens_per_engine_second": round(sum(r["tokens"] for r in records) / seconds, 1),
-        "samples_per_engine_second": round(sum(r["samples"] for r in records) / seconds, 2),
-        "gpu_gib": max((r["gpu_gib"] or 0 for r in records), default=0) or None,
-    }
-
-
 def _gpu_gib() -> float | None:
     """Memory in use on this process's GPU, by whomever."""
     import torch
@@ -349,12 +242,3 @@ def _gpu_gib() -> float | None:
         return None
     free, total = torch.cuda.mem_get_info()
     return round((total - free) / 2**30, 2)
-
-
-def _print(counts: dict[str, Any], problems: int) -> None:
-    too_long = counts["finish_reasons"].get("length", 0)
-    console.print(
-        f"{counts['samples']:,} samples of {problems:,} problems, {counts['tokens']:,} tokens; "
-        f"{too_long:,} cut at the token limit, {counts['without_answer']:,} without an answer, "
-        f"{counts['repeated']:,} repeat another sample of their problem"
-    )

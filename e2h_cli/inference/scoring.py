@@ -48,10 +48,13 @@ class ScoreJob:
     writer: str
     todo: list[Distinct]
 
-    def store(self) -> parquet_store.Parts:
+    def store(self) -> parquet_store.ShardedParquetStore:
         """The parts on disk, with a folder of this job's own to write to."""
-        return parquet_store.Parts(
-            self.folder / FILE, self.folder / "parts", parquet_store.SCORES, writer=self.writer
+        return parquet_store.ShardedParquetStore(
+            self.folder / FILE,
+            self.folder / "parts",
+            parquet_store.SCORE_SCHEMA,
+            writer=self.writer,
         )
 
 
@@ -97,11 +100,11 @@ def score_samples(
     store.merge(problems)
     for file in (folder / "parts").rglob("part-*.parquet"):
         file.unlink()
-    return parquet_store.read(store.target, parquet_store.SCORES)
+    return parquet_store.read_table(store.target, parquet_store.SCORE_SCHEMA)
 
 
 def _distinct(
-    samples: pa.Table, problems: Mapping[str, Problem], have: parquet_store.Keys
+    samples: pa.Table, problems: Mapping[str, Problem], have: parquet_store.SampleKeys
 ) -> list[Distinct]:
     groups: dict[tuple[str, str, bool], Distinct] = {}
     columns = (samples[name].to_pylist() for name in ("id", "text", "finish_reason", "sample"))
@@ -196,7 +199,7 @@ def score(job: ScoreJob, done: Callable[[int], None] = lambda count: None) -> di
 def keep_scores(scores: pa.Table, folder: Path, conditions: Mapping[str, Any]) -> None:
     """Put scores that another project made where ``score_samples`` keeps its own."""
     _empty_unless(folder, conditions)
-    parquet_store.write(folder / FILE, scores)
+    parquet_store.write_table(folder / FILE, scores)
 
 
 def _empty_unless(folder: Path, conditions: Mapping[str, Any]) -> None:

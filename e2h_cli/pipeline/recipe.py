@@ -1,4 +1,4 @@
-"""Recipes: YAML files that name stages, their settings, and what each stage reads.
+"""Recipes: YAML files that name stages, their settings and their inputs.
 
 name: quickstart
 about: one sentence
@@ -8,47 +8,51 @@ stages:
     settings: {max_level: 3}
   sft:
     run: sft
-    reads: {problems: split, model: EleutherAI/llemma_7b}
+    inputs: {problems: split, model: EleutherAI/llemma_7b}
 scales:
   tiny:
     settings: {split: {source: chains}}     # on top of the stage's own
-    reads: {sft: {model: other/model}}      # likewise
-    ready: {base: some/model}               # a stage that is not run: what stands in for it
+    inputs: {sft: {model: other/model}}     # likewise
+    substitutes: {base: some/model}         # a stage that is not run: what stands in for it
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.pipeline.registry import VERBS, Verb
+from e2h_cli.pipeline.checked_yaml import (
+    Key,
+    did_you_mean,
+    flag_of,
+    load_yaml,
+    location,
+    validate,
+)
+from e2h_cli.pipeline.registry import COMMANDS, Command
 from e2h_cli.settings.base import Settings
 
 Scale = Literal["tiny", "paper"]
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class _StageEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
     run: str
     about: str = ""
-    reads: dict[str, str | list[str]] = Field(default_factory=dict)
+    inputs: dict[str, str | list[str]] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class _ScaleEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    reads: dict[str, dict[str, str | list[str]]] = Field(default_factory=dict)
-    ready: dict[str, str] = Field(default_factory=dict)
+    inputs: dict[str, dict[str, str | list[str]]] = Field(default_factory=dict)
+    substitutes: dict[str, str] = Field(default_factory=dict)
 
 
 class _RecipeEntry(BaseModel):
@@ -62,28 +66,67 @@ class _RecipeEntry(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of a recipe at one scale: a verb, its checked settings, and what it reads.
+    """One stage of a recipe at one scale: a command, its checked settings and its inputs.
 
-    ``reads``: role -> names, each a stage, a path or a Hub name.
+    ``inputs``: input name -> names, each a stage, a path or a Hub name.
     """
 
     name: str
-    verb: Verb
+    command: Command
     settings: Settings
-    reads: dict[str, tuple[str, ...]]
+    inputs: dict[str, tuple[str, ...]]
 
     def with_changes(
-        self, changes: Mapping[str, Any], reads: Mapping[str, tuple[str, ...]], where: str
+        self, changes: Mapping[str, Any], inputs: Mapping[str, tuple[str, ...]], where: str
     ) -> Stage:
-        """The stage with other settings and inputs. Raises InputError for a bad value."""
-        held = {name: getattr(self.settings, name) for name in type(self.settings).model_fields}
-        # Naming what stands there already brings none of its defaults with it.
+        """The stage with other settings and inputs.
+
+        Args:
+            changes: settings from the command line, as text.
+            inputs: inputs from the command line.
+            where: for messages.
+
+        Raises:
+            InputError: a bad value, or an option of another algorithm.
+        """
+        before = type(self.settings)
+        after = before.variant_for(changes) if "algo" in changes else before
+        held = {name: getattr(self.settings, name) for name in before.model_fields}
+        if after is not before:
+            held = _shared_settings(self.settings, after)
+        # A preset that is in force already does not bring its values back.
         new = {name: value for name, value in changes.items() if held.get(name) != value}
-        values = {**held, **self.verb.settings.expanded(new), **changes}
-        settings = _checked(self.verb.settings, values, where, {}, as_flags=True)
-        dropped = {r for role in reads for r in self.verb.roles[role].replaces}
-        kept = {role: names for role, names in self.reads.items() if role not in dropped}
-        return Stage(self.name, self.verb, settings, {**kept, **reads})
+        for name in changes:
+            if reason := _of_other_variants(self.command, after, name):
+                raise InputError(f"{flag_of(name)} {reason}", where=where)
+        values = {**held, **after.expand_preset(new), **changes}
+        settings = validate(after, values, where, {}, as_flags=True)
+        dropped = {r for name in inputs for r in self.command.inputs[name].replaces}
+        kept = {name: given for name, given in self.inputs.items() if name not in dropped}
+        return Stage(self.name, self.command, settings, {**kept, **inputs})
+
+
+def _shared_settings(settings: Settings, other: type[Settings]) -> dict[str, Any]:
+    """Explicit settings that mean the same in another class of the command.
+
+    A setting whose default differs, such as the number of solutions of PPO and DPO, takes the
+    default of the other class.
+    """
+    own, theirs = type(settings).model_fields, other.model_fields
+    return {
+        name: getattr(settings, name)
+        for name in settings.model_fields_set
+        if name in theirs and own[name].default == theirs[name].default
+    }
+
+
+def _of_other_variants(command: Command, chosen: type[Settings], name: str) -> str:
+    """Why a setting does not belong to the chosen algorithm; empty where no algorithm has it."""
+    others = [v for v in command.settings.variants() if name in v.model_fields]
+    if name in chosen.model_fields or not others:
+        return ""
+    *having, algo = (str(v.model_fields["algo"].default) for v in (*others, chosen))
+    return f"is a setting of {' and '.join(having)}, not of {algo}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +140,26 @@ class Recipe:
     path: Path
     stages: dict[str, Stage]
 
-    def of_verb(self, verb: str, name: str | None = None) -> Stage:
-        """The stage of a subcommand: by name, else that of the verb's name, else the only one.
+    def of_command(self, command: str, name: str | None = None) -> Stage:
+        """The stage of a subcommand: by name, else that of the command's name, else the only one.
 
         Raises:
             InputError: no such stage, or several and none named.
         """
-        candidates = {n: s for n, s in self.stages.items() if s.verb.name == verb}
+        candidates = {n: s for n, s in self.stages.items() if s.command.name == command}
         if name is not None:
             if name not in candidates:
                 raise InputError(
-                    f"no {verb} stage {name!r}",
+                    f"no {command} stage {name!r}",
                     where=self.path,
                     hint=f"stages: {', '.join(candidates) or 'none of this kind'}",
                 )
             return candidates[name]
-        if verb in candidates:
-            return candidates[verb]
+        if command in candidates:
+            return candidates[command]
         if len(candidates) != 1:
             raise InputError(
-                f"{len(candidates) or 'no'} {verb} stages",
+                f"{len(candidates) or 'no'} {command} stages",
                 where=self.path,
                 hint="choose one with --stage",
             )
@@ -128,9 +171,9 @@ def find(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    here = Path(__file__).parents[1]
+    package = Path(__file__).parents[1]
     # Installed wheels carry the recipes inside the package; a checkout has them beside it.
-    folders = [here / "recipes", here.parent / "recipes"]
+    folders = [package / "recipes", package.parent / "recipes"]
     for folder in folders:
         for candidate in (folder / path.name, folder / f"{path.name}.yaml"):
             if candidate.is_file():
@@ -147,182 +190,114 @@ def load(path: Path, scale: Scale, seed: int | None = None) -> Recipe:
     Raises:
         InputError: one line that names the file, the line and the key.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.compose(text, yaml.SafeLoader)
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise InputError(
-            f"not valid YAML ({getattr(error, 'problem', error)})", where=where
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read: {error}", where=path) from error
-    if not isinstance(raw, dict):
-        raise InputError("not a recipe: no keys", where=path)
-    lines = _lines(tree, path)
-    entry = _checked(_RecipeEntry, raw, str(path), lines)
+    values, lines = load_yaml(path)
+    nested: dict[str, type[BaseModel]] = {"stages": _StageEntry, "scales": _ScaleEntry}
+    entry = validate(_RecipeEntry, values, str(path), lines, nested=nested)
     if scale not in entry.scales:
         raise InputError(
             f"has no {scale} scale",
             where=path,
             hint=f"choose --scale {' or '.join(entry.scales) or '?'}",
         )
-    return _build(entry, scale, seed, path, lines)
-
-
-def _build(
-    entry: _RecipeEntry,
-    scale: Scale,
-    seed: int | None,
-    path: Path,
-    lines: dict[tuple[str, ...], int],
-) -> Recipe:
-    chosen = entry.scales[scale]
-    run_seed = entry.seed if seed is None else seed
-    for section in ("settings", "reads", "ready"):
-        for key in getattr(chosen, section):
+    scaled = entry.scales[scale]
+    for section in ("settings", "inputs", "substitutes"):
+        for key in getattr(scaled, section):
             if key not in entry.stages:
-                where = _where(path, lines, ("scales", scale, section, key))
-                hint = _did_you_mean(key, entry.stages)
+                where = location(path, lines, ("scales", scale, section, key))
+                hint = did_you_mean(key, entry.stages)
                 raise InputError(f"no stage {key!r}", where=where, hint=hint)
+    run_seed = entry.seed if seed is None else seed
     stages: dict[str, Stage] = {}
-    for name, stage in entry.stages.items():
-        if name in chosen.ready:
-            continue
-        spot = ("stages", name)
-        if stage.run not in VERBS:
-            raise InputError(
-                f"no command {stage.run!r}",
-                where=_where(path, lines, (*spot, "run")),
-                hint=_did_you_mean(stage.run, VERBS),
-            )
-        verb = VERBS[stage.run]
-        own = _checked_keys(verb, stage.settings, path, lines, (*spot, "settings"))
-        scaled = _checked_keys(
-            verb, chosen.settings.get(name, {}), path, lines, ("scales", scale, "settings", name)
-        )
-        expanded = verb.settings.expanded
-        settings = _checked(
-            verb.settings,
-            {"seed": run_seed, **expanded(own), **expanded(scaled)},
-            f"{path}: {name}",
-            {},
-        )
-        reads = {}
-        for place, given in (
-            ((*spot, "reads"), stage.reads),
-            (("scales", scale, "reads", name), chosen.reads.get(name, {})),
-        ):
-            for role, value in given.items():
-                where = _where(path, lines, (*place, role))
-                reads[role] = _reads(verb, role, value, chosen.ready, stages, where)
-        stages[name] = Stage(name, verb, settings, reads)
+    for name, stage_entry in entry.stages.items():
+        if name not in scaled.substitutes:
+            builder = _StageBuilder(name, stage_entry, scale, scaled, path, lines)
+            stages[name] = builder.build(run_seed, stages)
     return Recipe(entry.name, entry.about, scale, run_seed, path, stages)
 
 
-def _reads(
-    verb: Verb,
-    role: str,
-    value: str | list[str],
-    ready: Mapping[str, str],
-    earlier: Mapping[str, Stage],
-    where: str,
-) -> tuple[str, ...]:
-    if role not in verb.roles:
-        raise InputError(
-            f"{verb.name} reads no {role!r}", where=where, hint=_did_you_mean(role, verb.roles)
-        )
-    names = tuple(ready.get(v, v) for v in ([value] if isinstance(value, str) else value))
-    if len(names) > 1 and not verb.roles[role].many:
-        raise InputError(f"{role} takes one input", where=where)
-    for name in names:
-        if name in earlier and earlier[name].verb.name not in verb.roles[role].verbs:
+@dataclass(frozen=True, slots=True)
+class _StageBuilder:
+    """Merges a stage's own entry with that of the scale, and checks both."""
+
+    name: str
+    entry: _StageEntry
+    scale: Scale
+    scaled: _ScaleEntry
+    path: Path
+    lines: dict[Key, int]
+
+    def build(self, seed: int, earlier: Mapping[str, Stage]) -> Stage:
+        """The stage, given the stages before it."""
+        if self.entry.run not in COMMANDS:
             raise InputError(
-                f"{role} cannot be the {earlier[name].verb.name} stage {name!r}", where=where
+                f"no command {self.entry.run!r}",
+                where=location(self.path, self.lines, ("stages", self.name, "run")),
+                hint=did_you_mean(self.entry.run, COMMANDS),
             )
-    return names
+        command = COMMANDS[self.entry.run]
+        return Stage(
+            self.name, command, self._settings(command, seed), self._inputs(command, earlier)
+        )
 
+    def _settings(self, command: Command, seed: int) -> Settings:
+        parts = (
+            (("stages", self.name, "settings"), self.entry.settings),
+            (
+                ("scales", self.scale, "settings", self.name),
+                self.scaled.settings.get(self.name, {}),
+            ),
+        )
+        variant = command.settings.variant_for({k: v for _, part in parts for k, v in part.items()})
+        merged: dict[str, Any] = {"seed": seed}
+        for prefix, values in parts:
+            # Each part by itself, so that a mistake is told with its line.
+            below = {
+                key[len(prefix) :]: line
+                for key, line in self.lines.items()
+                if key[: len(prefix)] == prefix
+            }
+            for key in values:
+                if reason := _of_other_variants(command, variant, key):
+                    where = location(self.path, self.lines, (*prefix, key))
+                    raise InputError(f"{key} {reason}", where=where)
+            validate(variant, values, str(self.path), below)
+            merged.update(variant.expand_preset(values))
+        return validate(variant, merged, f"{self.path}: {self.name}", {})
 
-def _checked_keys(
-    verb: Verb,
-    values: Mapping[str, Any],
-    path: Path,
-    lines: dict[tuple[str, ...], int],
-    spot: tuple[str, ...],
-) -> Mapping[str, Any]:
-    _checked(
-        verb.settings,
-        values,
-        str(path),
-        {k[len(spot) :]: n for k, n in lines.items() if k[: len(spot)] == spot},
-    )
-    return values
+    def _inputs(self, command: Command, earlier: Mapping[str, Stage]) -> dict[str, tuple[str, ...]]:
+        found = {}
+        for prefix, given in (
+            (("stages", self.name, "inputs"), self.entry.inputs),
+            (("scales", self.scale, "inputs", self.name), self.scaled.inputs.get(self.name, {})),
+        ):
+            for name, value in given.items():
+                where = location(self.path, self.lines, (*prefix, name))
+                found[name] = self._names(command, name, value, earlier, where)
+        return found
 
-
-def _checked(
-    kind: type[M],
-    values: Mapping[str, Any],
-    where: str,
-    lines: dict[tuple[str, ...], int],
-    *,
-    as_flags: bool = False,
-) -> M:
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = tuple(str(part) for part in first["loc"])
-        spot = _where(where, lines, key)
-        dotted = ".".join(key)
-        if first["type"] == "extra_forbidden":
-            known = _fields_at(kind, key[:-1])
+    def _names(
+        self,
+        command: Command,
+        name: str,
+        value: str | list[str],
+        earlier: Mapping[str, Stage],
+        where: str,
+    ) -> tuple[str, ...]:
+        if name not in command.inputs:
             raise InputError(
-                f"unknown key {dotted!r}", where=spot, hint=_did_you_mean(key[-1], known)
-            ) from error
-        message = first["msg"].removeprefix("Value error, ")
-        given = f" (given: {first['input']!r})" if first["type"] != "missing" else ""
-        named = flag_of(key[0]) if as_flags else dotted
-        raise InputError(f"{named}: {message}{given}", where=spot) from error
-
-
-def flag_of(setting: str) -> str:
-    """The command-line option of a setting."""
-    return f"--{setting.replace('_', '-')}"
-
-
-def _fields_at(kind: type[BaseModel], key: tuple[str, ...]) -> Iterable[str]:
-    nested: dict[str, type[BaseModel]] = {"stages": _StageEntry, "scales": _ScaleEntry}
-    return (nested.get(key[0], kind) if key else kind).model_fields
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-
-
-def _where(path: Path | str, lines: Mapping[tuple[str, ...], int], key: tuple[str, ...]) -> str:
-    """``file:line`` of a key, or of the nearest key around it."""
-    while key:
-        if key in lines:
-            return f"{path}:{lines[key]}"
-        key = key[:-1]
-    return str(path)
-
-
-def _lines(
-    node: yaml.Node | None, path: Path, prefix: tuple[str, ...] = ()
-) -> dict[tuple[str, ...], int]:
-    """Line of every key, from 1. A key that stands twice is refused: YAML would drop the first."""
-    found: dict[tuple[str, ...], int] = {}
-    if isinstance(node, yaml.MappingNode):
-        for key_node, value_node in node.value:
-            key = (*prefix, str(key_node.value))
-            line = key_node.start_mark.line + 1
-            if key in found:
-                raise InputError(f"key {'.'.join(key)!r} stands twice", where=f"{path}:{line}")
-            found[key] = line
-            found.update(_lines(value_node, path, key))
-    return found
+                f"{command.name} has no input {name!r}",
+                where=where,
+                hint=did_you_mean(name, command.inputs),
+            )
+        spec = command.inputs[name]
+        values = [value] if isinstance(value, str) else value
+        names = tuple(self.scaled.substitutes.get(v, v) for v in values)
+        if len(names) > 1 and not spec.many:
+            raise InputError(f"{name} takes one input", where=where)
+        for given in names:
+            if given in earlier and earlier[given].command.name not in spec.commands:
+                raise InputError(
+                    f"{name} cannot be the {earlier[given].command.name} stage {given!r}",
+                    where=where,
+                )
+        return names

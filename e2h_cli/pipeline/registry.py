@@ -1,73 +1,96 @@
-"""What each subcommand takes: its settings, its inputs, and the function that does the work.
+"""Every subcommand: its settings, its inputs, and the function that does the work.
 
-The one place that ties a verb to its code. Functions are named by path and imported only when
-they run, so that ``e2h --help`` never waits for torch.
+The one place that ties a command to its code. Functions are named by their import path and loaded
+only when they run, so that ``e2h --help`` never waits for torch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from e2h_cli.settings import base
+from e2h_cli.settings.base import Settings
+from e2h_cli.settings.evaluate import EvalSettings
+from e2h_cli.settings.pretrain import PretrainSettings
+from e2h_cli.settings.rerank import RerankSettings
 from e2h_cli.settings.rl import RLSettings
+from e2h_cli.settings.sample import SampleSettings
+from e2h_cli.settings.sft import SftSettings
+from e2h_cli.settings.split import SplitSettings
+from e2h_cli.settings.supervise import SuperviseSettings
+from e2h_cli.settings.train_rm import TrainRMSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
-    """An input of a verb: which kind of thing stands there.
+class InputSpec:
+    """An input of a command.
 
-    ``verbs``: stages of these may; ``hub``: a name on the Hugging Face Hub may; ``replaces``: roles
-    that the recipe's values do not stand for where this one is given; ``option``: the flag, if it
-    is not the role's name; ``kind``: a setting that the flag takes as a first value.
+    Attributes:
+        commands: stages of these commands are accepted.
+        about: what the input is, for help pages and messages.
+        hub: whether a Hugging Face Hub name is accepted.
+        many: whether several are accepted.
+        optional: whether the command works without.
+        replaces: inputs of the recipe that are dropped where this one is given.
+        option: the flag, if it is not the input's name.
+        format_setting: a setting that the flag takes as its first value (``--import FORMAT FILE``).
     """
 
-    verbs: tuple[str, ...]
+    commands: tuple[str, ...]
     about: str
     hub: bool = False
     many: bool = False
     optional: bool = False
     replaces: tuple[str, ...] = ()
     option: str = ""
-    kind: str = ""
+    format_setting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
-    """A subcommand.
+class Command:
+    """A subcommand that runs a stage.
 
-    ``grows``: settings whose increase keeps what is already made. ``disposable``: the output is
-    cheap, so that it is made anew without asking when only its inputs have changed. ``keeps``:
-    files and folders that check for themselves whether they still hold, so are never cleared;
-    ``team``: whether several processes may work at it together; ``recipe``: the one that the
-    command belongs to, where none is named.
+    Attributes:
+        name: as on the command line.
+        about: one sentence for the help page.
+        settings: class of its
+        run: import path of ``run(context) -> counts``, as ``package.module:function``.
+        inputs: by name.
+        show_tokens: import path of the function behind ``--show-tokens``.
+        extendable: settings whose increase keeps what is already made (``n`` of sample).
+        cheap_to_rebuild: the output is rebuilt without asking when only its inputs have changed.
+        preserve: files and folders that check for themselves whether they are still valid, and are
+            not deleted when the stage is rebuilt.
+        distributed: whether several processes (accelerate launch) may work at it together.
+        recipe: the recipe of the command where none is named.
     """
 
     name: str
     about: str
-    settings: type[base.Settings]
-    function: str
-    roles: dict[str, Role] = field(default_factory=dict)
-    grows: tuple[str, ...] = ()
-    disposable: bool = False
-    keeps: tuple[str, ...] = ()
-    team: bool = False
+    settings: type[Settings]
+    run: str
+    inputs: dict[str, InputSpec] = field(default_factory=dict)
+    show_tokens: str = ""
+    extendable: tuple[str, ...] = ()
+    cheap_to_rebuild: bool = False
+    preserve: tuple[str, ...] = ()
+    distributed: bool = False
     recipe: str = "quickstart"
 
 
-_PROBLEMS = Role(("split",), "a split stage, its folder, or a JSONL file of problems")
+_PROBLEMS = InputSpec(("split",), "a split stage, its folder, or a JSONL file of problems")
 _GENERATORS = ("pretrain", "sft", "rl")
 _SAMPLES = "a sample stage, or a folder of samples"
 
-VERBS: dict[str, Verb] = {
-    verb.name: verb
-    for verb in [
-        Verb(
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in [
+        Command(
             "split",
             "Split problems by level into easy, hard, validation and test.",
-            base.SplitSettings,
+            SplitSettings,
             "e2h_cli.stages.split:run",
             {
-                "data": Role(
+                "data": InputSpec(
                     (),
                     "MATH: a folder with train*.jsonl and test*.jsonl, or the Hub name of a data "
                     "set with a train and a test split",
@@ -76,23 +99,23 @@ VERBS: dict[str, Verb] = {
                 )
             },
         ),
-        Verb(
+        Command(
             "pretrain",
             "Train the tiny base model from random weights.",
-            base.PretrainSettings,
+            PretrainSettings,
             "e2h_cli.stages.pretrain:run",
             {"problems": _PROBLEMS},
-            team=True,
+            distributed=True,
         ),
-        Verb(
+        Command(
             "sft",
             "Fine-tune a generator on the reference solutions of easy problems.",
-            base.SftSettings,
-            "e2h_cli.training.sft:run",
+            SftSettings,
+            "e2h_cli.stages.sft:run",
             {
                 "problems": replace(_PROBLEMS, optional=True),
-                "model": Role(_GENERATORS, "the model to start from", hub=True),
-                "rows": Role(
+                "model": InputSpec(_GENERATORS, "the model to start from", hub=True),
+                "rows": InputSpec(
                     ("supervise",),
                     "a supervise stage, or a JSONL file of prompts and completions, in place of "
                     "the problems' reference solutions",
@@ -100,28 +123,28 @@ VERBS: dict[str, Verb] = {
                     replaces=("problems",),
                 ),
             },
-            team=True,
+            distributed=True,
         ),
-        Verb(
+        Command(
             "sample",
             "Draw N solutions of every problem from a generator.",
-            base.SampleSettings,
-            "e2h_cli.inference.sampling:run",
+            SampleSettings,
+            "e2h_cli.stages.sample:run",
             {
                 "problems": _PROBLEMS,
-                "model": Role(_GENERATORS, "the generator", hub=True),
+                "model": InputSpec(_GENERATORS, "the generator", hub=True),
             },
-            grows=("n",),
+            extendable=("n",),
         ),
-        Verb(
+        Command(
             "supervise",
             "Make training rows of published step labels, or of samples of our own.",
-            base.SuperviseSettings,
+            SuperviseSettings,
             "e2h_cli.stages.supervise:run",
             {
                 "problems": _PROBLEMS,
-                "samples": Role(("sample",), _SAMPLES, optional=True),
-                "data": Role(
+                "samples": InputSpec(("sample",), _SAMPLES, optional=True),
+                "data": InputSpec(
                     (),
                     "files of PRM800K, MetaMath or Math-Shepherd as published, or Hub names",
                     hub=True,
@@ -131,83 +154,88 @@ VERBS: dict[str, Verb] = {
                 ),
             },
         ),
-        Verb(
+        Command(
             "train-rm",
             "Train a reward model on labelled solutions of easy problems.",
-            base.TrainRMSettings,
+            TrainRMSettings,
             "e2h_cli.stages.train_rm:run",
             {
-                "model": Role(_GENERATORS, "the model to start from", hub=True),
-                "rows": Role(
+                "model": InputSpec(_GENERATORS, "the model to start from", hub=True),
+                "rows": InputSpec(
                     ("supervise",),
                     "supervise stages, or JSONL files of labelled solutions",
                     many=True,
                 ),
             },
-            team=True,
+            show_tokens="e2h_cli.stages.train_rm:show_tokens",
+            distributed=True,
         ),
-        Verb(
+        Command(
             "rerank",
             "Score samples with a reward model and let them vote.",
-            base.RerankSettings,
+            RerankSettings,
             "e2h_cli.stages.rerank:run",
             {
                 "problems": replace(_PROBLEMS, optional=True),
-                "samples": Role(("sample",), _SAMPLES, optional=True),
-                "reward": Role(("train-rm",), "the reward model", hub=True, optional=True),
-                "imported": Role(
+                "samples": InputSpec(("sample",), _SAMPLES, optional=True),
+                "reward_model": InputSpec(
+                    ("train-rm",), "the reward model", hub=True, optional=True
+                ),
+                "imported": InputSpec(
                     (),
                     "samples, and scores if it has them, of another project; --problems, where "
                     "given, tells their levels and gold answers",
                     optional=True,
-                    replaces=("problems", "samples", "reward"),
+                    replaces=("problems", "samples", "reward_model"),
                     option="import",
-                    kind="import_format",
+                    format_setting="import_format",
                 ),
             },
-            disposable=True,
-            keeps=("scores",),
+            show_tokens="e2h_cli.stages.rerank:show_tokens",
+            cheap_to_rebuild=True,
+            preserve=("scores",),
         ),
-        Verb(
+        Command(
             "rl",
             "Train a generator by reinforcement learning against a reward model.",
             RLSettings,
             "e2h_cli.stages.rl:run",
             {
                 "problems": _PROBLEMS,
-                "model": Role(_GENERATORS, "the generator to start from", hub=True),
-                "reward": Role(
+                "model": InputSpec(_GENERATORS, "the generator to start from", hub=True),
+                "reward_model": InputSpec(
                     ("train-rm",),
                     "the reward model; not needed for ReST-EM, or final answers only",
                     hub=True,
                     optional=True,
                 ),
-                "votes": Role(
+                "votes": InputSpec(
                     ("rerank",),
-                    "votes of the first generator on validation problems, for --rule vote",
+                    "predictions of the initial generator on validation problems, for"
+                    " --checkpoint-rule vote",
                     optional=True,
                 ),
             },
-            team=True,
+            distributed=True,
             recipe="table2",
         ),
-        Verb(
+        Command(
             "eval",
             "Accuracy of everything that was sampled and voted on: tables, tests and a plot.",
-            base.EvalSettings,
+            EvalSettings,
             "e2h_cli.stages.evaluate:run",
             {
                 "problems": _PROBLEMS,
-                "samples": Role(("sample",), _SAMPLES, many=True, optional=True),
-                "votes": Role(("rerank",), "rerank stages", many=True, optional=True),
-                "others": Role(
+                "samples": InputSpec(("sample",), _SAMPLES, many=True, optional=True),
+                "votes": InputSpec(("rerank",), "rerank stages", many=True, optional=True),
+                "others": InputSpec(
                     (),
                     "run folders of other seeds, whose table is shown beside this one",
                     many=True,
                     optional=True,
                 ),
             },
-            disposable=True,
+            cheap_to_rebuild=True,
         ),
     ]
 }

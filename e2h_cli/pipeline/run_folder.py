@@ -16,7 +16,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,21 +24,29 @@ from e2h_cli import __version__
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, make_folder, read_json, write_json
 
-RECORD = "stage.json"
+STAGE_RECORD = "stage.json"
 # How fast the engines were; differs from run to run, so it is no part of what was made.
 ENGINES = "engines.jsonl"
 # Work in progress, and what it leaves behind: no part of a stage's output.
-SCRATCH = "unfinished"
+SCRATCH_DIR = "unfinished"
 
 Status = Literal["missing", "started", "failed", "finished"]
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
-    """Something that a stage reads: a place, and a hash of what stood there."""
+class ResolvedInput:
+    """An input of a stage: a path or Hub name, and a hash of its content."""
 
-    place: str
+    path: str
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Lines that say how settings and inputs differ from those that a stage was made with."""
+
+    settings: list[str]
+    inputs: list[str]
 
 
 @dataclass(slots=True)
@@ -50,7 +58,7 @@ class StageFolder:
     @property
     def record(self) -> dict[str, Any]:
         """What ``stage.json`` says; empty where there is none."""
-        file = self.path / RECORD
+        file = self.path / STAGE_RECORD
         return dict(read_json(file)) if file.is_file() else {}
 
     @property
@@ -60,7 +68,7 @@ class StageFolder:
         return status
 
     @property
-    def holds_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there is no file that could be lost."""
         return not any(f.is_file() and not _is_own(f) for f in self.path.rglob("*"))
 
@@ -72,15 +80,18 @@ class StageFolder:
     def differences(
         self,
         settings: dict[str, Any],
-        inputs: dict[str, list[Input]],
-        grows: tuple[str, ...],
+        inputs: dict[str, list[ResolvedInput]],
+        extendable: tuple[str, ...],
         defaults: dict[str, Any],
-    ) -> tuple[list[str], list[str]]:
-        """What has changed since the stage was made: lines about settings, lines about inputs.
+    ) -> Differences:
+        """What has changed since the stage was made.
 
-        A setting in ``grows`` that has risen is no difference; nor is one that has fallen, where
-        the work is finished: more than is asked for is kept. A setting that did not exist then
-        had its default.
+        Args:
+            settings: those of now.
+            inputs: those of now.
+            extendable: settings that may have risen; in finished work also fallen, since more than
+                is asked for is kept.
+            defaults: of settings that did not exist when the stage was made.
         """
         record = self.record
         old = {**defaults, **record.get("settings", {})}
@@ -88,36 +99,37 @@ class StageFolder:
             f"{key}: {old.get(key)!r} -> {new!r}"
             for key, new in settings.items()
             if old.get(key) != new
-            and not (key in grows and (record["status"] == "finished" or old.get(key, 0) <= new))
+            and not (
+                key in extendable and (record["status"] == "finished" or old.get(key, 0) <= new)
+            )
         ]
         moved = []
         before = record.get("inputs", {})
-        for role in {**before, **inputs}:
-            then = before.get(role, [])
-            now = [{"place": i.place, "fingerprint": i.fingerprint} for i in inputs.get(role, [])]
-            if [i["fingerprint"] for i in then] != [i["fingerprint"] for i in now]:
-                places = [", ".join(i["place"] for i in side) or "nothing" for side in (then, now)]
-                change = (
-                    " -> ".join(places) if places[0] != places[1] else f"{places[0]} has changed"
+        for name in {**before, **inputs}:
+            then = [ResolvedInput(**one) for one in before.get(name, [])]
+            now = inputs.get(name, [])
+            if [one.fingerprint for one in then] != [one.fingerprint for one in now]:
+                paths = [", ".join(one.path for one in side) or "nothing" for side in (then, now)]
+                same = paths[0] == paths[1]
+                moved.append(
+                    f"{name}: " + (f"{paths[0]} has changed" if same else " -> ".join(paths))
                 )
-                moved.append(f"{role}: {change}")
-        return changed, moved
+        return Differences(changed, moved)
 
-    def start(self, verb: str, settings: dict[str, Any], inputs: dict[str, list[Input]]) -> None:
+    def start(
+        self, command: str, settings: dict[str, Any], inputs: dict[str, list[ResolvedInput]]
+    ) -> None:
         """Note that work has begun. What an interrupted run left stays, to be resumed."""
         make_folder(self.path)
         resumed = self.record.get("started") if self.status in ("started", "failed") else None
         write_json(
-            self.path / RECORD,
+            self.path / STAGE_RECORD,
             {
                 "stage": self.path.name,
-                "command": verb,
+                "command": command,
                 "status": "started",
                 "settings": settings,
-                "inputs": {
-                    role: [{"place": i.place, "fingerprint": i.fingerprint} for i in many]
-                    for role, many in inputs.items()
-                },
+                "inputs": {name: [asdict(one) for one in many] for name, many in inputs.items()},
                 "versions": versions(),
                 "host": {
                     "name": socket.gethostname(),
@@ -130,7 +142,7 @@ class StageFolder:
 
     def finish(self, counts: dict[str, Any], seconds: float) -> None:
         """Note that the stage is whole, with hashes of its files."""
-        shutil.rmtree(self.path / SCRATCH, ignore_errors=True)
+        shutil.rmtree(self.path / SCRATCH_DIR, ignore_errors=True)
         outputs = {
             file.relative_to(self.path).as_posix(): fingerprint(file)
             for file in sorted(self.path.rglob("*"))
@@ -145,7 +157,7 @@ class StageFolder:
             outputs=outputs,
             fingerprint=_fingerprint_of(outputs),
         )
-        write_json(self.path / RECORD, record)
+        write_json(self.path / STAGE_RECORD, record)
 
     def fail(self, why: str, seconds: float) -> None:
         """Note why the stage stopped."""
@@ -153,12 +165,12 @@ class StageFolder:
         record.update(
             status="failed", error=why, seconds=round(record.get("seconds", 0.0) + seconds, 1)
         )
-        write_json(self.path / RECORD, record)
+        write_json(self.path / STAGE_RECORD, record)
 
-    def clear(self, keep: tuple[str, ...] = ()) -> None:
-        """Throw away what the stage made, but for the names in ``keep``."""
+    def clear(self, preserve: tuple[str, ...] = ()) -> None:
+        """Delete what the stage made, except the names in ``preserve``."""
         for item in self.path.iterdir() if self.path.is_dir() else ():
-            if item.name.startswith(".lock") or item.name in keep:
+            if item.name.startswith(".lock") or item.name in preserve:
                 continue
             if item.is_dir():
                 shutil.rmtree(item)
@@ -166,17 +178,19 @@ class StageFolder:
                 item.unlink()
 
     @contextlib.contextmanager
-    def lock(self, share: str = "") -> Iterator[None]:
-        """Keep other e2h processes out of the folder, or out of one share of its work.
+    def lock(self, shard: str = "") -> Iterator[None]:
+        """Lock the folder, or one shard of its work, against other e2h processes.
 
-        Processes with different shares may be in it together. Raises InputError where a process is
-        in it already.
+        Processes with different shards may work in it together.
+
+        Raises:
+            InputError: another process holds the lock.
         """
         make_folder(self.path)
         with contextlib.ExitStack() as held:
-            held.enter_context(_locked(self.path, ".lock", shared=bool(share)))
-            if share:
-                held.enter_context(_locked(self.path, f".lock-{share}", shared=False))
+            held.enter_context(_locked(self.path, ".lock", shared=bool(shard)))
+            if shard:
+                held.enter_context(_locked(self.path, f".lock-{shard}", shared=False))
             yield
 
 
@@ -197,11 +211,11 @@ def _locked(folder: Path, name: str, *, shared: bool) -> Iterator[None]:
 
 def _is_own(file: Path) -> bool:
     """Whether a file says how the stage was made, or locks it, and is nothing that it made."""
-    return file.name in (RECORD, ENGINES) or file.name.startswith(".lock")
+    return file.name in (STAGE_RECORD, ENGINES) or file.name.startswith(".lock")
 
 
 @dataclass(frozen=True, slots=True)
-class Workspace:
+class RunFolder:
     """A run folder."""
 
     path: Path

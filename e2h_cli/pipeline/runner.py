@@ -7,6 +7,7 @@ import importlib
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,59 +15,15 @@ from typing import Any
 from e2h_cli.common import distributed
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import E2HError, InputError
-from e2h_cli.common.files import fingerprint, make_folder, remove_leftovers
+from e2h_cli.common.files import fingerprint, remove_leftovers
+from e2h_cli.pipeline.checked_yaml import flag_of
 from e2h_cli.pipeline.recipe import Recipe, Scale, Stage
-from e2h_cli.pipeline.registry import Role
-from e2h_cli.pipeline.run_folder import SCRATCH, Input, StageFolder, Workspace
-from e2h_cli.settings.base import Settings
+from e2h_cli.pipeline.registry import InputSpec
+from e2h_cli.pipeline.run_folder import Differences, ResolvedInput, RunFolder, StageFolder
+from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.settings.base import ShardableSettings, ShowTokensSettings
 
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a stage's function is given.
-
-    ``inputs``: role -> places, each a folder, a file, or (models only) a Hub name; ``names``: the
-    same as the recipe or the user names them; ``fingerprints``: hashes of what stands there;
-    ``folder``: where the output goes.
-    """
-
-    stage: str
-    settings: Settings
-    inputs: dict[str, list[str]]
-    names: dict[str, list[str]]
-    fingerprints: dict[str, list[str]]
-    folder: Path
-    run_folder: Path
-    scale: Scale
-
-    def place(self, role: str) -> str:
-        """The single place of a role. Raises InputError where the stage was given none."""
-        places = self.inputs.get(role, [])
-        if not places:
-            raise InputError(f"{self.stage} needs {role}", hint=f"give --{role}")
-        return places[0]
-
-    def label(self, role: str) -> str:
-        """What a role is called in tables: the stage, or the last part of the path."""
-        return Path(self.names[role][0]).name
-
-    def path(self, role: str) -> Path:
-        """The single place of a role, as a local path."""
-        return Path(self.place(role))
-
-    @property
-    def grading_cache(self) -> Path:
-        """Where verdicts are kept for the other stages of the run."""
-        return self.run_folder / "verdicts.sqlite"
-
-    @property
-    def scratch(self) -> Path:
-        """A folder for work in progress: kept when the process dies, removed at the end."""
-        path = self.folder / SCRATCH
-        make_folder(path)
-        return path
 
 
 def default_scale() -> Scale:
@@ -88,30 +45,30 @@ class Runner:
     """
 
     recipe: Recipe
-    workspace: Workspace
+    run_folder: RunFolder
     make_inputs: bool
     replace: bool
 
     def run(self, stage: Stage) -> None:
         """Bring one stage up to date, with the inputs that it lacks."""
-        if distributed.size() > 1 and not stage.verb.team:
+        if distributed.world_size() > 1 and not stage.command.distributed:
             raise InputError(
-                f"{stage.verb.name} is one process", hint="start it without accelerate launch"
+                f"{stage.command.name} is one process", hint="start it without accelerate launch"
             )
-        console.quiet = not distributed.is_main()
-        inputs = self._inputs(stage)
-        folder = self.workspace.stage(stage.name)
+        console.quiet = not distributed.is_main_process()
+        inputs = self._resolve_inputs(stage)
+        folder = self.run_folder.stage(stage.name)
         settings = stage.settings.model_dump(mode="json")
-        with (
-            folder.lock(stage.settings.share) if distributed.is_main() else contextlib.nullcontext()
-        ):
-            work = self._order(stage, folder, inputs)
-            if distributed.main_decides(lambda: self._is_current(stage, folder, settings, inputs)):
-                if getattr(stage.settings, "show_tokens", False):
-                    module, _ = stage.verb.function.split(":")
-                    importlib.import_module(module).show(work)
-                return
-            self._work(stage, folder, settings, inputs, work)
+        locked = folder.lock(_shard_name(stage))
+        with locked if distributed.is_main_process() else contextlib.nullcontext():
+            context = self._context(stage, folder, inputs)
+            current = distributed.run_on_main(
+                lambda: self._is_current(stage, folder, settings, inputs)
+            )
+            if isinstance(stage.settings, ShowTokensSettings) and stage.settings.show_tokens:
+                _load(stage.command.show_tokens)(context)
+            if not current:
+                self._execute(stage, folder, settings, inputs, context)
 
     def run_all(self, last: str | None = None) -> None:
         """Bring every stage up to date, in order, up to ``last``."""
@@ -126,140 +83,144 @@ class Runner:
             if name == last:
                 return
 
-    def _inputs(self, stage: Stage) -> dict[str, list[Input]]:
-        found: dict[str, list[Input]] = {}
-        for role, kind in stage.verb.roles.items():
-            names = stage.reads.get(role, ())
-            if not names and not kind.optional:
-                raise InputError(f"{stage.name} needs {role}: {kind.about}", hint=f"give --{role}")
+    def _resolve_inputs(self, stage: Stage) -> dict[str, list[ResolvedInput]]:
+        specs = stage.command.inputs
+        for name, spec in specs.items():
+            if not stage.inputs.get(name) and not spec.optional:
+                raise InputError(
+                    f"{stage.name} needs {name}: {spec.about}", hint=f"give {flag_of(name)}"
+                )
+        found: dict[str, list[ResolvedInput]] = {}
         # What the user names must be there before hours are spent on making the rest.
-        for made in (False, True):
-            for role, kind in stage.verb.roles.items():
-                names = stage.reads.get(role, ())
-                if any(name in self.recipe.stages for name in names) == made:
-                    found[role] = [self._input(stage, role, kind, name) for name in names]
-        return {role: found[role] for role in stage.verb.roles}
+        for from_recipe in (False, True):
+            for name, spec in specs.items():
+                given = stage.inputs.get(name, ())
+                if any(one in self.recipe.stages for one in given) == from_recipe:
+                    found[name] = [self._resolve(stage, name, spec, one) for one in given]
+        return {name: found[name] for name in specs}
 
-    def _order(self, stage: Stage, folder: StageFolder, inputs: dict[str, list[Input]]) -> Work:
-        places = {
-            role: [
-                str(self.workspace.stage(i.place).path)
-                if i.place in self.recipe.stages
-                else i.place
-                for i in many
-            ]
-            for role, many in inputs.items()
-        }
-        return Work(
-            stage=stage.name,
-            settings=stage.settings,
-            inputs=places,
-            names={role: [i.place for i in many] for role, many in inputs.items()},
-            fingerprints={role: [i.fingerprint for i in many] for role, many in inputs.items()},
-            folder=folder.path,
-            run_folder=self.workspace.path,
-            scale=self.recipe.scale,
-        )
-
-    def _input(self, stage: Stage, role: str, kind: Role, name: str) -> Input:
-        maker = self.recipe.stages.get(name)
+    def _resolve(self, stage: Stage, name: str, spec: InputSpec, given: str) -> ResolvedInput:
+        """A stage of the recipe, which is made if it is missing; a local path; or a Hub name."""
+        maker = self.recipe.stages.get(given)
         if maker is not None:
-            folder = self.workspace.stage(name)
+            folder = self.run_folder.stage(given)
             if folder.status != "finished":
-                command = _command(self.recipe, maker)
-                if not self.make_inputs or distributed.size() > 1:
+                command = _command_line(self.recipe, maker)
+                if not self.make_inputs or distributed.world_size() > 1:
                     raise InputError(
-                        f"{stage.name} needs {role}, which is not made yet",
+                        f"{stage.name} needs {name}, which is not made yet",
                         where=folder.path,
                         hint=f"make it with: {command}",
                     )
-                console.print(f"[dim]{stage.name} needs {name}; making it first ({command})[/dim]")
+                console.print(f"[dim]{stage.name} needs {given}; making it first ({command})[/dim]")
                 self.run(maker)
-            return Input(name, folder.fingerprint)
-        path = Path(name)
+            return ResolvedInput(given, folder.fingerprint)
+        path = Path(given)
         if path.exists():
-            return Input(str(path.resolve()), fingerprint(path))
-        if kind.hub and _HUB_NAME.match(name):
-            return Input(name, f"hub:{name}")
-        what = "no stage of this recipe, no file or folder" + (", no Hub name" if kind.hub else "")
-        raise InputError(f"--{role} {name}: {what}", hint=f"give {kind.about}")
+            return ResolvedInput(str(path.resolve()), fingerprint(path))
+        if spec.hub and _HUB_NAME.match(given):
+            return ResolvedInput(given, f"hub:{given}")
+        what = "no stage of this recipe, no file or folder" + (", no Hub name" if spec.hub else "")
+        raise InputError(
+            f"{flag_of(spec.option or name)} {given}: {what}", hint=f"give {spec.about}"
+        )
+
+    def _context(
+        self, stage: Stage, folder: StageFolder, inputs: dict[str, list[ResolvedInput]]
+    ) -> StageContext[Any]:
+        def path_of(one: ResolvedInput) -> str:
+            is_stage = one.path in self.recipe.stages
+            return str(self.run_folder.stage(one.path).path) if is_stage else one.path
+
+        return StageContext(
+            stage=stage.name,
+            settings=stage.settings,
+            inputs={name: [path_of(one) for one in many] for name, many in inputs.items()},
+            input_names={name: [one.path for one in many] for name, many in inputs.items()},
+            input_fingerprints={
+                name: [one.fingerprint for one in many] for name, many in inputs.items()
+            },
+            output_dir=folder.path,
+            run_dir=self.run_folder.path,
+            scale=self.recipe.scale,
+        )
 
     def _is_current(
         self,
         stage: Stage,
         folder: StageFolder,
         settings: dict[str, Any],
-        inputs: dict[str, list[Input]],
+        inputs: dict[str, list[ResolvedInput]],
     ) -> bool:
-        """Whether nothing is to do; clears what must be made anew, or refuses to."""
+        """Whether the stage is up to date; clears what must be rebuilt, or refuses to."""
         status = folder.status
         if status == "missing":
             return False
-        changed, moved = folder.differences(
-            settings,
-            inputs,
-            stage.verb.grows,
-            stage.verb.settings.model_validate({}).model_dump(mode="json"),
-        )
-        held = folder.record["settings"]
-        grown = [k for k in stage.verb.grows if held.get(k, 0) < settings[k]]
-        if not changed and not moved:
-            if status == "finished" and not grown:
-                more = [f"holds {k} = {held[k]}" for k in stage.verb.grows if held[k] > settings[k]]
-                place = ", ".join([str(folder.path), *more])
-                console.print(f"[green]{stage.name}[/green] is up to date ({place})")
-                return True
-            verb = (
-                "continues"
-                if status != "finished"
-                else f"grows to {grown[0]} = {settings[grown[0]]}"
-            )
-            console.print(f"[cyan]{stage.name}[/cyan] {verb}")
+        extendable = stage.command.extendable
+        defaults = type(stage.settings).model_validate({}).model_dump(mode="json")
+        changed = folder.differences(settings, inputs, extendable, defaults)
+        if changed.settings or changed.inputs:
+            self._rebuild_or_refuse(stage, folder, changed)
             return False
-        cheap = (stage.verb.disposable and not changed) or folder.holds_nothing
+        held = folder.record["settings"]
+        extended = [k for k in extendable if held.get(k, 0) < settings[k]]
+        if status == "finished" and not extended:
+            more = [f"holds {k} = {held[k]}" for k in extendable if held[k] > settings[k]]
+            details = ", ".join([str(folder.path), *more])
+            console.print(f"[green]{stage.name}[/green] is up to date ({details})")
+            return True
+        action = (
+            f"grows to {extended[0]} = {settings[extended[0]]}"
+            if status == "finished"
+            else "continues"
+        )
+        console.print(f"[cyan]{stage.name}[/cyan] {action}")
+        return False
+
+    def _rebuild_or_refuse(self, stage: Stage, folder: StageFolder, changed: Differences) -> None:
+        reasons = "; ".join(changed.settings + changed.inputs)
+        cheap = (stage.command.cheap_to_rebuild and not changed.settings) or folder.is_empty
         if not self.replace and not cheap:
-            kept = "finished" if status == "finished" else "unfinished"
+            kept = "finished" if folder.status == "finished" else "unfinished"
             raise InputError(
-                f"{stage.name} was {kept} under other conditions ({'; '.join(changed + moved)})",
+                f"{stage.name} was {kept} under other conditions ({reasons})",
                 where=folder.path,
                 hint="--force throws that work away; another --run-dir keeps both",
             )
-        if stage.settings.share:
+        if _shard_name(stage):
             raise InputError(
-                f"{stage.name} holds work under other conditions ({'; '.join(changed + moved)})",
+                f"{stage.name} holds work under other conditions ({reasons})",
                 where=folder.path,
                 hint="other shards may be in it: remove the folder, or take another --run-dir",
             )
-        console.print(f"[yellow]{stage.name}[/yellow] is made anew: {'; '.join(changed + moved)}")
-        folder.clear(keep=stage.verb.keeps)
-        return False
+        console.print(f"[yellow]{stage.name}[/yellow] is made anew: {reasons}")
+        folder.clear(preserve=stage.command.preserve)
 
-    def _work(
+    def _execute(
         self,
         stage: Stage,
         folder: StageFolder,
         settings: dict[str, Any],
-        inputs: dict[str, list[Input]],
-        work: Work,
+        inputs: dict[str, list[ResolvedInput]],
+        context: StageContext[Any],
     ) -> None:
-        module, function = stage.verb.function.split(":")
         console.print(f"[bold]{stage.name}[/bold] [dim]{_summary(stage)}[/dim]")
-        distributed.main_decides(lambda: folder.start(stage.verb.name, settings, inputs))
-        if distributed.is_main() and not stage.settings.share:
+        distributed.run_on_main(lambda: folder.start(stage.command.name, settings, inputs))
+        if distributed.is_main_process() and not _shard_name(stage):
             remove_leftovers(folder.path)
         started = time.monotonic()
         try:
-            counts = getattr(importlib.import_module(module), function)(work)
+            counts = _load(stage.command.run)(context)
         except (E2HError, KeyboardInterrupt) as error:
-            if not distributed.is_main():
+            if not distributed.is_main_process():
                 raise
             folder.fail(str(error) or type(error).__name__, time.monotonic() - started)
             raise
         seconds = time.monotonic() - started
-        if not distributed.is_main():
+        if not distributed.is_main_process():
             return
         if counts is None:
-            console.print(f"[green]{stage.name}[/green]: this share is done in {seconds:,.0f} s")
+            console.print(f"[green]{stage.name}[/green]: this shard is done in {seconds:,.0f} s")
             return
         folder.finish(counts, seconds)
         console.print(
@@ -267,12 +228,23 @@ class Runner:
         )
 
 
-def _command(recipe: Recipe, stage: Stage) -> str:
+def _shard_name(stage: Stage) -> str:
+    return stage.settings.shard_name if isinstance(stage.settings, ShardableSettings) else ""
+
+
+def _load(path: str) -> Callable[[StageContext[Any]], Any]:
+    """The function at ``package.module:function``."""
+    module, function = path.split(":")
+    found: Callable[[StageContext[Any]], Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _command_line(recipe: Recipe, stage: Stage) -> str:
     """The command line that makes a stage."""
-    words = ["e2h", stage.verb.name]
-    if recipe.of_verb(stage.verb.name, stage.name).name != stage.verb.name:
+    words = ["e2h", stage.command.name]
+    if recipe.of_command(stage.command.name, stage.name).name != stage.command.name:
         words += ["--stage", stage.name]
-    if recipe.name != stage.verb.recipe:
+    if recipe.name != stage.command.recipe:
         words += ["--recipe", str(recipe.path)]
     if recipe.scale == "paper":
         words += ["--scale", "paper"]

@@ -214,7 +214,7 @@ def write_votes(file: Path, ids: Sequence[str], measurements: Iterable[Measureme
         for name in ("generator", "reward", "method", "aggregate", "k"):
             columns[name] += [getattr(m, name)] * len(ids)
         columns["accuracy"] += m.accuracy.tolist()
-    parquet_store.write(file, pa.table(columns, schema=_VOTES))
+    parquet_store.write_table(file, pa.table(columns, schema=_VOTES))
 
 
 def read_votes(place: Path) -> tuple[list[str], list[Measurement]]:

@@ -22,7 +22,7 @@ from e2h_cli.evaluation.statistics import (
     compare,
     sign_flips,
 )
-from e2h_cli.pipeline.run_folder import RECORD
+from e2h_cli.pipeline.run_folder import STAGE_RECORD
 from e2h_cli.reports.results import Measurement
 from e2h_cli.reports.tables import MAIN_GROUPS, Row, markdown_table, print_table
 
@@ -87,9 +87,9 @@ def origin(samples: Path) -> Origin:
         InputError: it is no stage whose generator e2h has made.
     """
     try:
-        model = read_json(samples / RECORD)["inputs"]["model"][0]["place"]
+        model = read_json(samples / STAGE_RECORD)["inputs"]["model"][0]["path"]
         place = Path(model) if Path(model).is_absolute() else samples.parent / model
-        record = read_json(place / RECORD)
+        record = read_json(place / STAGE_RECORD)
     except (InputError, KeyError, IndexError) as error:
         raise InputError(
             "nothing is known of the generator of these samples",
@@ -109,7 +109,7 @@ def origin(samples: Path) -> Origin:
     if answers == "all":
         answers = settings["questions"]
     reads = (
-        "train" if answers in ("hard", "all") else "choice" if settings["rule"] == "paper" else "no"
+        "train" if answers in ("hard", "all") else "choice" if settings["checkpoint_rule"] == "paper" else "no"
     )
     key = (_METHODS[algo], settings["questions"], answers, scored)
     return Origin(key, reads, record["counts"].get("best_step"))

@@ -16,9 +16,9 @@ from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Decoding, Engine, Request
-from e2h_cli.settings.rl import Rule
+from e2h_cli.settings.rl import CheckpointRule
 
-RULES: tuple[Rule, ...] = ("vote", "easy", "paper")
+RULES: tuple[CheckpointRule, ...] = ("vote", "easy", "paper")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class Validation:
         return {rule: self._share(wanted, answers) for rule, wanted in self._wanted().items()}
 
     @property
-    def sizes(self) -> dict[Rule, int]:
+    def sizes(self) -> dict[CheckpointRule, int]:
         """How many problems stand behind each rule's number."""
         return {rule: len(wanted) for rule, wanted in self._wanted().items()}
 
-    def _wanted(self) -> dict[Rule, dict[str, str]]:
+    def _wanted(self) -> dict[CheckpointRule, dict[str, str]]:
         """The answer that each rule wants to see, by problem."""
         gold = {p.id: p.answer for p in self.problems if p.answer is not None}
         hard = {p.id for p in self.problems if p.level > self.max_level}
@@ -71,13 +71,15 @@ class Validation:
         return sum(v.right for v in self.grader.grade(pairs)) / len(wanted)
 
 
-def best(history: Sequence[Mapping[str, Any]], rule: Rule) -> Mapping[str, Any] | None:
+def best(history: Sequence[Mapping[str, Any]], rule: CheckpointRule) -> Mapping[str, Any] | None:
     """The first of the entries with the highest value of a rule; None where none was measured."""
     measured = [entry for entry in history if entry.get(rule) is not None]
     return max(measured, key=lambda e: e[rule], default=None)
 
 
-def side_by_side(history: Sequence[Mapping[str, Any]], rule: Rule, unit: str) -> list[str]:
+def side_by_side(
+    history: Sequence[Mapping[str, Any]], rule: CheckpointRule, unit: str
+) -> list[str]:
     """What each rule would choose and how good that is by all of them, and the last one, a line
     each.
     """

@@ -13,8 +13,8 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_jsonl
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.pipeline.runner import Work
-from e2h_cli.settings.rl import RLSettings
+from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.settings.rl import DPOSettings
 from e2h_cli.training.trainer import (
     Progress,
     freeze,
@@ -24,7 +24,9 @@ from e2h_cli.training.trainer import (
 )
 
 
-def train_dpo(work: Work, model: str, file: Path, settings: RLSettings) -> dict[str, Any]:
+def train_dpo(
+    context: StageContext[Any], model: str, file: Path, settings: DPOSettings
+) -> dict[str, Any]:
     """Train from a model on the pairs of a file, and save it in the work's folder.
 
     The reference is the model that the round starts from. A killed training goes on from its last
@@ -61,9 +63,9 @@ def train_dpo(work: Work, model: str, file: Path, settings: RLSettings) -> dict[
     if settings.freeze:
         freeze(policy)
     torch.manual_seed(settings.seed)
-    adapted = with_lora(policy, settings.lora) if settings.lora else policy
-    progress = Progress(work.stage, settings.checkpoint_seconds)
-    folder = work.scratch / "checkpoints"
+    adapted = with_lora(policy, settings.lora_rank) if settings.lora_rank else policy
+    progress = Progress(context.stage, settings.checkpoint_seconds)
+    folder = context.scratch_dir / "checkpoints"
     trainer = DPOTrainer(
         model=adapted,
         args=DPOConfig(
@@ -77,23 +79,23 @@ def train_dpo(work: Work, model: str, file: Path, settings: RLSettings) -> dict[
         callbacks=[progress],
     )
     trainer.remove_callback(PrinterCallback)
-    if trainer.is_fsdp_enabled and settings.lora:
+    if trainer.is_fsdp_enabled and settings.lora_rank:
         raise InputError(
-            "--lora needs the whole model in every process, and FSDP spreads it",
+            "--lora-rank needs the whole model in every process, and FSDP spreads it",
             hint="train without one of them",
         )
-    checkpoint = distributed.main_decides(lambda: last_checkpoint(folder))
+    checkpoint = distributed.run_on_main(lambda: last_checkpoint(folder))
     if checkpoint is not None:
         console.print(f"[cyan]resuming from {checkpoint.name.replace('-', ' ')}[/cyan]")
     with progress.bar:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    if settings.lora:
+    if settings.lora_rank:
         policy, weights = adapted.merge_and_unload(), None
-    if distributed.is_main():
-        policy.save_pretrained(work.folder, state_dict=weights)
-        tokenizer.save_pretrained(work.folder)
+    if distributed.is_main_process():
+        policy.save_pretrained(context.output_dir, state_dict=weights)
+        tokenizer.save_pretrained(context.output_dir)
     last = history[-1]
     return {
         "loss": round(last["loss"], 5),

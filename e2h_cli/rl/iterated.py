@@ -28,34 +28,33 @@ from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.sampling import FILE, Job
 from e2h_cli.inference.scoring import score_samples
 from e2h_cli.models.loading import free_memory, load_generator, load_tokenizer
-from e2h_cli.pipeline.run_folder import SCRATCH, Input, StageFolder
-from e2h_cli.pipeline.runner import Work
+from e2h_cli.pipeline.run_folder import SCRATCH_DIR, ResolvedInput, StageFolder
+from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.rl.checkpoint_selection import best, side_by_side
 from e2h_cli.rl.policy_models import print_memory_plan
 from e2h_cli.rl.preference_data import Candidate, preference_pairs, right_solutions
 from e2h_cli.rl.prompts import Setup, record, set_up
 from e2h_cli.rl.run_log import Watch, plot
-from e2h_cli.settings.base import SampleSettings
-from e2h_cli.settings.rl import RLSettings
+from e2h_cli.settings.rl import IteratedSettings
+from e2h_cli.settings.sample import SampleSettings
 from e2h_cli.training.sft import sft_row
 from e2h_cli.training.trainer import train_stage
 
 _VALIDATION = "validation.json"
 
 
-def run(work: Work, grader: Grader) -> dict[str, Any]:
+def run(context: StageContext[IteratedSettings], grader: Grader) -> dict[str, Any]:
     """All rounds; the stage's model is that of the best one by the rule."""
-    settings = work.settings
-    assert isinstance(settings, RLSettings)
-    setup = set_up(work, grader)
-    reward = work.place("reward") if work.inputs["reward"] else None
-    print_memory_plan(work.place("model"), reward, settings)
-    start = Input(work.place("model"), work.fingerprints["model"][0])
-    rounds = _Rounds(work, settings, setup, grader, start, reward)
-    history = [rounds.measure(work.folder / "round-0", 0, start.place)]
+    settings = context.settings
+    setup = set_up(context, grader)
+    reward = context.model_or_path("reward_model") if context.inputs["reward_model"] else None
+    print_memory_plan(context.model_or_path("model"), reward, settings)
+    start = ResolvedInput(context.model_or_path("model"), context.input_fingerprints["model"][0])
+    rounds = _Rounds(context, settings, setup, grader, start, reward)
+    history = [rounds.measure(context.output_dir / "round-0", 0, start.path)]
     lines: list[dict[str, Any]] = [dict(history[0])]
     models = [start]
-    for number in range(1, settings.rounds + 1):
+    for number in range(1, settings.iterations + 1):
         done = rounds.round(number, models[-1])
         if done is None:
             break
@@ -63,40 +62,42 @@ def run(work: Work, grader: Grader) -> dict[str, Any]:
         models.append(model)
         history.append({key: line[key] for key in history[0]})
         lines.append(line)
-    return rounds.finish(history, lines, [model.place for model in models])
+    return rounds.finish(history, lines, [model.path for model in models])
 
 
 @dataclass
 class _Rounds:
     """What every round of a run shares."""
 
-    work: Work
-    settings: RLSettings
+    context: StageContext[IteratedSettings]
+    settings: IteratedSettings
     setup: Setup
     grader: Grader
-    start: Input
+    start: ResolvedInput
     reward: str | None
 
-    def round(self, number: int, model: Input) -> tuple[dict[str, Any], Input] | None:
+    def round(
+        self, number: int, model: ResolvedInput
+    ) -> tuple[dict[str, Any], ResolvedInput] | None:
         """One round from the model of the last; None where it finds nothing to learn from."""
-        place = self.work.folder / f"round-{number}"
+        place = self.context.output_dir / f"round-{number}"
         folder = StageFolder(place)
         if folder.status != "finished":
-            console.print(f"[bold]{self.work.stage}[/bold] round {number}")
+            console.print(f"[bold]{self.context.stage}[/bold] round {number}")
             inputs = {"model": [model], "start": [self.start]}
             settings = {**self.settings.model_dump(mode="json"), "round": number}
-            distributed.main_decides(lambda: folder.start("rl", settings, inputs))
-            rows = distributed.main_decides(lambda: self._rows(place, number, model.place))
+            distributed.run_on_main(lambda: folder.start("rl", settings, inputs))
+            rows = distributed.run_on_main(lambda: self._rows(place, number, model.path))
             if not rows:
                 console.print(f"round {number} finds nothing to learn from: no more rounds")
                 return None
-            counts = self._train(place, model.place)
+            counts = self._train(place, model.path)
             free_memory()
             line = {"step": number, **rows, **counts, **self.measure(place, number, str(place))}
-            if distributed.is_main():
+            if distributed.is_main_process():
                 folder.finish(line, 0.0)
-            distributed.wait()
-        return dict(folder.record["counts"]), Input(str(place), folder.fingerprint)
+            distributed.wait_for_everyone()
+        return dict(folder.record["counts"]), ResolvedInput(str(place), folder.fingerprint)
 
     def _rows(self, place: Path, number: int, model: str) -> dict[str, Any]:
         """Sample, judge, write the rows of a round; what they are like, or nothing."""
@@ -108,14 +109,16 @@ class _Rounds:
         }
         # The noise of a round is its own.
         seed = (settings.seed << 32) + number
-        samples = self._drawn(place, FILE, model, problems, {**decoding, "n": settings.n}, seed)
+        samples = self._drawn(
+            place, FILE, model, problems, {**decoding, "n": settings.num_generations}, seed
+        )
         found = self._candidates(place, samples)
         if settings.algo == "rest-em":
             rng = random.Random(f"round {settings.seed} {number}")
             rows: list[dict[str, Any]] = [
                 {"id": p.id, "prompt": template.prompt(p.problem), "completion": text}
                 for p in problems
-                for text in right_solutions(found[p.id], settings.keep, rng)
+                for text in right_solutions(found[p.id], settings.max_correct_per_problem, rng)
             ]
         else:
             rows = [
@@ -123,7 +126,7 @@ class _Rounds:
                  "rejected": worse.text, "gap": better.value - worse.value}
                 for p in problems
                 for better, worse in preference_pairs(
-                    found[p.id], settings.gap, settings.unknown_gap, settings.pairs
+                    found[p.id], settings.min_score_gap, settings.min_score_gap_without_answer, settings.max_pairs_per_problem
                 )
             ]  # fmt: skip
         if not rows and number > 1:
@@ -132,7 +135,7 @@ class _Rounds:
             raise InputError(
                 "the first round finds nothing to learn from",
                 where=place,
-                hint="raise --n, lower --gap or --unknown-gap, or ask other --questions",
+                hint="raise --num-generations, lower --min-score-gap, or ask other --questions",
             )
         write_jsonl(place / "rows.jsonl", rows)
         graded = [c.right for many in found.values() for c in many if c.right is not None]
@@ -183,7 +186,7 @@ class _Rounds:
             precision="auto",
             title="scoring",
         )
-        many = pool_scores(scores, self.settings.n, BEST_AGGREGATE["best-of-n"])
+        many = pool_scores(scores, self.settings.num_generations, BEST_AGGREGATE["best-of-n"])
         return [float(score) for pool in many for score in pool]
 
     def _drawn(
@@ -197,12 +200,16 @@ class _Rounds:
         job = Job(
             model=model,
             settings=SampleSettings(
-                **choices, seed=seed, engine=own.engine, engine_arg=own.engine_arg, rows=own.rows
+                **choices,
+                seed=seed,
+                engine=own.engine,
+                engine_arg=own.engine_arg,
+                generation_batch_size=own.generation_batch_size,
             ),
             problems=tuple(problems),
             prefix="",
             target=(place / name).resolve(),
-            folder=(place / SCRATCH / name).resolve(),
+            folder=(place / SCRATCH_DIR / name).resolve(),
             writer="parts",
         )
         if not job.target.is_file():
@@ -213,17 +220,19 @@ class _Rounds:
             for _ in draw_all(job, todo, f"{place.name} {name.removesuffix('.parquet')}", apart):
                 pass
             store.merge(p.id for p in problems)
-            shutil.rmtree(place / SCRATCH)
-        return parquet_store.read(job.target, parquet_store.SAMPLES)
+            shutil.rmtree(place / SCRATCH_DIR)
+        return parquet_store.read_table(job.target, parquet_store.SAMPLE_SCHEMA)
 
     def _train(self, place: Path, model: str) -> dict[str, Any]:
         """Train on a round's rows: ReST-EM from the start, DPO from the model of the last round."""
-        work = replace(self.work, folder=place, stage=f"{self.work.stage} {place.name}")
+        context = replace(
+            self.context, output_dir=place, stage=f"{self.context.stage} {place.name}"
+        )
         if self.settings.algo == "dpo":
             from e2h_cli.rl.dpo import train_dpo
 
-            return train_dpo(work, model, place / "rows.jsonl", self.settings)
-        tokenizer = load_tokenizer(self.start.place)
+            return train_dpo(context, model, place / "rows.jsonl", self.settings)
+        tokenizer = load_tokenizer(self.start.path)
         encoded = [
             sft_row(tokenizer, row["prompt"], row["completion"])
             for _, row in read_jsonl(place / "rows.jsonl")
@@ -234,8 +243,8 @@ class _Rounds:
                 f"every right solution is longer than {self.settings.max_length} tokens",
                 hint="raise --max-length",
             )
-        base = load_generator(self.start.place, "fp32", to_device=False)
-        counts = train_stage(work, base, tokenizer, kept)
+        base = load_generator(self.start.path, "fp32", to_device=False)
+        counts = train_stage(context, base, tokenizer, kept)
         return {"loss": counts["final_loss"], "too_long": len(encoded) - len(kept)}
 
     def measure(self, place: Path, number: int, model: str) -> dict[str, Any]:
@@ -256,29 +265,29 @@ class _Rounds:
                 write_json(file, validation.values(dict(pairs)))
             return dict(read_json(file))
 
-        return {"step": number, **distributed.main_decides(measured)}
+        return {"step": number, **distributed.run_on_main(measured)}
 
     def finish(
         self, history: list[dict[str, Any]], lines: list[dict[str, Any]], models: list[str]
     ) -> dict[str, Any]:
         """Write the log, save the best model, say what each rule would have taken."""
-        if not distributed.is_main():
+        if not distributed.is_main_process():
             return {}
-        rule = self.settings.rule
-        watch = Watch(self.work.folder, [], self.setup.validation.sizes)
+        rule = self.settings.checkpoint_rule
+        watch = Watch(self.context.output_dir, [], self.setup.validation.sizes)
         for line in lines:
             watch.add(line)
         watch.close()
         chosen = best(history, rule)
         assert chosen is not None  # there are validation problems
         place = models[chosen["step"]]
-        load_generator(place, "fp32", to_device=False).save_pretrained(self.work.folder)
-        load_tokenizer(place).save_pretrained(self.work.folder)
+        load_generator(place, "fp32", to_device=False).save_pretrained(self.context.output_dir)
+        load_tokenizer(place).save_pretrained(self.context.output_dir)
         choices = side_by_side(history, rule, "round")
         for text in choices:
             console.print(text)
-        note = f"{self.work.stage}, {self.work.scale} scale; chosen: round {chosen['step']}"
-        plot(lines, self.work.folder / "training", note=note, unit="round")
+        note = f"{self.context.stage}, {self.context.scale} scale; chosen: round {chosen['step']}"
+        plot(lines, self.context.output_dir / "training", note=note, unit="round")
         return record(
             self.setup,
             {

@@ -15,13 +15,13 @@ from e2h_cli.common.errors import InputError, RunError
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Engine
 from e2h_cli.models.reward_formats import RewardModel, load_family
-from e2h_cli.pipeline.runner import Work
+from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.rl.checkpoint import Checkpoints, load_weights
 from e2h_cli.rl.checkpoint_selection import best, side_by_side
 from e2h_cli.rl.policy_engine import open_engine, refresh, rest
 from e2h_cli.rl.policy_models import Actors, load_actors, print_memory_plan
 from e2h_cli.rl.policy_update import Learner, make_batch
-from e2h_cli.rl.prompts import Setup, questions_of_step, record, set_up
+from e2h_cli.rl.prompts import Setup, questions_of_step, record, set_up, shaping_of
 from e2h_cli.rl.rollouts import (
     Rollout,
     judge,
@@ -32,25 +32,24 @@ from e2h_cli.rl.rollouts import (
     write_solutions,
 )
 from e2h_cli.rl.run_log import Watch, plot, summary
-from e2h_cli.settings.rl import RLSettings
+from e2h_cli.settings.rl import OnPolicySettings
 from e2h_cli.training.early_stopping import save_trained
 
 ROLLOUTS = "rollouts"
 STOPPED = "stopped"
 
 
-def run(work: Work, grader: Grader) -> dict[str, Any]:
+def run(context: StageContext[OnPolicySettings], grader: Grader) -> dict[str, Any]:
     """Train, keep the best checkpoint by the rule, save it as the stage's model."""
-    settings = work.settings
-    assert isinstance(settings, RLSettings)
-    setup = set_up(work, grader)
-    reward_place = work.place("reward") if work.inputs["reward"] else None
-    generator = work.place("model")
+    settings = context.settings
+    setup = set_up(context, grader)
+    reward_place = context.model_or_path("reward_model") if context.inputs["reward_model"] else None
+    generator = context.model_or_path("model")
     used = reward_place if settings.shaping != "none" else None
     print_memory_plan(generator, used, settings)
     training = None
     try:
-        training = _Training(work, settings, setup, generator, used, grader)
+        training = _Training(context, settings, setup, generator, used, grader)
         training.run()
         return training.finish()
     except (RuntimeError, MemoryError, OSError) as error:
@@ -58,7 +57,7 @@ def run(work: Work, grader: Grader) -> dict[str, Any]:
             training.leave()
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RunError(
-            f"{work.stage} failed: {reason}",
+            f"{context.stage} failed: {reason}",
             hint="the same command goes on from the last checkpoint",
         ) from error
     except BaseException:
@@ -72,23 +71,22 @@ class _Training:
 
     def __init__(
         self,
-        work: Work,
-        settings: RLSettings,
+        context: StageContext[OnPolicySettings],
+        settings: OnPolicySettings,
         setup: Setup,
         generator: str,
         reward: str | None,
         grader: Grader,
     ) -> None:
-        self._work, self._settings, self._setup = work, settings, setup
+        self._context, self._settings, self._setup = context, settings, setup
         self._grader = grader
-        assert settings.steps is not None
         self._steps = settings.steps
-        self._asked = settings.rollouts // settings.n
+        self._asked = settings.rollout_batch_size // settings.num_generations
         questions_of_step(setup.problems, self._asked, 0, settings.seed)
         self._engine: Engine
         self._reward: RewardModel | None = None
         self._actors: Actors = load_actors(generator, reward, settings)
-        self._engine = open_engine(self._actors, generator, settings, setup, work.scratch)
+        self._engine = open_engine(self._actors, generator, settings, setup, context.scratch_dir)
         if reward is not None:
             self._reward = load_family(reward, settings.family)
             if settings.shaping == "paper" and self._reward.family == "sequence-classification":
@@ -98,10 +96,12 @@ class _Training:
                     hint="take --shaping minimum",
                 )
         updates = (
-            self._steps * settings.inner_epochs * math.ceil(settings.rollouts / settings.batch_size)
+            self._steps
+            * settings.update_epochs
+            * math.ceil(settings.rollout_batch_size / settings.batch_size)
         )
         self._learner = Learner(self._actors, settings, updates)
-        self._checkpoints = Checkpoints(work.scratch)
+        self._checkpoints = Checkpoints(context.scratch_dir)
         state = self._checkpoints.load(self._learner) or {"step": 0, "history": [], "lines": []}
         self.step: int = state["step"]
         self._history: list[dict[str, Any]] = state["history"]
@@ -111,14 +111,18 @@ class _Training:
             console.print(f"[cyan]resuming from step {self.step}[/cyan]")
             refresh(self._engine, self._actors)
         sizes = setup.validation.sizes
-        self._watch = Watch(work.folder, state["lines"], sizes) if distributed.is_main() else None
+        self._watch = (
+            Watch(context.output_dir, state["lines"], sizes)
+            if distributed.is_main_process()
+            else None
+        )
 
     def run(self) -> None:
         """All steps that are left."""
         settings = self._settings
         with progress_bar() as bar:
             task = bar.add_task(
-                self._work.stage, total=self._steps, completed=self.step, begin=self.step,
+                self._context.stage, total=self._steps, completed=self.step, begin=self.step,
                 unit="steps", note="",
             )  # fmt: skip
             if not self._history:
@@ -135,7 +139,7 @@ class _Training:
                     note=f"reward {line['reward']:.3f}, KL {line['kl']:.3f}",
                 )  # fmt: skip
                 due = time.monotonic() - self._saved > settings.checkpoint_seconds or last
-                if distributed.main_decides(lambda due=due: due):  # type: ignore[misc]
+                if distributed.run_on_main(lambda due=due: due):  # type: ignore[misc]
                     self._save()
 
     def _one_step(self) -> dict[str, Any]:
@@ -144,8 +148,8 @@ class _Training:
         rest(self._engine)
         written = time.monotonic()
         rollouts = self._judge(rollouts)
-        if distributed.is_main():
-            shutil.rmtree(self._work.scratch / ROLLOUTS, ignore_errors=True)
+        if distributed.is_main_process():
+            shutil.rmtree(self._context.scratch_dir / ROLLOUTS, ignore_errors=True)
         judged = time.monotonic()
         # From here until it is all noted, an interrupted step is done again from its solutions.
         self._learning = True
@@ -167,55 +171,56 @@ class _Training:
         settings = self._settings
         problems = questions_of_step(self._setup.problems, self._asked, self.step, settings.seed)
         known = {p.id: p for p in problems}
-        done = self._work.folder / ROLLOUTS / f"step-{self.step:06d}.parquet"
-        if distributed.main_decides(done.is_file):
+        done = self._context.output_dir / ROLLOUTS / f"step-{self.step:06d}.parquet"
+        if distributed.run_on_main(done.is_file):
             return read_solutions(done, known)
-        place = self._work.scratch / ROLLOUTS / f"step-{self.step:06d}"
+        place = self._context.scratch_dir / ROLLOUTS / f"step-{self.step:06d}"
         target = place / "solutions.parquet"
         rank = f"parts-{distributed.rank()}"
         write_solutions(
             self._engine,
-            distributed.share(problems),
-            settings.n,
+            distributed.split_between_processes(problems),
+            settings.num_generations,
             self._setup.decoding,
             (settings.seed << 32) + self.step,
             open_store(target, place, rank),
         )
-        distributed.wait()
-        distributed.main_decides(lambda: open_store(target, place, rank).merge(known))
+        distributed.wait_for_everyone()
+        distributed.run_on_main(lambda: open_store(target, place, rank).merge(known))
         return read_solutions(target, known)
 
     def _judge(self, rollouts: list[Rollout]) -> list[Rollout]:
         """Each process judges its share; what all have found is in the step's file."""
-        own = distributed.share(rollouts)
-        judge(own, self._grader, self._setup.shaping, self._reward, self._learner.budget)
-        file = self._work.folder / ROLLOUTS / f"step-{self.step:06d}.parquet"
-        if distributed.size() == 1:
+        own = distributed.split_between_processes(rollouts)
+        judge(own, self._grader, shaping_of(self._settings), self._reward, self._learner.budget)
+        file = self._context.output_dir / ROLLOUTS / f"step-{self.step:06d}.parquet"
+        if distributed.world_size() == 1:
             save_rollouts(file, rollouts)
             return rollouts
-        place = self._work.scratch / "judged"
+        place = self._context.scratch_dir / "judged"
         save_rollouts(place / f"{distributed.rank()}.parquet", own)
-        distributed.wait()
+        distributed.wait_for_everyone()
         known = {r.problem.id: r.problem for r in rollouts}
 
         def together() -> None:
             parts = [
-                read_rollouts(place / f"{i}.parquet", known) for i in range(distributed.size())
+                read_rollouts(place / f"{i}.parquet", known)
+                for i in range(distributed.world_size())
             ]
             found = {(r.problem.id, r.sample): r for part in parts for r in part}
             save_rollouts(file, [found[r.problem.id, r.sample] for r in rollouts])
 
-        distributed.main_decides(together)
+        distributed.run_on_main(together)
         return read_rollouts(file, known)
 
     def _measure(self) -> dict[str, float | None]:
         """Validate, and keep the weights if they are the best so far by the rule."""
-        values = distributed.main_decides(
+        values = distributed.run_on_main(
             lambda: self._setup.validation.measure(self._engine, self._settings.seed)
         )
         self._history.append({"step": self.step, **values})
-        chosen = best(self._history, self._settings.rule)
-        if distributed.is_main() and chosen is not None and chosen["step"] == self.step:
+        chosen = best(self._history, self._settings.checkpoint_rule)
+        if distributed.is_main_process() and chosen is not None and chosen["step"] == self.step:
             save_trained(self._actors.policy, self._best(self.step))
         return values
 
@@ -224,22 +229,22 @@ class _Training:
             self._watch.add(line)
 
     def _best(self, step: int) -> Path:
-        return self._work.scratch / f"best-{step}.safetensors"
+        return self._context.scratch_dir / f"best-{step}.safetensors"
 
     def _save(self) -> None:
         if self._watch is not None:
             state = {"step": self.step, "history": self._history, "lines": self._watch.lines}
             self._checkpoints.save(self._learner, state)
             # A run that goes on from here needs the best of these only.
-            chosen = best(self._history, self._settings.rule)
-            for file in self._work.scratch.glob("best-*.safetensors"):
+            chosen = best(self._history, self._settings.checkpoint_rule)
+            for file in self._context.scratch_dir.glob("best-*.safetensors"):
                 if chosen is None or file != self._best(chosen["step"]):
                     file.unlink()
         self._saved_step, self._saved = self.step, time.monotonic()
 
     def leave(self) -> None:
         """Save what can be resumed, and the policy as a model that can be used as it is."""
-        if not distributed.is_main():
+        if not distributed.is_main_process():
             return
         # Whatever stopped the run is told, not what may happen here.
         with contextlib.suppress(RuntimeError, RunError, OSError):
@@ -249,30 +254,30 @@ class _Training:
             if self._watch is not None:
                 self._watch.close()
             if self.step:
-                self._save_policy(self._work.folder / STOPPED)
+                self._save_policy(self._context.output_dir / STOPPED)
                 console.print(
-                    f"[yellow]the policy as it is now is in {self._work.folder / STOPPED}[/yellow]"
+                    f"[yellow]the policy as it is now is in {self._context.output_dir / STOPPED}[/yellow]"
                 )
 
     def finish(self) -> dict[str, Any]:
         """Save the best checkpoint, print what each rule would have taken, draw the log."""
         settings = self._settings
-        rollouts = settings.rollouts * self._steps
+        rollouts = settings.rollout_batch_size * self._steps
         lines = self._watch.lines if self._watch is not None else []
-        if not distributed.is_main():
+        if not distributed.is_main_process():
             return {}
         assert self._watch is not None
         self._watch.close()
-        chosen = best(self._history, settings.rule)
+        chosen = best(self._history, settings.checkpoint_rule)
         assert chosen is not None  # there are validation problems
         load_weights(self._actors.policy, self._best(chosen["step"]))
-        self._save_policy(self._work.folder)
-        shutil.rmtree(self._work.folder / STOPPED, ignore_errors=True)
-        choices = side_by_side(self._history, settings.rule, "step")
+        self._save_policy(self._context.output_dir)
+        shutil.rmtree(self._context.output_dir / STOPPED, ignore_errors=True)
+        choices = side_by_side(self._history, settings.checkpoint_rule, "step")
         for line in choices:
             console.print(line)
-        note = f"{self._work.stage}, {self._work.scale} scale; chosen: step {chosen['step']}"
-        plot(lines, self._work.folder / "training", note=note, unit="step")
+        note = f"{self._context.stage}, {self._context.scale} scale; chosen: step {chosen['step']}"
+        plot(lines, self._context.output_dir / "training", note=note, unit="step")
         seconds = {
             name: round(sum(line.get(f"{name}_seconds", 0.0) for line in lines), 1)
             for name in ("rollout", "score", "learn")
@@ -287,7 +292,7 @@ class _Training:
             {
                 "steps": self._steps,
                 "rollouts": rollouts,
-                "rule": settings.rule,
+                "rule": settings.checkpoint_rule,
                 "best_step": chosen["step"],
                 "best": {k: v for k, v in chosen.items() if k != "step"},
                 "choices": choices,

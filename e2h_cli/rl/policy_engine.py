@@ -36,13 +36,18 @@ def open_engine(
     asked = [*setup.problems, *setup.validation.problems]
     prompts = list({template.prompt(p.problem) for p in asked})
     longest = longest_sequence(generator, actors.tokenizer, prompts, settings.max_tokens)
-    if distributed.size() > 1 and settings.engine == "vllm":
+    if distributed.world_size() > 1 and settings.engine == "vllm":
         raise InputError(
             "--engine vllm: several processes would open it on the same GPU",
             hint="take --engine transformers, or one process",
         )
-    if distributed.size() > 1 or chosen_engine(settings.engine, settings.engine_arg) != "vllm":
-        return TransformersEngine(actors.policy, actors.tokenizer, rows=settings.rows)
+    if (
+        distributed.world_size() > 1
+        or chosen_engine(settings.engine, settings.engine_arg) != "vllm"
+    ):
+        return TransformersEngine(
+            actors.policy, actors.tokenizer, rows=settings.generation_batch_size
+        )
     from e2h_cli.inference.engines.vllm_engine import VLLMEngine, check_arguments, widened
 
     check_arguments(settings.engine_arg)

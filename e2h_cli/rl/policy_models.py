@@ -80,14 +80,14 @@ def load_actors(generator: str, reward: str | None, settings: RLSettings) -> Act
     """
     torch.manual_seed(settings.seed)  # adapters begin at random
     tokenizer = load_tokenizer(generator)
-    precision = "bf16" if settings.lora and settings.precision == "bf16" else "fp32"
+    precision = "bf16" if settings.lora_rank and settings.precision == "bf16" else "fp32"
     policy = load_generator(generator, precision)
     value = None
     if settings.algo == "ppo":
         value = _value_model(generator, reward, settings.family, tokenizer, precision)
         value = value.to(device()).eval()
     start = None
-    if not settings.lora:
+    if not settings.lora_rank:
         # Loaded in its precision: a model that is cast loses the precision of its positions.
         start = load_generator(generator, settings.precision).requires_grad_(False).eval()
     trained = [policy] if value is None else [policy, value]
@@ -97,9 +97,9 @@ def load_actors(generator: str, reward: str | None, settings: RLSettings) -> Act
         if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
             model.enable_input_require_grads()
-    if settings.lora:
-        policy = _with_lora(policy, settings.lora)
-        value = None if value is None else _with_lora(value, settings.lora).eval()
+    if settings.lora_rank:
+        policy = _with_lora(policy, settings.lora_rank)
+        value = None if value is None else _with_lora(value, settings.lora_rank).eval()
     return Actors(tokenizer, policy.eval(), value, start, settings.precision == "bf16")
 
 
@@ -133,12 +133,12 @@ def _value_model(
 def print_memory_plan(generator: str, reward: str | None, settings: RLSettings) -> None:
     """Say what will be held in memory, by the configurations alone, before anything is loaded."""
     size = _parameters(generator)
-    trained = 0.01 * size if settings.lora else size
-    weight = 2 if settings.lora and settings.precision == "bf16" else 4
+    trained = 0.01 * size if settings.lora_rank else size
+    weight = 2 if settings.lora_rank and settings.precision == "bf16" else 4
     plan = {"policy": size * weight, "its gradients and Adam": trained * 12}
     if settings.algo == "ppo":
         plan |= {"value model": size * weight, "its gradients and Adam too": trained * 12}
-    if settings.algo != "rest-em" and not settings.lora:
+    if settings.algo != "rest-em" and not settings.lora_rank:
         plan["reference"] = size * (2 if settings.precision == "bf16" else 4)
     if reward is not None:
         plan["reward model"] = _parameters(reward) * (2 if torch.cuda.is_available() else 4)
@@ -151,7 +151,7 @@ def print_memory_plan(generator: str, reward: str | None, settings: RLSettings) 
     )
     if total > there:
         console.print(
-            "[yellow]that does not fit; --lora 16 --precision bf16 needs about a quarter[/yellow]"
+            "[yellow]that does not fit; --lora-rank 16 --precision bf16 needs about a quarter[/yellow]"
         )
 
 

@@ -28,7 +28,7 @@ from e2h_cli.rl.advantages import (
 from e2h_cli.rl.losses import cosine_rate, kl_loss, policy_loss, value_loss
 from e2h_cli.rl.policy_models import Actors
 from e2h_cli.rl.rollouts import Rollout, rewards_of_tokens
-from e2h_cli.settings.rl import RLSettings
+from e2h_cli.settings.rl import OnPolicySettings
 
 _MAX_NORM = 1.0  # paper p.20
 _ADAM_EPSILON = 1e-5  # the released code's; PPO's gradients are noisy where they are small
@@ -104,7 +104,7 @@ class Learner:
     trajectory is that of one process.
     """
 
-    def __init__(self, actors: Actors, settings: RLSettings, updates: int) -> None:
+    def __init__(self, actors: Actors, settings: OnPolicySettings, updates: int) -> None:
         self._actors = actors
         self._settings = settings
         self._updates = updates
@@ -138,7 +138,7 @@ class Learner:
         order = list(range(len(batch.ids)))
         sums = {"policy_loss": 0.0, "value_loss": 0.0, "clipped": 0.0, "norm": 0.0}
         count = 0
-        for epoch in range(settings.inner_epochs):
+        for epoch in range(settings.update_epochs):
             random.Random(f"rows {settings.seed} {step} {epoch}").shuffle(order)
             for start in range(0, len(order), settings.batch_size):
                 rows = order[start : start + settings.batch_size]
@@ -168,12 +168,16 @@ class Learner:
                 found = group_advantages(batch.rewards.sum(1), batch.groups)[:, None]
             return found * batch.written, torch.zeros_like(batch.rewards)
         advantages, returns = gae(
-            self._rewards(batch, kl), passed.values, batch.written, settings.gamma, settings.lam
+            self._rewards(batch, kl),
+            passed.values,
+            batch.written,
+            settings.gamma,
+            settings.gae_lambda,
         )
         return whiten(advantages, batch.written), returns
 
     def _rewards(self, batch: Batch, kl: torch.Tensor) -> torch.Tensor:
-        rewards = batch.rewards - self._settings.kl * kl
+        rewards = batch.rewards - self._settings.kl_coef * kl
         if self._settings.whiten_rewards:
             rewards = whiten(rewards, batch.written, shift_mean=False)
         return rewards
@@ -211,11 +215,11 @@ class Learner:
         """One step of the optimisers on some rows."""
         settings, device = self._settings, self._actors.device
         rate = settings.learning_rate * cosine_rate(
-            self.update, self._updates, settings.warmup, settings.final_rate
+            self.update, self._updates, settings.warmup_ratio, settings.min_lr_ratio
         )
         for name, optimiser in self.optimisers.items():
             for group in optimiser.param_groups:
-                group["lr"] = rate * (settings.value_rate if name == "value" else 1.0)
+                group["lr"] = rate * (settings.value_lr_multiplier if name == "value" else 1.0)
         for model in self.models().values():
             # Activations are checkpointed in this mode only, in which nothing must drop out: the
             # policy that learns is the one that wrote.
@@ -225,7 +229,7 @@ class Learner:
                     layer.eval()
         count = float(batch.written[list(rows)].sum())
         sums = torch.zeros(3)
-        for part in self._parts(batch, distributed.share(rows)):
+        for part in self._parts(batch, distributed.split_between_processes(rows)):
             longest = max(batch.lengths[i] for i in part)
             ids, attention, mask, old, reference, values, advantage, wanted = (
                 x[part, :longest].to(device)
@@ -236,25 +240,27 @@ class Learner:
             )  # fmt: skip
             with self._actors.precision():
                 logprobs = token_logprobs(self._actors.policy, ids, attention, settings.temperature)
-            loss, clipped = policy_loss(logprobs, old, advantage, mask, settings.clip, count)
+            loss, clipped = policy_loss(logprobs, old, advantage, mask, settings.clip_range, count)
             whole = loss
-            if settings.algo == "grpo" and settings.kl:
-                whole = loss + settings.kl * kl_loss(logprobs, reference, mask, count)
+            if settings.algo == "grpo" and settings.kl_coef:
+                whole = loss + settings.kl_coef * kl_loss(logprobs, reference, mask, count)
             whole.backward()
             sums[0] += float(loss.detach())
             sums[2] += float(clipped) / count
             if self._actors.value is not None:
                 with self._actors.precision():
                     now = token_values(self._actors.value, ids, attention)
-                value = value_loss(now, values, wanted, mask, settings.value_clip, count)
+                value = value_loss(now, values, wanted, mask, settings.value_clip_range, count)
                 value.backward()
                 sums[1] += float(value.detach())
-        distributed.add_up([sums])
+        distributed.all_reduce_sum([sums])
         norms = {}
         for name, model in self.models().items():
             model.eval()
             trained = [p for p in model.parameters() if p.requires_grad]
-            distributed.add_up([_gradient(p) for p in trained] if distributed.size() > 1 else [])
+            distributed.all_reduce_sum(
+                [_gradient(p) for p in trained] if distributed.world_size() > 1 else []
+            )
             norms[name] = float(torch.nn.utils.clip_grad_norm_(trained, _MAX_NORM))
         # Before any weight is touched, and in all processes together.
         if not all(map(math.isfinite, [*sums.tolist(), *norms.values()])):
@@ -277,8 +283,8 @@ class Learner:
         """Rows in pieces that fit into a pass."""
         lengths = [batch.lengths[i] for i in rows]
         budget = self.budget
-        if self._settings.micro_batch and lengths:
-            budget = self._settings.micro_batch * max(lengths)
+        if self._settings.micro_batch_size and lengths:
+            budget = self._settings.micro_batch_size * max(lengths)
         for part in batches(lengths, budget):
             yield [rows[i] for i in part]
 
@@ -293,7 +299,9 @@ class Learner:
         """What the models say of every token, each process passing its share of the rows."""
         actors, device = self._actors, self._actors.device
         found = torch.zeros(4, *batch.ids.shape)
-        for chosen in self._parts(batch, distributed.share(range(len(batch.ids)))):
+        for chosen in self._parts(
+            batch, distributed.split_between_processes(range(len(batch.ids)))
+        ):
             longest = max(batch.lengths[i] for i in chosen)
             ids = batch.ids[chosen, :longest].to(device)
             attention = batch.attention[chosen, :longest].to(device)
@@ -309,7 +317,7 @@ class Learner:
                 )
             for i, tensor in enumerate((logprobs, first, values, entropy)):
                 found[i, chosen, :longest] = tensor.float().cpu()
-        distributed.add_up([found])
+        distributed.all_reduce_sum([found])
         found *= batch.written
         return Passed(*found)
 

@@ -16,10 +16,10 @@ from e2h_cli.evaluation.predictions import read_winners
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Decoding
 from e2h_cli.inference.engines.select import decoding_of
-from e2h_cli.pipeline.runner import Work
+from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.rl.checkpoint_selection import Validation
-from e2h_cli.rl.rewards import Shaping
-from e2h_cli.settings.rl import RLSettings
+from e2h_cli.rl.rewards import RewardShaping
+from e2h_cli.settings.rl import OnPolicySettings, RLSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,103 +32,93 @@ class Setup:
 
     problems: list[Problem]
     validation: Validation
-    shaping: Shaping
     decoding: Decoding
     read: dict[str, str]
 
 
-def set_up(work: Work, grader: Grader) -> Setup:
+def set_up(context: StageContext[RLSettings], grader: Grader) -> Setup:
     """Gather a run's questions and check that its settings go together.
 
     Raises:
         InputError: settings that contradict each other, or an input is missing.
     """
-    settings = work.settings
-    assert isinstance(settings, RLSettings)
+    settings = context.settings
     # In the main process alone, so that a mistake is told once.
-    distributed.main_decides(lambda: _check(work, settings))
-    problems, read = training_problems(work, settings)
-    place = work.path("problems")
-    votes = read_winners(work.path("votes")) if work.inputs["votes"] else {}
+    distributed.run_on_main(lambda: _check(context, settings))
+    problems, read = training_problems(context, settings)
+    place = context.input_path("problems")
+    votes = read_winners(context.input_path("votes")) if context.inputs["votes"] else {}
     validation = read_part(place, "validation")
     read["validation.jsonl"] = fingerprint(part_file(place, "validation"))
     decoding = decoding_of(settings)
     measured = Validation(validation, max_level(place), votes, grader, decoding)
-    if not measured.sizes[settings.rule]:
+    if not measured.sizes[settings.checkpoint_rule]:
         raise InputError(
-            f"--rule {settings.rule}: no validation problem to measure it on",
-            where=work.place("problems"),
-            hint="take another --rule, or a split and votes with such problems",
+            f"--checkpoint-rule {settings.checkpoint_rule}: no validation problem to measure it on",
+            where=context.model_or_path("problems"),
+            hint="take another --checkpoint-rule, or a split and votes with such problems",
         )
-    return Setup(problems, measured, shaping_of(settings), decoding, read)
+    return Setup(problems, measured, decoding, read)
 
 
-def training_problems(work: Work, settings: RLSettings) -> tuple[list[Problem], dict[str, str]]:
+def training_problems(
+    context: StageContext[RLSettings], settings: RLSettings
+) -> tuple[list[Problem], dict[str, str]]:
     """The questions, with gold answers where the settings allow, and the files that were read.
 
     Hard gold answers lie in a file of their own, which is opened only for ``--answers all``.
     """
     problems, read = read_levels(
-        work.path("problems"), settings.questions, hidden=settings.answers == "all"
+        context.input_path("problems"), settings.questions, hidden=settings.answers == "all"
     )
     return [p.hidden() for p in problems] if settings.answers == "none" else problems, read
 
 
-def shaping_of(settings: RLSettings) -> Shaping:
+def shaping_of(settings: OnPolicySettings) -> RewardShaping:
     """The reward's constants."""
-    return Shaping(
+    return RewardShaping(
         scheme=settings.shaping,
-        bound=settings.bound,
-        step_scale=settings.step_scale,
+        bound=settings.reward_upper_bound,
+        step_scale=settings.step_reward_scale,
         step_bonus=settings.step_bonus,
         answer_reward=settings.answer_reward,
-        unknown_reward=settings.unknown_reward,
+        unknown_reward=settings.unknown_answer_reward,
         format_penalty=settings.format_penalty,
     )
 
 
-def _check(work: Work, settings: RLSettings) -> None:
-    if not work.path("problems").is_dir():
+def _check(context: StageContext[RLSettings], settings: RLSettings) -> None:
+    if not context.input_path("problems").is_dir():
         raise InputError(
             "not a split, and hard answers must stay hidden",
-            where=work.place("problems"),
+            where=context.model_or_path("problems"),
             hint="make one with: e2h split",
         )
     if settings.temperature == 0:
         raise InputError("--temperature 0: there is nothing to learn from one greedy solution")
-    if settings.algo in ("ppo", "grpo"):
-        if settings.steps is None:
-            raise InputError(f"--algo {settings.algo} needs --steps")
-        if settings.rollouts % settings.n:
-            raise InputError(
-                f"--rollouts {settings.rollouts} is no multiple of --n {settings.n}",
-                hint="a step asks rollouts / n questions",
-            )
-    elif settings.steps is not None:
+    on_policy = isinstance(settings, OnPolicySettings)
+    if on_policy and settings.rollout_batch_size % settings.num_generations:
         raise InputError(
-            f"--steps is not for {settings.algo}",
-            hint="--rounds and --epochs say how long it trains",
+            f"--rollout-batch-size {settings.rollout_batch_size} is no multiple of "
+            f"--num-generations {settings.num_generations}",
+            hint="a step asks rollout_batch_size / num_generations questions",
         )
-    if settings.algo in ("grpo", "dpo") and settings.n < 2:
-        raise InputError(f"--algo {settings.algo} compares solutions: --n must be 2 at least")
-    if settings.rule == "vote" and not work.inputs["votes"]:
+    if settings.checkpoint_rule == "vote" and not context.inputs["votes"]:
         raise InputError(
-            "--rule vote needs the votes of the first generator's validation samples",
-            hint="give --votes, a rerank stage; or take --rule easy",
+            "--checkpoint-rule vote needs the votes of the first generator's validation samples",
+            hint="give --votes, a rerank stage; or take --checkpoint-rule easy",
         )
-    scored = settings.algo == "dpo" or (
-        settings.algo in ("ppo", "grpo") and settings.shaping != "none"
-    )
-    if scored and not work.inputs["reward"]:
+    scored = settings.algo == "dpo" or (on_policy and settings.shaping != "none")
+    if scored and not context.inputs["reward_model"]:
         raise InputError(
-            f"--algo {settings.algo} with --shaping {settings.shaping} needs a reward model",
-            hint="give --reward, or take --shaping none for final answers only",
+            f"--algo {settings.algo} needs a reward model",
+            hint="give --reward-model, or take --shaping none for final answers only",
         )
-    if settings.algo == "rest-em" or settings.shaping == "none":
+    if not scored:
         blind = settings.answers == "none" or (
             settings.answers == "easy" and settings.questions == "hard"
         )
-        if blind and settings.algo != "dpo":
+        if blind:
             raise InputError(
                 f"--questions {settings.questions} --answers {settings.answers}: no answer may be "
                 "looked at, and nothing else gives a reward",
@@ -148,7 +138,7 @@ def questions_of_step(
     if not per_epoch:
         raise InputError(
             f"a step asks {count:,} questions, and there are {len(problems):,}",
-            hint="lower --rollouts, or raise --n",
+            hint="lower --rollout-batch-size, or raise --num-generations",
         )
     epoch, place = divmod(step, per_epoch)
     order = list(problems)

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from e2h_cli.data.template import Solution
-from e2h_cli.settings.rl import Scheme
+from e2h_cli.settings.rl import ShapingScheme
 
 
 @dataclass(frozen=True, slots=True)
-class Shaping:
+class RewardShaping:
     """How a solution is rewarded; the settings of ``e2h rl`` say what each number is for."""
 
-    scheme: Scheme = "minimum"
+    scheme: ShapingScheme = "minimum"
     bound: float = 1.0
     step_scale: float = 1.0
     step_bonus: float = 0.0
@@ -68,7 +68,7 @@ def rewards_of(
     step_scores: Sequence[float],
     outcome_score: float,
     right: bool | None,
-    shaping: Shaping,
+    shaping: RewardShaping,
 ) -> Rewards:
     """Rewards of one solution.
 

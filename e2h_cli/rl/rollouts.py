@@ -21,7 +21,7 @@ from e2h_cli.inference.engines.base import Decoding, Engine, Generation
 from e2h_cli.inference.sampling import missing
 from e2h_cli.models.reward_formats import Reading, RewardModel
 from e2h_cli.models.token_spans import encode
-from e2h_cli.rl.rewards import Rewards, Shaping, rewards_of
+from e2h_cli.rl.rewards import Rewards, RewardShaping, rewards_of
 
 _WRITTEN = pa.schema(
     {
@@ -77,7 +77,7 @@ def write_solutions(
     n: int,
     decoding: Decoding,
     run_seed: int,
-    store: parquet_store.Parts,
+    store: parquet_store.ShardedParquetStore,
 ) -> None:
     """Draw ``n`` solutions of each problem, as far as they are not on disk yet."""
     requests = list(missing(problems, n, store.keys(), run_seed))
@@ -88,9 +88,9 @@ def write_solutions(
         store.flush()
 
 
-def open_store(target: Path, folder: Path, writer: str) -> parquet_store.Parts:
+def open_store(target: Path, folder: Path, writer: str) -> parquet_store.ShardedParquetStore:
     """Where ``write_solutions`` keeps what it has drawn."""
-    return parquet_store.Parts(target, folder, _WRITTEN, writer=writer)
+    return parquet_store.ShardedParquetStore(target, folder, _WRITTEN, writer=writer)
 
 
 def read_solutions(file: Path, problems: Mapping[str, Problem]) -> list[Rollout]:
@@ -135,7 +135,7 @@ def _written(g: Generation) -> dict[str, object]:
 def judge(
     rollouts: Sequence[Rollout],
     grader: Grader,
-    shaping: Shaping,
+    shaping: RewardShaping,
     reward: RewardModel | None,
     batch_tokens: int,
 ) -> None:
@@ -250,4 +250,4 @@ def save_rollouts(file: Path, rollouts: Iterable[Rollout]) -> None:
         }
         for r in rollouts
     ]
-    parquet_store.write(file, pa.Table.from_pylist(rows, schema=ROLLOUTS))
+    parquet_store.write_table(file, pa.Table.from_pylist(rows, schema=ROLLOUTS))

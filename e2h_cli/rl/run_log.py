@@ -13,7 +13,7 @@ from e2h_cli.common.console import console
 from e2h_cli.common.files import write_atomic
 from e2h_cli.rl.checkpoint_selection import RULES
 from e2h_cli.rl.rollouts import Rollout
-from e2h_cli.settings.rl import Rule
+from e2h_cli.settings.rl import CheckpointRule
 
 LOG = "log.jsonl"
 # Steps whose mean is compared with the first ones', and how far accuracy must have fallen, in
@@ -45,7 +45,7 @@ class Watch:
     """The log of a run. Lines after the step that a resumed run goes on from are written anew."""
 
     def __init__(
-        self, folder: Path, lines: Sequence[Mapping[str, Any]], sizes: Mapping[Rule, int]
+        self, folder: Path, lines: Sequence[Mapping[str, Any]], sizes: Mapping[CheckpointRule, int]
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
@@ -75,7 +75,7 @@ class Watch:
         self._board.close()
 
 
-def hacking(lines: Sequence[Mapping[str, Any]], sizes: Mapping[Rule, int]) -> str:
+def hacking(lines: Sequence[Mapping[str, Any]], sizes: Mapping[CheckpointRule, int]) -> str:
     """A sentence if the reward has risen while a measured accuracy has fallen from its best.
 
     Accuracy on held-out easy problems, or agreement with the vote on hard questions: neither looks
@@ -91,7 +91,7 @@ def hacking(lines: Sequence[Mapping[str, Any]], sizes: Mapping[Rule, int]) -> st
     before, now = np.mean(rewards[:_WINDOW]), np.mean(rewards[-_WINDOW:])
     if now <= before:
         return ""
-    watched: tuple[tuple[Rule, str], ...] = (
+    watched: tuple[tuple[CheckpointRule, str], ...] = (
         ("easy", "accuracy on held-out easy problems"),
         ("vote", "agreement with the vote on hard questions"),
     )

@@ -19,8 +19,8 @@ from e2h_cli.evaluation.sample_groups import Pool
 from e2h_cli.inference import scoring
 from e2h_cli.inference.sampling import read_samples
 from e2h_cli.models.reward_formats import kind_of
-from e2h_cli.pipeline.runner import Work
-from e2h_cli.settings.base import RerankSettings
+from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.settings.rerank import RerankSettings
 
 SCORES = "scores"
 IMPORTED = "imported-samples.parquet"
@@ -42,36 +42,36 @@ class Candidates:
     max_level: int
 
 
-def find_candidates(work: Work, settings: RerankSettings) -> Candidates:
+def find_candidates(context: StageContext[RerankSettings], settings: RerankSettings) -> Candidates:
     """Samples of a stage or of the file under --import, and the problems that they solve.
 
     Raises:
         InputError: an input is missing, or cannot be read.
     """
-    known = read_known(work.path("problems")) if work.inputs["problems"] else {}
-    levels = max_level(work.path("problems")) if known else PAPER_MAX_LEVEL
-    if not work.inputs["imported"]:
-        samples = read_samples(work.path("samples"))
-        reward = work.label("reward") if work.inputs["reward"] else ""
+    known = read_known(context.input_path("problems")) if context.inputs["problems"] else {}
+    levels = max_level(context.input_path("problems")) if known else PAPER_MAX_LEVEL
+    if not context.inputs["imported"]:
+        samples = read_samples(context.input_path("samples"))
+        reward = context.input_name("reward_model") if context.inputs["reward_model"] else ""
         if not known:
-            raise InputError(f"{work.stage} needs problems", hint="give --problems")
+            raise InputError(f"{context.stage} needs problems", hint="give --problems")
         return Candidates(
-            known, samples, None, "probability", work.label("samples"), reward, levels
+            known, samples, None, "probability", context.input_name("samples"), reward, levels
         )
     assert settings.import_format is not None
-    file = work.path("imported")
+    file = context.input_path("imported")
     done = read_foreign(settings.import_format, file)
     if known:
         done = match(done, known.values())
     console.print(", ".join(f"{count:,} {what}" for what, count in done.counts.items()))
-    if not work.inputs["reward"]:
+    if not context.inputs["reward_model"]:
         check_scale(done.scale, settings)
-    parquet_store.write(work.folder / IMPORTED, done.samples)
-    reward = work.label("reward") if work.inputs["reward"] else file.stem
+    parquet_store.write_table(context.output_dir / IMPORTED, done.samples)
+    reward = context.input_name("reward_model") if context.inputs["reward_model"] else file.stem
     return Candidates(
         {p.id: p for p in done.problems},
         done.samples,
-        None if work.inputs["reward"] else done.scores,
+        None if context.inputs["reward_model"] else done.scores,
         done.scale,
         file.stem,
         reward,
@@ -80,7 +80,10 @@ def find_candidates(work: Work, settings: RerankSettings) -> Candidates:
 
 
 def find_scores(
-    work: Work, settings: RerankSettings, candidates: Candidates, pools: Sequence[Pool]
+    context: StageContext[RerankSettings],
+    settings: RerankSettings,
+    candidates: Candidates,
+    pools: Sequence[Pool],
 ) -> tuple[pa.Table | None, str]:
     """Scores of the samples, and the kind of reward model that gave them."""
     if candidates.scores is not None:
@@ -88,27 +91,28 @@ def find_scores(
         if settings.transform == "sigmoid":
             scores = sigmoid(scores)
         conditions = {
-            "imported": work.fingerprints["imported"],
-            "problems": work.fingerprints["problems"],
+            "imported": context.input_fingerprints["imported"],
+            "problems": context.input_fingerprints["problems"],
             "transform": settings.transform,
         }
-        scoring.keep_scores(scores, work.folder / SCORES, conditions)
+        scoring.keep_scores(scores, context.output_dir / SCORES, conditions)
         return scores, ""
-    if not work.inputs["reward"]:
+    if not context.inputs["reward_model"]:
         if settings.method != "majority":
             raise InputError(
-                "the samples have no scores", hint="give --reward, or take --method majority"
+                "the samples have no scores", hint="give --reward-model, or take --method majority"
             )
         return None, ""
-    reward = work.place("reward")
+    reward = context.model_or_path("reward_model")
     scores = scoring.score_samples(
         candidates.samples,
         {pool.problem.id: pool.problem for pool in pools},
         reward,
-        work.folder / SCORES,
+        context.output_dir / SCORES,
         conditions={
-            "samples": work.fingerprints["samples"] or work.fingerprints["imported"],
-            "reward": work.fingerprints["reward"],
+            "samples": context.input_fingerprints["samples"]
+            or context.input_fingerprints["imported"],
+            "reward": context.input_fingerprints["reward_model"],
             "precision": settings.precision,
             "family": settings.family,
         },
@@ -155,4 +159,4 @@ def sigmoid(scores: pa.Table) -> pa.Table:
         pa.ListArray.from_arrays(offsets, values),
         pa.array(outcomes, pa.float32()),
     ]
-    return pa.table(columns, schema=parquet_store.SCORES)
+    return pa.table(columns, schema=parquet_store.SCORE_SCHEMA)

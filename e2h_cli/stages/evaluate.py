@@ -19,8 +19,8 @@ from e2h_cli.evaluation.sample_groups import pools_of
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.grading import Grader, get_grader
 from e2h_cli.inference.sampling import read_samples
-from e2h_cli.pipeline.run_folder import RECORD
-from e2h_cli.pipeline.runner import Work
+from e2h_cli.pipeline.run_folder import STAGE_RECORD
+from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports.figures import accuracy_against_n
 from e2h_cli.reports.results import (
     Contrast,
@@ -35,37 +35,38 @@ from e2h_cli.reports.results import (
 )
 from e2h_cli.reports.several import present_several
 from e2h_cli.reports.tables import BY, main_lines, present
-from e2h_cli.settings.base import EvalSettings
+from e2h_cli.settings.evaluate import EvalSettings
 from e2h_cli.stages.evaluate_reward import measure_reward
 
 PLOT = "accuracy-against-n"
 _MAIN_VOTE = f"weighted-voting ({BEST_AGGREGATE['weighted-voting']})"
 
 
-def run(work: Work) -> dict[str, Any]:
+def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
     """Gather, test, print, draw; results go into the run folder too."""
-    settings = work.settings
-    assert isinstance(settings, EvalSettings)
-    problems = read_known(work.path("problems"))
-    grader = get_grader(settings.grader, cache=work.grading_cache)
-    levels = max_level(work.path("problems"))
+    settings = context.settings
+    problems = read_known(context.input_path("problems"))
+    grader = get_grader(settings.grader, cache=context.verdict_cache)
+    levels = max_level(context.input_path("problems"))
     with grader:
         sets = [
             _generator_accuracy(Path(place), name, problems, grader)
-            for place, name in zip(work.inputs["samples"], work.names["samples"], strict=True)
+            for place, name in zip(
+                context.inputs["samples"], context.input_names["samples"], strict=True
+            )
         ]
         diagnostics = []
-        for place in work.inputs["votes"] if settings.reward else []:
+        for place in context.inputs["votes"] if settings.reward_metrics else []:
             diagnostics += measure_reward(
                 Path(place),
                 problems,
                 grader,
                 max_level=levels,
                 confidence=settings.confidence,
-                target=work.folder / f"reward-of-{Path(place).name}",
-                note=f"{work.scale} scale, all problems",
+                target=context.output_dir / f"reward-of-{Path(place).name}",
+                note=f"{context.scale} scale, all problems",
             )
-    sets += [read_votes(Path(place)) for place in work.inputs["votes"]]
+    sets += [read_votes(Path(place)) for place in context.inputs["votes"]]
     if not sets:
         raise InputError("nothing to evaluate", hint="give --samples or --votes")
     several = len({m.reward for _, many in sets for m in many if m.reward}) > 1
@@ -82,35 +83,35 @@ def run(work: Work) -> dict[str, Any]:
         figures += done.figures
         comparisons += _named(done) if several else done.comparisons
     results = Results(figures, comparisons)
-    about: dict[str, Any] = {"scale": work.scale}
+    about: dict[str, Any] = {"scale": context.scale}
     if settings.table is None:
-        markdown = present(results, work.scale, settings.confidence)
-        markdown += present_several(figures, diagnostics, work.scale)
+        markdown = present(results, context.scale, settings.confidence)
+        markdown += present_several(figures, diagnostics, context.scale)
     else:
-        markdown, about[settings.table] = _table(work, settings, sets, problems, levels)
-    note = f"{work.scale} scale; bands: {settings.confidence:.0%} intervals over problems"
+        markdown, about[settings.table] = _table(context, settings, sets, problems, levels)
+    note = f"{context.scale} scale; bands: {settings.confidence:.0%} intervals over problems"
     if several:
         first = next(f.reward for f in figures if f.reward)
         note = f"{note}; reward model: {first}"
-    finding = "" if settings.table else sentence(results, work.scale, levels)
+    finding = "" if settings.table else sentence(results, context.scale, levels)
     if finding:
         about["finding"] = finding
     if diagnostics:
         about["diagnostics"] = diagnostics
-    for folder in (work.folder, work.run_folder):
+    for folder in (context.output_dir, context.run_dir):
         write_results(folder, results, about, f"{markdown}\n{finding}\n" if finding else markdown)
     if any(f.method == "majority" for f in figures):
-        drawn = accuracy_against_n(figures, work.folder / PLOT, max_level=levels, note=note)
+        drawn = accuracy_against_n(figures, context.output_dir / PLOT, max_level=levels, note=note)
         for path in drawn:
-            shutil.copyfile(path, work.run_folder / path.name)
-        console.print(f"Plot: {work.run_folder / drawn[0].name} (and .svg)")
+            shutil.copyfile(path, context.run_dir / path.name)
+        console.print(f"Plot: {context.run_dir / drawn[0].name} (and .svg)")
     if finding:
         console.print(f"[bold]{finding}[/bold]")
     return {"figures": len(figures), "comparisons": len(comparisons)}
 
 
 def _table(
-    work: Work,
+    context: StageContext[EvalSettings],
     settings: EvalSettings,
     sets: Sequence[tuple[list[str], list[Measurement]]],
     problems: Mapping[str, Problem],
@@ -119,20 +120,20 @@ def _table(
     """A table of the paper with ours, as Markdown and for results.json."""
     from e2h_cli.reports import table5
 
-    if not sets or work.inputs["votes"]:
+    if not sets or context.inputs["votes"]:
         raise InputError("table 5 is made of samples alone", hint="give --samples, and no --votes")
     ids = sets[0][0]
     if any(other != ids for other, _ in sets):
-        raise InputError("the sample stages answer different problems", where=work.folder)
+        raise InputError("the sample stages answer different problems", where=context.output_dir)
     lines, orderings = table5.lines_of(
-        [table5.origin(Path(place)) for place in work.inputs["samples"]],
+        [table5.origin(Path(place)) for place in context.inputs["samples"]],
         [measurements[0] for _, measurements in sets],
         groups_of([problems[i] for i in ids], levels),
         confidence=settings.confidence,
         seed=settings.seed,
     )
-    others = table5.other_seeds(work.inputs["others"])
-    markdown = table5.present_table5(lines, orderings, others, work.scale)
+    others = table5.other_seeds(context.inputs["others"])
+    markdown = table5.present_table5(lines, orderings, others, context.scale)
     return markdown, table5.as_json(lines, orderings)
 
 
@@ -147,7 +148,7 @@ def _generator_accuracy(
 ) -> tuple[list[str], list[Measurement]]:
     """Accuracy of single samples: greedy decoding, or the mean over random ones."""
     pools = pools_of(read_samples(place), problems, grader)
-    record = place / RECORD
+    record = place / STAGE_RECORD
     settings = read_json(record)["settings"] if record.is_file() else {}
     method = "greedy" if settings.get("temperature") == 0 else "single sample"
     accuracy = np.array([pool.right_samples.mean() for pool in pools])

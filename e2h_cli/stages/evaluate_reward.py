@@ -1,4 +1,4 @@
-"""``e2h eval --reward``: the reward models of rerank stages, measured by themselves."""
+"""``e2h eval --reward-metrics``: the reward models of rerank stages, measured by themselves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from e2h_cli.evaluation.sample_groups import pools_of
 from e2h_cli.grading import Grader
 from e2h_cli.inference import scoring
 from e2h_cli.inference.sampling import read_samples
-from e2h_cli.pipeline.run_folder import RECORD
+from e2h_cli.pipeline.run_folder import STAGE_RECORD
 from e2h_cli.reports.diagnostics_plot import reward_diagnostics
 from e2h_cli.reports.results import groups_of
 from e2h_cli.reports.tables import MAIN_GROUPS, Row, print_table
@@ -67,7 +67,7 @@ def measure_reward(
     """
     samples, scores = _tables(stage)
     with_scores = {
-        (row["id"], row["sample"]) for row in scores.select(parquet_store.KEYS).to_pylist()
+        (row["id"], row["sample"]) for row in scores.select(parquet_store.KEY_COLUMNS).to_pylist()
     }
     keys = zip(samples["id"].to_pylist(), samples["sample"].to_pylist(), strict=True)
     samples = samples.filter(pa.array([key in with_scores for key in keys]))
@@ -99,10 +99,10 @@ def _tables(stage: Path) -> tuple[pa.Table, pa.Table]:
     file = stage / SCORES / scoring.FILE
     if not file.is_file():
         raise InputError("no scores here", where=stage, hint="make them with: e2h rerank")
-    scores = parquet_store.read(file, parquet_store.SCORES)
+    scores = parquet_store.read_table(file, parquet_store.SCORE_SCHEMA)
     if (stage / IMPORTED).is_file():
         return pq.read_table(stage / IMPORTED), scores
-    place = read_json(stage / RECORD)["inputs"]["samples"][0]["place"]
+    place = read_json(stage / STAGE_RECORD)["inputs"]["samples"][0]["path"]
     # A stage of the same run is recorded by its name, anything else by its path.
     beside = stage.parent / place
     return read_samples(beside if beside.is_dir() else Path(place)), scores

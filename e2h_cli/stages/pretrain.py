@@ -11,26 +11,27 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.data import chain_arithmetic, template
 from e2h_cli.data.split_files import read_part
 from e2h_cli.models import loading, tiny
-from e2h_cli.pipeline.runner import Work
-from e2h_cli.settings.base import PretrainSettings
+from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.settings.pretrain import PretrainSettings
 from e2h_cli.training.sft import sft_row
 from e2h_cli.training.trainer import train_stage
 
 
-def run(work: Work) -> dict[str, Any]:
+def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
     """Train a Llama from random weights on the corpus of the chain-arithmetic world.
 
     Questions carry no loss: they are random digits, and learning to expect them is noise.
     """
-    settings = work.settings
-    assert isinstance(settings, PretrainSettings)
+    settings = context.settings
     held_out = {
-        p.problem for part in ("validation", "test") for p in read_part(work.path("problems"), part)
+        p.problem
+        for part in ("validation", "test")
+        for p in read_part(context.input_path("problems"), part)
     }
     if not all(_is_chain(question) for question in held_out):
         raise InputError(
             "the tiny base model knows chain arithmetic only",
-            where=work.place("problems"),
+            where=context.model_or_path("problems"),
             hint="give a language model with --model to the later stages",
         )
     tokenizer = tiny.tokenizer()
@@ -38,9 +39,9 @@ def run(work: Work) -> dict[str, Any]:
     rows = [sft_row(tokenizer, *document) for document in corpus(settings.documents, held_out, rng)]
     torch.manual_seed(settings.seed)
     model = tiny.model(
-        tokenizer, hidden=settings.hidden, layers=settings.layers, heads=settings.heads
+        tokenizer, hidden=settings.hidden_size, layers=settings.num_layers, heads=settings.num_heads
     ).to(loading.device())
-    counts = train_stage(work, model, tokenizer, rows)
+    counts = train_stage(context, model, tokenizer, rows)
     return {**counts, "parameters": model.num_parameters()}
 
 

@@ -21,7 +21,7 @@ from e2h_cli.evaluation.sample_groups import (
 from e2h_cli.evaluation.voting import BEST_AGGREGATE, Floats
 from e2h_cli.grading import get_grader
 from e2h_cli.inference import scoring
-from e2h_cli.pipeline.runner import Work
+from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports.results import (
     VOTES,
     Measurement,
@@ -32,21 +32,19 @@ from e2h_cli.reports.results import (
     write_votes,
 )
 from e2h_cli.reports.tables import present
-from e2h_cli.settings.base import Aggregation, RerankSettings
+from e2h_cli.settings.base import Aggregation
+from e2h_cli.settings.rerank import RerankSettings
 from e2h_cli.stages.candidates import Candidates, find_candidates, find_scores
 
 
-def run(work: Work) -> dict[str, Any]:
+def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
     """Score, vote at every pool size, write per-problem accuracies and the results."""
-    settings = work.settings
-    assert isinstance(settings, RerankSettings)
-    candidates = find_candidates(work, settings)
-    with get_grader(settings.grader, cache=work.grading_cache) as grader:
+    settings = context.settings
+    candidates = find_candidates(context, settings)
+    with get_grader(settings.grader, cache=context.verdict_cache) as grader:
         pools = pools_of(candidates.samples, candidates.problems, grader)
     ks = pool_sizes(pools[0].size, settings.ks)
-    if settings.show_tokens:
-        _show(work, settings, candidates)
-    scores, kind = find_scores(work, settings, candidates, pools)
+    scores, kind = find_scores(context, settings, candidates, pools)
     aggregates: dict[str, list[Aggregation]] = {
         # An ORM has one score, that of the final token.
         m: settings.aggregate or ["last" if kind == "orm" else a]
@@ -62,10 +60,10 @@ def run(work: Work) -> dict[str, Any]:
         reward=candidates.reward,
     )
     write_winners(
-        work.folder,
+        context.output_dir,
         (row for method, how, weights in ways for row in winners(pools, method, how, weights)),
     )
-    write_votes(work.folder / VOTES, [pool.problem.id for pool in pools], measurements)
+    write_votes(context.output_dir / VOTES, [pool.problem.id for pool in pools], measurements)
     results = summarise(
         measurements,
         contrasts(measurements),
@@ -74,8 +72,10 @@ def run(work: Work) -> dict[str, Any]:
         confidence=settings.confidence,
         seed=settings.seed,
     )
-    about = {"scale": work.scale, "samples_per_problem": pools[0].size, "draws": settings.draws}
-    write_results(work.folder, results, about, present(results, work.scale, settings.confidence))
+    about = {"scale": context.scale, "samples_per_problem": pools[0].size, "draws": settings.draws}
+    write_results(
+        context.output_dir, results, about, present(results, context.scale, settings.confidence)
+    )
     return {
         "problems": len(pools),
         "samples_per_problem": pools[0].size,
@@ -144,17 +144,23 @@ def measure(
     ]
 
 
-def show(work: Work) -> None:
+def show_tokens(context: StageContext[RerankSettings]) -> None:
     """Print the first sample with the positions that are read and the values that stand there."""
-    settings = work.settings
-    assert isinstance(settings, RerankSettings)
-    _show(work, settings, find_candidates(work, settings))
+    settings = context.settings
+    _show(context, settings, find_candidates(context, settings))
 
 
-def _show(work: Work, settings: RerankSettings, candidates: Candidates) -> None:
+def _show(
+    context: StageContext[RerankSettings], settings: RerankSettings, candidates: Candidates
+) -> None:
     first = candidates.samples.slice(0, 1).to_pylist()[0]
     problem = candidates.problems[first["id"]]
     finished = first["finish_reason"] == "stop"
     scoring.show(
-        problem, first["text"], finished, work.place("reward"), settings.family, settings.precision
+        problem,
+        first["text"],
+        finished,
+        context.model_or_path("reward_model"),
+        settings.family,
+        settings.precision,
     )

@@ -15,25 +15,24 @@ from e2h_cli.data import sources
 from e2h_cli.data.problem import Problem, write
 from e2h_cli.data.split_files import HIDDEN
 from e2h_cli.data.splitting import split
-from e2h_cli.pipeline.runner import Work
-from e2h_cli.settings.base import SplitSettings
+from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.settings.split import SplitSettings
 
 
-def run(work: Work) -> dict[str, Any]:
+def run(context: StageContext[SplitSettings]) -> dict[str, Any]:
     """Write easy, hard, validation and test files; print them by level and subject."""
-    settings = work.settings
-    assert isinstance(settings, SplitSettings)
+    settings = context.settings
     if settings.source == "chains":
         train, test = sources.chain_problems(
             settings.train_counts, settings.test_counts, settings.seed
         )
     else:
-        train, test = sources.math_problems(next(iter(work.inputs["data"]), None))
+        train, test = sources.math_problems(next(iter(context.inputs["data"]), None))
     done = split(
         train,
         test,
         max_level=settings.max_level,
-        validation=settings.validation,
+        validation=settings.validation_size,
         seed=settings.seed,
     )
     if not done.easy:
@@ -48,9 +47,9 @@ def run(work: Work) -> dict[str, Any]:
     }
     for name, problems in parts.items():
         shown = [p.hidden() for p in problems] if name == "hard" else problems
-        write(work.folder / f"{name}.jsonl", shown)
+        write(context.output_dir / f"{name}.jsonl", shown)
     write_jsonl(
-        work.folder / HIDDEN,
+        context.output_dir / HIDDEN,
         ({"id": p.id, "answer": p.answer, "solution": p.solution} for p in done.hard),
     )
     console.print(_table("Problems by level", parts, "level", settings.max_level))

@@ -22,8 +22,8 @@ from e2h_cli.data.problem import normalised
 from e2h_cli.data.rm_labels import balanced, labelled, step_checker
 from e2h_cli.data.seen import Seen
 from e2h_cli.data.split_files import read_levels
-from e2h_cli.pipeline.runner import Work
-from e2h_cli.settings.base import SuperviseSettings
+from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.settings.supervise import SuperviseSettings
 
 Kind = Literal["sft", "prm", "orm"]
 KINDS: tuple[Kind, ...] = ("sft", "prm", "orm")
@@ -39,23 +39,22 @@ class Built:
     validation: bool = False
 
 
-def run(work: Work) -> dict[str, Any]:
+def run(context: StageContext[SuperviseSettings]) -> dict[str, Any]:
     """Build the rows, print what was kept and dropped and why."""
-    settings = work.settings
-    assert isinstance(settings, SuperviseSettings)
+    settings = context.settings
     counts: Counter[str] = Counter()
     read: dict[str, str] = {}
     with ExitStack() as stack:
-        sink = Sink(work.folder, stack, settings)
+        sink = Sink(context.output_dir, stack, settings)
         if settings.source == "samples":
-            rows = _of_samples(work, settings, counts, read)
+            rows = _of_samples(context, settings, counts, read)
         else:
-            rows = _of_records(work, settings, counts, sink)
+            rows = _of_records(context, settings, counts, sink)
         for built in rows:
             sink.write(built)
     if not any(sink.counts[kind] for kind in KINDS):
         reasons = ", ".join(f"{n:,} {what}" for what, n in counts.items())
-        raise InputError(f"not one training row came of it ({reasons})", where=work.folder)
+        raise InputError(f"not one training row came of it ({reasons})", where=context.output_dir)
     _print(counts, sink.counts)
     found = {"rows": dict(sink.counts), **counts}
     return {**found, **({"read": read} if read else {})}
@@ -102,16 +101,19 @@ class Sink:
 
 
 def _of_samples(
-    work: Work, settings: SuperviseSettings, counts: Counter[str], read: dict[str, str]
+    context: StageContext[SuperviseSettings],
+    settings: SuperviseSettings,
+    counts: Counter[str],
+    read: dict[str, str],
 ) -> Iterator[Built]:
     """Step labels by the world's oracle where it has one, outcome labels by the grader."""
     from e2h_cli.grading import get_grader
     from e2h_cli.inference.sampling import read_samples
 
-    trained, files = read_levels(work.path("problems"), settings.levels)
+    trained, files = read_levels(context.input_path("problems"), settings.levels)
     read.update(files)
     problems = {p.id: p for p in trained}
-    samples = read_samples(work.path("samples"))
+    samples = read_samples(context.input_path("samples"))
     columns = (samples[name].to_pylist() for name in ("id", "text", "finish_reason"))
     pairs = []
     for key, text, finish in zip(*columns, strict=True):
@@ -123,7 +125,7 @@ def _of_samples(
             counts["samples cut at the token limit"] += 1
         else:
             pairs.append((key, text))
-    with get_grader(settings.grader, cache=work.grading_cache) as grader:
+    with get_grader(settings.grader, cache=context.verdict_cache) as grader:
         steps, outcomes, dropped = labelled(pairs, problems, grader, step_checker(trained))
     counts.update(dropped)
     kept = balanced(outcomes, settings.ratio, random.Random(f"ratio {settings.seed}"))
@@ -133,10 +135,13 @@ def _of_samples(
 
 
 def _of_records(
-    work: Work, settings: SuperviseSettings, counts: Counter[str], sink: Sink
+    context: StageContext[SuperviseSettings],
+    settings: SuperviseSettings,
+    counts: Counter[str],
+    sink: Sink,
 ) -> Iterator[Built]:
-    questions = Questions(work.path("problems"))
-    places = work.inputs["data"]
+    questions = Questions(context.input_path("problems"))
+    places = context.inputs["data"]
     if not places:
         raise InputError(
             f"--source {settings.source} needs the published files",
@@ -145,7 +150,7 @@ def _of_records(
     keep = _chosen_of_metamath(places, settings) if settings.source == "metamath" else None
     looked: set[int] = set()
     with progress_bar() as bar:
-        task = bar.add_task(work.stage, total=None, unit="records", note="")
+        task = bar.add_task(context.stage, total=None, unit="records", note="")
         number = -1
         for place in places:
             for where, record in read_records(place):

@@ -25,8 +25,8 @@ from e2h_cli.models.loading import load_tokenizer
 from e2h_cli.models.reward_formats import Reading
 from e2h_cli.models.reward_model import new_reward_model
 from e2h_cli.models.token_spans import Encoded, encode
-from e2h_cli.pipeline.runner import Work
-from e2h_cli.settings.base import TrainRMSettings
+from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.settings.train_rm import TrainRMSettings
 from e2h_cli.stages.supervise import Kind, rows_file
 from e2h_cli.training.early_stopping import Validation
 from e2h_cli.training.reward_losses import pair_loss, token_loss
@@ -40,19 +40,16 @@ _MOST_VALIDATION_ROWS = 2000
 _VALIDATION_BATCH_TOKENS = 16384
 
 
-def run(work: Work) -> dict[str, Any]:
+def run(context: StageContext[TrainRMSettings]) -> dict[str, Any]:
     """Read labelled rows, print what is labelled, train, save."""
-    settings = work.settings
-    assert isinstance(settings, TrainRMSettings)
-    tokenizer = load_tokenizer(work.place("model"))
+    settings = context.settings
+    tokenizer = load_tokenizer(context.model_or_path("model"))
     if settings.loss == "pairwise":
-        return _run_pairs(work, settings, tokenizer)
-    if settings.show_tokens:
-        show(work)
+        return _run_pairs(context, settings, tokenizer)
     used, held = Used(), []
     held_out = _held_out(settings)
     kept = []
-    for row in rows_of(work.inputs["rows"], settings.kind):
+    for row in rows_of(context.inputs["rows"], settings.kind):
         if held_out(row["id"]):
             held.append(row)
             continue
@@ -61,17 +58,17 @@ def run(work: Work) -> dict[str, Any]:
             kept.append(encoded)
     used.print(settings)
     if used.too_long:
-        write_jsonl(work.folder / TOO_LONG, ({"id": key} for key in used.too_long))
+        write_jsonl(context.output_dir / TOO_LONG, ({"id": key} for key in used.too_long))
     if not kept:
         raise InputError(
             f"no labelled row fits into {settings.max_length} tokens", hint="raise --max-length"
         )
     validation = None
     if settings.patience:
-        held += validation_rows(work.inputs["rows"], settings.kind)
+        held += validation_rows(context.inputs["rows"], settings.kind)
         validation = _validation(held, tokenizer, settings)
-    model = new_reward_model(work.place("model"), settings.kind)
-    counts = train_stage(work, model, tokenizer, kept, token_loss, validation)
+    model = new_reward_model(context.model_or_path("model"), settings.kind)
+    counts = train_stage(context, model, tokenizer, kept, token_loss, validation)
     return {**counts, **used.counts}
 
 
@@ -248,13 +245,15 @@ def _auc(pairs: list[tuple[float, bool]]) -> float:
 
 
 def _run_pairs(
-    work: Work, settings: TrainRMSettings, tokenizer: PreTrainedTokenizerFast
+    context: StageContext[TrainRMSettings],
+    settings: TrainRMSettings,
+    tokenizer: PreTrainedTokenizerFast,
 ) -> dict[str, Any]:
     """Bradley-Terry: the reward of the chosen solution above that of the rejected one."""
     if settings.patience:
         raise InputError("--patience: pairs have no validation", hint="take --patience 0")
     kept, too_long = [], []
-    for place in work.inputs["rows"]:
+    for place in context.inputs["rows"]:
         for number, row in read_jsonl(Path(place)):
             where = f"{place}:{number}"
             pair = tuple(_end_row(tokenizer, row, key, where) for key in ("chosen", "rejected"))
@@ -266,12 +265,12 @@ def _run_pairs(
         f"{len(kept):,} pairs; {len(too_long):,} are over {settings.max_length} tokens and left out"
     )
     if too_long:
-        write_jsonl(work.folder / TOO_LONG, too_long)
+        write_jsonl(context.output_dir / TOO_LONG, too_long)
     if not kept:
-        raise InputError("no pairs to train on", where=work.place("rows"))
-    model = new_reward_model(work.place("model"), "orm")
+        raise InputError("no pairs to train on", where=context.model_or_path("rows"))
+    model = new_reward_model(context.model_or_path("model"), "orm")
     model.config.e2h["loss"] = "pairwise"
-    counts = train_stage(work, model, tokenizer, kept, pair_loss)
+    counts = train_stage(context, model, tokenizer, kept, pair_loss)
     return {**counts, "too_long": len(too_long)}
 
 
@@ -288,12 +287,11 @@ def _end_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], key: str, 
     return Row(np.array(encoded.ids, dtype=np.int32), labels)
 
 
-def show(work: Work) -> None:
+def show_tokens(context: StageContext[TrainRMSettings]) -> None:
     """Print the tokens of some rows with their labels: green is right, red wrong, dim no loss."""
-    settings = work.settings
-    assert isinstance(settings, TrainRMSettings)
-    tokenizer = load_tokenizer(work.place("model"))
-    rows = rows_of(work.inputs["rows"], settings.kind)
+    settings = context.settings
+    tokenizer = load_tokenizer(context.model_or_path("model"))
+    rows = rows_of(context.inputs["rows"], settings.kind)
     for row, _ in zip(rows, range(_SHOWN_ROWS), strict=False):
         encoded = reward_row(tokenizer, row, settings.loss_on)
         line = Text()

@@ -69,10 +69,10 @@ class EarlyStopping(TrainerCallback):
         value = self._validation.measure(model)
         model.train()
         best = max((entry["validation"] for entry in self.history), default=float("-inf"))
-        if value > best and distributed.is_main():
+        if value > best and distributed.is_main_process():
             save_trained(model, self._best(state.global_step))
         self.history.append({"step": state.global_step, "validation": value})
-        if distributed.is_main():
+        if distributed.is_main_process():
             write_json(self._log, self.history)
             # The best but one stays: a training that resumes from before the best needs it.
             bests = sorted(self._folder.glob("best-*.safetensors"), key=lambda f: int(f.stem[5:]))

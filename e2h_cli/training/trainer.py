@@ -31,7 +31,7 @@ from e2h_cli.common import distributed
 from e2h_cli.common.console import console, progress_bar
 from e2h_cli.common.errors import InputError, RunError
 from e2h_cli.common.files import write_atomic
-from e2h_cli.pipeline.runner import Work
+from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.base import TrainingSettings
 from e2h_cli.training.early_stopping import EarlyStopping, Validation
 
@@ -65,7 +65,7 @@ Example = Row | tuple[Row, ...]
 
 
 def train_stage(
-    work: Work,
+    context: StageContext[Any],
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     rows: Sequence[Example],
@@ -73,27 +73,26 @@ def train_stage(
     validation: Validation | None = None,
 ) -> dict[str, Any]:
     """Train the model of a stage and save it with its tokenizer; see ``fit``."""
-    settings = work.settings
-    assert isinstance(settings, TrainingSettings)
+    settings = context.settings
     torch.manual_seed(settings.seed)  # adapters begin at random
-    adapted = with_lora(model, settings.lora) if settings.lora else model
+    adapted = with_lora(model, settings.lora_rank) if settings.lora_rank else model
     counts, weights = fit(
         adapted,
         tokenizer,
         rows,
         settings,
-        scratch=work.scratch,
-        log=work.folder / "log.jsonl",
-        title=work.stage,
+        scratch=context.scratch_dir,
+        log=context.output_dir / "log.jsonl",
+        title=context.stage,
         loss=loss,
         validation=validation,
     )
-    if settings.lora:
+    if settings.lora_rank:
         # Merged, so that whoever reads the model needs to know nothing of adapters.
         model = adapted.merge_and_unload()
-    if distributed.is_main():
-        model.save_pretrained(work.folder, state_dict=weights)
-        tokenizer.save_pretrained(work.folder)
+    if distributed.is_main_process():
+        model.save_pretrained(context.output_dir, state_dict=weights)
+        tokenizer.save_pretrained(context.output_dir)
     return counts
 
 
@@ -136,7 +135,7 @@ def fit(
     progress = Progress(title, settings.checkpoint_seconds)
     arguments = TrainingArguments(
         **shared_arguments(settings, scratch / "checkpoints"),
-        max_steps=settings.steps or -1,
+        max_steps=getattr(settings, "max_steps", None) or -1,
         ddp_find_unused_parameters=False,
         logging_steps=10,
         remove_unused_columns=False,
@@ -155,12 +154,12 @@ def fit(
         stopper = EarlyStopping(validation, scratch / "validation")
         trainer.add_callback(stopper)
     trainer.remove_callback(PrinterCallback)
-    if trainer.is_fsdp_enabled and (validation is not None or settings.lora):
+    if trainer.is_fsdp_enabled and (validation is not None or settings.lora_rank):
         raise InputError(
-            "--patience and --lora need the whole model in every process, and FSDP spreads it",
+            "--patience and --lora-rank need the whole model in every process, and FSDP spreads it",
             hint="train without them, or without FSDP",
         )
-    checkpoint = distributed.main_decides(lambda: last_checkpoint(scratch / "checkpoints"))
+    checkpoint = distributed.run_on_main(lambda: last_checkpoint(scratch / "checkpoints"))
     if checkpoint is not None:
         console.print(
             f"[cyan]resuming from step {checkpoint.name.removeprefix('checkpoint-')}[/cyan]"
@@ -171,7 +170,7 @@ def fit(
         )
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     lines = history + (stopper.history if stopper else [])
-    if distributed.is_main():
+    if distributed.is_main_process():
         write_atomic(log, "".join(json.dumps(entry) + "\n" for entry in lines))
     if trainer.is_fsdp_enabled:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
@@ -186,8 +185,8 @@ def fit(
 
 def shared_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
     """What the library's trainers are told, whatever they train; checkpoints go to ``folder``."""
-    own = math.ceil(settings.batch_size / distributed.size())
-    micro = min(settings.micro_batch or own, own)
+    own = math.ceil(settings.batch_size / distributed.world_size())
+    micro = min(settings.micro_batch_size or own, own)
     gpu = torch.cuda.is_available()
     return {
         "output_dir": str(folder),
@@ -195,14 +194,14 @@ def shared_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any]
         "num_train_epochs": settings.epochs,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": math.ceil(
-            settings.batch_size / (micro * distributed.size())
+            settings.batch_size / (micro * distributed.world_size())
         ),
         "use_cpu": not gpu,
-        "ddp_backend": "gloo" if distributed.size() > 1 and not gpu else None,
+        "ddp_backend": "gloo" if distributed.world_size() > 1 and not gpu else None,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": "cosine_with_min_lr",
-        "lr_scheduler_kwargs": {"min_lr_rate": settings.final_rate},
-        "warmup_steps": settings.warmup,
+        "lr_scheduler_kwargs": {"min_lr_rate": settings.min_lr_ratio},
+        "warmup_steps": settings.warmup_ratio,
         "adam_beta2": settings.adam_beta2,
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
@@ -370,10 +369,10 @@ class Progress(TrainerCallback):
     ) -> None:
         self.bar.update(self._task, completed=state.global_step)
         # The clocks of several processes differ, and all must save together.
-        if distributed.size() > 1 and state.global_step % _STEPS_PER_LOOK:
+        if distributed.world_size() > 1 and state.global_step % _STEPS_PER_LOOK:
             return
         due = time.monotonic() - self._saved > self._seconds and state.global_step < state.max_steps
-        if distributed.main_decides(lambda: due):
+        if distributed.run_on_main(lambda: due):
             self._saved = time.monotonic()
             control.should_save = True
 

@@ -109,11 +109,11 @@ def test_the_library_is_never_trusted_with_code(tmp_path: Path) -> None:
 def test_grades_in_a_thread() -> None:
     found: list[Verdict] = []
 
-    def work() -> None:
+    def context() -> None:
         with get_grader("math-verify", workers=1) as grader:
             found.extend(grader.grade([("5", "5"), (r"\sum_{k=1}^{4} k", "10")]))
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=context)
     thread.start()
     thread.join(60)
     assert [verdict.right for verdict in found] == [True, True]
@@ -122,12 +122,12 @@ def test_grades_in_a_thread() -> None:
 def test_threads_share_a_grader(math_verify: RuleGrader) -> None:
     wrong: list[int] = []
 
-    def work(n: int) -> None:
+    def context(n: int) -> None:
         pairs = [(f"{n}", rf"\sqrt{{{n * n}}}"), (rf"\sum_{{k=1}}^{{{n}}} 1", f"{n}")]
         if not all(verdict.right for verdict in math_verify.grade(pairs)):
             wrong.append(n)
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(2, 8)]
+    threads = [threading.Thread(target=context, args=(n,)) for n in range(2, 8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from e2h_cli.common.errors import InputError
 from e2h_cli.inference.engines.base import Decoding, Engine
 from e2h_cli.models.loading import load_config, load_generator, load_tokenizer
-from e2h_cli.settings.base import DecodingSettings, EngineName, SampleSettings
+from e2h_cli.settings.base import DecodingSettings, EngineName
+from e2h_cli.settings.sample import SampleSettings
 
 
 def chosen_engine(engine: EngineName, arguments: Mapping[str, Any]) -> str:
@@ -84,7 +85,7 @@ def open_engine(
     from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 
     return TransformersEngine(
-        load_generator(place, settings.precision), tokenizer, rows=settings.rows
+        load_generator(place, settings.precision), tokenizer, rows=settings.generation_batch_size
     )
 
 

@@ -1,0 +1,117 @@
+"""YAML with line numbers, and validation errors that name file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from e2h_cli.common.errors import InputError
+
+M = TypeVar("M", bound=BaseModel)
+
+Key = tuple[str, ...]
+
+
+def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
+    """The mapping in a YAML file, and the line (from 1) of every key in it.
+
+    Raises:
+        InputError: not readable, not YAML, not a mapping, or a key that stands twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.compose(text, yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise InputError(
+            f"not valid YAML ({getattr(error, 'problem', error)})", where=where
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read: {error}", where=path) from error
+    if not isinstance(values, dict):
+        raise InputError("not a recipe: no keys", where=path)
+    return values, _key_lines(tree, path)
+
+
+def _key_lines(node: yaml.Node | None, path: Path, prefix: Key = ()) -> dict[Key, int]:
+    """Line of every key. A key that stands twice is refused: YAML would drop the first."""
+    found: dict[Key, int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value_node in node.value:
+            key = (*prefix, str(key_node.value))
+            line = key_node.start_mark.line + 1
+            if key in found:
+                raise InputError(f"key {'.'.join(key)!r} stands twice", where=f"{path}:{line}")
+            found[key] = line
+            found.update(_key_lines(value_node, path, key))
+    return found
+
+
+def location(path: Path | str, lines: Mapping[Key, int], key: Key) -> str:
+    """``file:line`` of a key, or of the nearest key around it."""
+    while key:
+        if key in lines:
+            return f"{path}:{lines[key]}"
+        key = key[:-1]
+    return str(path)
+
+
+def validate(
+    model: type[M],
+    values: Mapping[str, Any],
+    where: str,
+    lines: Mapping[Key, int],
+    *,
+    as_flags: bool = False,
+    nested: Mapping[str, type[BaseModel]] | None = None,
+) -> M:
+    """Check values against a pydantic model.
+
+    Args:
+        model: what the values must be.
+        values: by key.
+        where: file or command line, for the message.
+        lines: line of each key.
+        as_flags: whether messages name command-line options instead of keys.
+        nested: models of mappings under a key, for suggestions.
+
+    Raises:
+        InputError: the first mistake, in one line.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = tuple(str(part) for part in first["loc"])
+        where = location(where, lines, key)
+        dotted = ".".join(key)
+        if first["type"] == "extra_forbidden":
+            around = (nested or {}).get(key[0], model) if key[:-1] else model
+            raise InputError(
+                f"unknown key {dotted!r}",
+                where=where,
+                hint=did_you_mean(key[-1], around.model_fields),
+            ) from error
+        message = first["msg"].removeprefix("Value error, ")
+        given = f" (given: {first['input']!r})" if first["type"] != "missing" else ""
+        named = flag_of(key[0]) if as_flags and key else dotted
+        raise InputError(f"{named}: {message}{given}", where=where) from error
+
+
+def flag_of(setting: str) -> str:
+    """The command-line option of a setting or input."""
+    return f"--{setting.replace('_', '-')}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint with the nearest known word, or all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

@@ -1,0 +1,71 @@
+"""What the function of a stage is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from e2h_cli.common.errors import InputError
+from e2h_cli.common.files import make_folder
+from e2h_cli.pipeline.recipe import Scale
+from e2h_cli.pipeline.run_folder import SCRATCH_DIR
+from e2h_cli.settings.base import Settings
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext(Generic[S]):
+    """The settings, inputs and folders of one stage.
+
+    Attributes:
+        stage: name of the stage.
+        settings: of the command's own class.
+        inputs: input name -> paths, each a folder, a file or (models only) a Hub name.
+        input_names: the same as the recipe or the user names them.
+        input_fingerprints: the same as hashes of their content.
+        output_dir: the stage's folder.
+        run_dir: the run folder.
+        scale: of the recipe; stands in everything that is printed.
+    """
+
+    stage: str
+    settings: S
+    inputs: dict[str, list[str]]
+    input_names: dict[str, list[str]]
+    input_fingerprints: dict[str, list[str]]
+    output_dir: Path
+    run_dir: Path
+    scale: Scale
+
+    def model_or_path(self, name: str) -> str:
+        """The path or Hub name of an input. Raises InputError where the stage was given none."""
+        found = self.optional_input(name)
+        if found is None:
+            raise InputError(f"{self.stage} needs {name}", hint=f"give --{name.replace('_', '-')}")
+        return found
+
+    def optional_input(self, name: str) -> str | None:
+        """The path or Hub name of an input, or None."""
+        return next(iter(self.inputs.get(name, [])), None)
+
+    def input_path(self, name: str) -> Path:
+        """The path of an input. Raises InputError where the stage was given none."""
+        return Path(self.model_or_path(name))
+
+    def input_name(self, name: str) -> str:
+        """What an input is called in tables: the stage, or the last part of the path."""
+        return Path(self.input_names[name][0]).name
+
+    @property
+    def verdict_cache(self) -> Path:
+        """The cache of grading verdicts that all stages of the run share."""
+        return self.run_dir / "verdicts.sqlite"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """A folder for work in progress: kept when the process dies, removed at the end."""
+        path = self.output_dir / SCRATCH_DIR
+        make_folder(path)
+        return path

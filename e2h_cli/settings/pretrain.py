@@ -1,0 +1,16 @@
+"""Settings of ``e2h pretrain``."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from e2h_cli.settings.base import SupervisedSettings
+
+
+class PretrainSettings(SupervisedSettings):
+    """Settings of ``e2h pretrain``."""
+
+    hidden_size: int = Field(128, ge=8, description="Width of the model.")
+    num_layers: int = Field(4, ge=1, description="Number of layers.")
+    num_heads: int = Field(4, ge=1, description="Number of attention heads.")
+    documents: int = Field(20000, ge=1, description="Solutions in the pre-training corpus.")

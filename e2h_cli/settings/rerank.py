@@ -1,0 +1,54 @@
+"""Settings of ``e2h rerank``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from e2h_cli.settings.base import (
+    GRADER_HELP,
+    Aggregations,
+    Family,
+    GraderName,
+    ShowTokensSettings,
+    Sizes,
+)
+
+
+class RerankSettings(ShowTokensSettings):
+    """Settings of ``e2h rerank``."""
+
+    method: Literal["all", "majority", "weighted-voting", "best-of-n"] = Field(
+        "all", description="How one answer is chosen from N; majority is always shown beside it."
+    )
+    aggregate: Aggregations | None = Field(
+        None,
+        description="Step scores to one score, as min,prod,last or all; if not given, prod for "
+        "votes and min for best-of-n (paper p.8).",
+    )
+    family: Family = Field(
+        "auto", description="How the reward model is read; auto is by its config and name."
+    )
+    transform: Literal["none", "sigmoid"] = Field(
+        "none", description="What makes scores of another project probabilities."
+    )
+    import_format: Literal["qwen", "search-and-learn", "rlhflow", "official"] | None = Field(
+        None, description="What wrote the file under --import."
+    )
+    ks: Sizes | None = Field(
+        None, description="Pool sizes to report, as 1,4,16; powers of two up to N if not given."
+    )
+    draws: int = Field(400, ge=1, description="Random subsets behind each voting accuracy.")
+    confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
+    grader: GraderName = Field("math-verify", description=GRADER_HELP)
+    batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        exclude=True,
+        description="Tokens per forward pass while scoring; 16384 on a GPU and 2048 elsewhere if "
+        "not given.",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="Precision of the reward model: bf16 on a GPU, fp32 elsewhere."
+    )
