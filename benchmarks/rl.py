@@ -26,7 +26,7 @@ from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Decoding
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models import tiny
-from e2h_cli.models.reward_formats import RewardModel, load_family
+from e2h_cli.models.reward_formats import RewardModel, open_reward_model
 from e2h_cli.models.reward_model import new_reward_model
 from e2h_cli.rl.policy_models import load_actors
 from e2h_cli.rl.policy_update import Learner, make_batch
@@ -54,7 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, get_grader("exact") as grader:
         place = Path(name)
         model = options.model or _random(place / "model")
-        reward = load_family(options.reward or _random_reward(model, place / "reward"))
+        reward = open_reward_model(options.reward or _random_reward(model, place / "reward"))
         for algo in ("ppo", "grpo"):
             # The first step of every kind warms up.
             ours = _ours(algo, model, reward, grader, place / algo, options)
@@ -141,7 +141,7 @@ def _theirs(model: str, reward: RewardModel, grader: Grader, place: Path, option
 
     updates = options.rollouts // _BATCH
 
-    class Clock(TrainerCallback):
+    class EngineClock(TrainerCallback):
         begin = end = 0.0
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -149,7 +149,7 @@ def _theirs(model: str, reward: RewardModel, grader: Grader, place: Path, option
                 self.begin = time.perf_counter()
             self.end = time.perf_counter()
 
-    clock = Clock()
+    clock = EngineClock()
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(model),
         reward_funcs=earned,

@@ -27,7 +27,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from e2h_cli.data import template
 from e2h_cli.inference import batching as passes
 from e2h_cli.models import tiny
-from e2h_cli.models.reward_formats import Reading, load_family
+from e2h_cli.models.reward_formats import EncodedSolution, open_reward_model
 from e2h_cli.models.reward_model import new_reward_model
 
 # hidden, layers, heads, inner width
@@ -55,15 +55,15 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         _make(Path(folder), options.size)
-        model = load_family(folder, precision="bf16" if gpu else "fp32")
+        model = open_reward_model(folder, precision="bf16" if gpu else "fp32")
         full = model.backbone
         readings = [model.read(*one, True) for one in _solutions(options.solutions)]
         found: dict[str, list[list[float]]] = {}
-        tally = passes.Tally()
+        tally = passes.ScoringStats()
 
         def score(name: str, problems: list[str] | None) -> None:
             nonlocal tally
-            tally = passes.Tally()
+            tally = passes.ScoringStats()
             made: dict[int, list[float]] = {}
             for many, scores in passes.forward(
                 full, model.head, readings, 16384, device=model.device, pad=model.pad,
@@ -90,7 +90,7 @@ def main() -> None:
 
         def prefixes() -> None:
             cuts = [
-                (i, Reading(r.ids[: place + 1], [], place))
+                (i, EncodedSolution(r.ids[: place + 1], [], place))
                 for i, r in enumerate(readings)
                 for place in [*r.steps, r.outcome]
             ]
@@ -102,7 +102,7 @@ def main() -> None:
                 for row, (i, cut) in enumerate(batch):
                     found["prefixes"][i].append(float(values[row, cut.outcome]))
 
-        def _features(batch: list[Reading], longest: int) -> torch.Tensor:
+        def _features(batch: list[EncodedSolution], longest: int) -> torch.Tensor:
             ids = torch.full((len(batch), longest), model.pad)
             mask = torch.zeros_like(ids)
             for row, r in enumerate(batch):

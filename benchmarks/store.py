@@ -20,7 +20,7 @@ from e2h_cli.common import parquet_store
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
 from e2h_cli.inference.engines.base import Decoding, Generation, Request
-from e2h_cli.inference.sampling import Clock, Counted, missing, row
+from e2h_cli.inference.sampling import EngineClock, SampleStats, missing_requests, row
 
 TARGET_SECONDS = 60
 _DECODING = Decoding()
@@ -82,8 +82,8 @@ def main() -> None:
                 folder / "all.parquet", folder / "work", parquet_store.SAMPLE_SCHEMA
             )
             have = store.keys()
-            requests = list(missing(problems, options.n, have, 0))
-            clock, done = Clock("instant", 0.0), len(have)
+            requests = list(missing_requests(problems, options.n, have, 0))
+            clock, done = EngineClock("instant", 0.0), len(have)
             for generations in clock.timed(engine, requests, _DECODING):
                 store.add(row(g) for g in generations)
                 done += len(generations)
@@ -96,7 +96,7 @@ def main() -> None:
         store = parquet_store.ShardedParquetStore(
             folder / "all.parquet", folder / "work", parquet_store.SAMPLE_SCHEMA
         )
-        counted = Counted()
+        counted = SampleStats()
         store.merge((p.id for p in problems), counted.add)
         mark("merged and counted")
         assert counted.counts["samples"] == total, counted.counts

@@ -21,7 +21,13 @@ import pyarrow as pa
 
 from e2h_cli.common import parquet_store
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.sample_groups import Pool, best_curve, pass_curve, pool_scores, vote_curves
+from e2h_cli.evaluation.sample_groups import (
+    SampleGroup,
+    aggregate_scores,
+    best_of_n_curve,
+    pass_at_k_curve,
+    vote_curves,
+)
 from e2h_cli.evaluation.voting import NO_ANSWER, Floats, Ints, permutations, vote_accuracy
 from e2h_cli.reports.results import Measurement, groups_of, summarise
 from e2h_cli.settings.base import AGGREGATIONS
@@ -44,7 +50,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     ks = [2**i for i in range(options.samples.bit_length())]
-    pools, scores = synthetic(options.problems, options.samples, options.seed)
+    groups, scores = synthetic(options.problems, options.samples, options.seed)
     print(
         f"{options.problems} problems x {options.samples:,} samples, {len(ks)} pool sizes, "
         f"{options.draws} draws; before: {_peak_gib():.2f} GiB"
@@ -61,18 +67,18 @@ def main() -> None:
     size = options.samples
     combined = timed(
         f"aggregate, {len(AGGREGATIONS)} ways",
-        lambda: {how: pool_scores(scores, size, how) for how in AGGREGATIONS},
+        lambda: {how: aggregate_scores(scores, size, how) for how in AGGREGATIONS},
     )
-    weightings = [[np.ones(pool.size) for pool in pools], *combined.values()]
+    weightings = [[np.ones(pool.size) for pool in groups], *combined.values()]
     votes = timed(
         f"vote, {len(weightings)} weightings",
-        lambda: vote_curves(pools, weightings, ks, options.draws, options.seed),
+        lambda: vote_curves(groups, weightings, ks, options.draws, options.seed),
     )
     best = timed(
         f"best-of-n, {len(AGGREGATIONS)} ways",
-        lambda: [best_curve(pools, values, ks) for values in combined.values()],
+        lambda: [best_of_n_curve(groups, values, ks) for values in combined.values()],
     )
-    passed = timed("pass@k", lambda: pass_curve(pools, ks))
+    passed = timed("pass@k", lambda: pass_at_k_curve(groups, ks))
     measurements = [
         Measurement("generator", "reward" if how else "", method, how, k, curve[:, j])
         for method, how, curve in [
@@ -83,7 +89,7 @@ def main() -> None:
         ]
         for j, k in enumerate(ks)
     ]
-    groups = groups_of([pool.problem for pool in pools], max_level=3)
+    groups = groups_of([pool.problem for pool in groups], max_level=3)
     results = timed(
         f"intervals and tests, {len(groups)} groups",
         lambda: summarise(
@@ -102,7 +108,7 @@ def main() -> None:
     print(f"  {'peak memory':36s} {_peak_gib():8.2f} GiB (target {TARGET_GIB:.0f})")
     print(f"  {len(results.figures):,} figures, {len(results.comparisons)} comparisons")
 
-    naive = compare_with_python(pools[0], [w[0] for w in weightings], ks)
+    naive = compare_with_python(groups[0], [w[0] for w in weightings], ks)
     scale = options.draws / _NAIVE_DRAWS * options.problems
     part = f"vote, {len(weightings)} weightings"
     print(
@@ -112,10 +118,10 @@ def main() -> None:
     )
 
 
-def synthetic(problems: int, samples: int, seed: int) -> tuple[list[Pool], pa.Table]:
+def synthetic(problems: int, samples: int, seed: int) -> tuple[list[SampleGroup], pa.Table]:
     """Pools with few common and many rare answers, and rows of ``parts.SCORES`` for them."""
     rng = np.random.default_rng(seed)
-    pools: list[Pool] = []
+    groups: list[SampleGroup] = []
     tables: list[pa.Table] = []
     for i in range(problems):
         level = 1 + i % _LEVELS
@@ -130,9 +136,9 @@ def synthetic(problems: int, samples: int, seed: int) -> tuple[list[Pool], pa.Ta
         # The right answer is the commonest one, or another common one on hard problems.
         right[min(int(rng.geometric(1 / (0.6 + 0.4 * level))), count) - 1] = True
         answers = tuple(None if c == NO_ANSWER else str(c) for c in classes)
-        pools.append(Pool(problem, answers, classes, right))
+        groups.append(SampleGroup(problem, answers, classes, right))
         tables.append(_scores(problem.id, np.append(right, False)[classes], rng))
-    return pools, pa.concat_tables(tables)
+    return groups, pa.concat_tables(tables)
 
 
 def _scores(key: str, right: np.ndarray[Any, Any], rng: np.random.Generator) -> pa.Table:
@@ -145,7 +151,7 @@ def _scores(key: str, right: np.ndarray[Any, Any], rng: np.random.Generator) -> 
     return pa.Table.from_arrays([pa.array(c) for c in columns], schema=parquet_store.SCORE_SCHEMA)
 
 
-def compare_with_python(pool: Pool, weights: Sequence[Floats], ks: Sequence[int]) -> float:
+def compare_with_python(pool: SampleGroup, weights: Sequence[Floats], ks: Sequence[int]) -> float:
     """Seconds that ``plain_accuracy`` takes for a few draws of one problem.
 
     Raises:
@@ -160,7 +166,9 @@ def compare_with_python(pool: Pool, weights: Sequence[Floats], ks: Sequence[int]
     return seconds
 
 
-def plain_accuracy(pool: Pool, weights: Sequence[Floats], ks: Sequence[int], order: Ints) -> Floats:
+def plain_accuracy(
+    pool: SampleGroup, weights: Sequence[Floats], ks: Sequence[int], order: Ints
+) -> Floats:
     """(weightings, ks): each draw at each size counted anew, answer by answer."""
     accuracy = np.zeros((len(weights), len(ks)))
     for w, weight in enumerate(weights):

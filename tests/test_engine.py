@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 from e2h_cli.data.problem import Problem
 from e2h_cli.inference.engines.base import Decoding, Request, sample_seed
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine, choose
-from e2h_cli.inference.sampling import missing
+from e2h_cli.inference.sampling import missing_requests
 from e2h_cli.models import tiny
 
 TOKENS = tiny.tokenizer()
@@ -134,11 +134,11 @@ def test_tokens_are_chosen_with_their_probability(
 def test_missing_asks_for_the_rest_in_small_requests() -> None:
     problems = [Problem(name, "q", 1, "s", "t") for name in "ab"]
     have = {("a", 0), ("a", 2), *(("b", i) for i in range(130))}
-    found = list(missing(problems, 130, have, seed=7))
+    found = list(missing_requests(problems, 130, have, seed=7))
     assert [len(r.samples) for r in found] == [62, 64, 2]
     assert found[0].samples[:3] == (1, 3, 4)
     assert {r.id for r in found} == {"a"}
-    assert list(missing(problems, 2, {(n, i) for n in "ab" for i in (0, 1)}, 0)) == []
+    assert list(missing_requests(problems, 2, {(n, i) for n in "ab" for i in (0, 1)}, 0)) == []
 
 
 def test_a_model_without_end_token_uses_the_tokenizer_s() -> None:

@@ -25,7 +25,7 @@ from e2h_cli.common.errors import InputError, RunError
 from e2h_cli.data import template
 from e2h_cli.inference import batching as passes
 from e2h_cli.inference import scoring
-from e2h_cli.models.reward_formats import RewardModel, family_of, load_family
+from e2h_cli.models.reward_formats import RewardModel, family_of, open_reward_model
 from tests import builders
 from tests.conftest import MINI, e2h, taken_over
 
@@ -98,7 +98,7 @@ def test_llemma_is_the_mean_logit_at_the_first_newline(kind: str, tmp_path: Path
         expected.append(logits(model, ids)[token].mean().sigmoid().item())
         at = newline + 2
     expected.append(logits(model, ids)[-1].mean().sigmoid().item())
-    assert scores(load_family(place, "llemma"), TEXT) == pytest.approx(expected, abs=1e-5)
+    assert scores(open_reward_model(place, "llemma"), TEXT) == pytest.approx(expected, abs=1e-5)
 
 
 def test_two_exported_rows_are_averaged(tmp_path: Path) -> None:
@@ -113,13 +113,13 @@ def test_two_exported_rows_are_averaged(tmp_path: Path) -> None:
     with torch.no_grad():
         weight.copy_(rows.repeat(len(weight) // 2, 1))
     model.save_pretrained(place)
-    reward = load_family(place, "llemma")
+    reward = open_reward_model(place, "llemma")
     features = torch.randn(3, model.config.hidden_size)
     torch.testing.assert_close(reward.head(features), (features @ rows.mean(0)).sigmoid())
     with torch.no_grad():
         weight.zero_()
     model.save_pretrained(place)
-    assert scores(load_family(place, "llemma"), TEXT) == [0.5] * 3
+    assert scores(open_reward_model(place, "llemma"), TEXT) == [0.5] * 3
 
 
 @pytest.mark.parametrize("kind", ["character", "byte-bpe"])
@@ -132,7 +132,7 @@ def test_math_shepherd_is_plus_against_minus_at_each_mark(kind: str, tmp_path: P
     for i, step in enumerate(PLAIN, 1):
         text += f"{' ' if i == 1 else chr(10)}Step {i}: {step} ки"
         expected.append(logits(model, tokens(text).input_ids)[-1, signs].softmax(-1)[0].item())
-    reward = load_family(place, "math-shepherd")
+    reward = open_reward_model(place, "math-shepherd")
     assert scores(reward, TEXT) == pytest.approx(expected, abs=1e-5)
     assert len(scores(reward, OPEN, finished=False)) == 2
 
@@ -148,7 +148,7 @@ def test_rlhflow_is_what_the_assistant_would_answer(tmp_path: Path) -> None:
         text = tokens.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         expected.append(logits(model, tokens(text).input_ids)[-1, signs].softmax(-1)[0].item())
         turns.append({"role": "assistant", "content": "+"})
-    assert scores(load_family(place, "rlhflow"), TEXT) == pytest.approx(expected, abs=1e-5)
+    assert scores(open_reward_model(place, "rlhflow"), TEXT) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("labels", [1, 2])
@@ -165,7 +165,7 @@ def test_token_classifiers_are_read_at_the_newline_after_a_step(
         ids = ids + tokens(step).input_ids + tokens("\n").input_ids
         last = logits(model, ids)[-1]
         expected.append((last.sigmoid()[0] if labels == 1 else last.softmax(-1)[1]).item())
-    assert scores(load_family(place), TEXT) == pytest.approx(expected, abs=1e-5)
+    assert scores(open_reward_model(place), TEXT) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("chat", [True, False])
@@ -181,7 +181,7 @@ def test_sequence_classifiers_have_one_score(chat: bool, tmp_path: Path) -> None
         ids = [*tokens(template.prompt(QUESTION) + TEXT).input_ids, tokens.eos_token_id]
     with torch.inference_mode():
         expected = model(input_ids=torch.tensor([ids])).logits[0, 0].sigmoid().item()
-    assert scores(load_family(place), TEXT) == pytest.approx([expected], abs=1e-5)
+    assert scores(open_reward_model(place), TEXT) == pytest.approx([expected], abs=1e-5)
 
 
 def test_a_family_in_doubt_is_asked_for(tmp_path: Path) -> None:
@@ -199,26 +199,26 @@ def test_a_family_in_doubt_is_asked_for(tmp_path: Path) -> None:
         family_of(place)
     three = built(tmp_path / "three", AutoModelForSequenceClassification, tokens, num_labels=3)
     with pytest.raises(InputError, match="has one label, this classifier 3"):
-        load_family(three)
+        open_reward_model(three)
     with pytest.raises(InputError, match="no weights for a score"):
-        load_family(str(tmp_path / "llemma-7b-prm"), "token-classification")
+        open_reward_model(str(tmp_path / "llemma-7b-prm"), "token-classification")
     no_chat = tmp_path / "rlhflow"
     shutil.copytree(tmp_path / "llemma-7b-prm", no_chat)
     with pytest.raises(InputError, match="chat template"):
-        load_family(str(no_chat))
+        open_reward_model(str(no_chat))
 
 
 def test_batches_change_no_score_and_pad_little(tmp_path: Path) -> None:
     tokens = tokens_of("byte-bpe")
-    reward = load_family(built(tmp_path, AutoModelForCausalLM, tokens), "llemma")
+    reward = open_reward_model(built(tmp_path, AutoModelForCausalLM, tokens), "llemma")
     texts = [
         template.completion([f"Step {'x' * (i % 9)}" for _ in range(1 + i % 7)], str(i))
         for i in range(60)
     ]
     readings = [reward.read(QUESTION, text, True) for text in texts]
 
-    def found(budget: int) -> tuple[dict[int, list[float]], passes.Tally]:
-        tally = passes.Tally()
+    def found(budget: int) -> tuple[dict[int, list[float]], passes.ScoringStats]:
+        tally = passes.ScoringStats()
         made = passes.forward(
             reward.backbone, reward.head, readings, budget, device=reward.device, pad=reward.pad,
             tally=tally,
@@ -246,7 +246,7 @@ def test_a_shared_prompt_changes_no_score(tmp_path: Path, monkeypatch: pytest.Mo
         (AutoModelForTokenClassification, "auto"),
     ):
         folder = tmp_path / family
-        reward = load_family(built(folder, loader, tokens), family)
+        reward = open_reward_model(built(folder, loader, tokens), family)
         questions = [f"What is {i} + 2?" * (1 + i) for i in range(3)]
         texts = [template.completion([f"x{'y' * j}."] * (1 + j % 4), str(j)) for j in range(9)]
         keys = [(q, t) for t in texts for q in questions] + [("Alone?", texts[0])]
@@ -254,8 +254,8 @@ def test_a_shared_prompt_changes_no_score(tmp_path: Path, monkeypatch: pytest.Mo
 
         def found(
             problems: list[str] | None, reward: RewardModel = reward, readings: list = readings
-        ) -> tuple[dict, passes.Tally]:
-            tally = passes.Tally()
+        ) -> tuple[dict, passes.ScoringStats]:
+            tally = passes.ScoringStats()
             made = passes.forward(
                 reward.backbone, reward.head, readings, 300, device=reward.device,
                 pad=reward.pad, tally=tally, problems=problems,
@@ -278,7 +278,7 @@ def test_a_shared_prompt_changes_no_score(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_score_that_is_no_number_stops_the_work(tmp_path: Path) -> None:
     tokens = tokens_of()
-    reward = load_family(built(tmp_path, AutoModelForCausalLM, tokens), "llemma")
+    reward = open_reward_model(built(tmp_path, AutoModelForCausalLM, tokens), "llemma")
     reading = reward.read(QUESTION, TEXT, True)
     broken = passes.forward(
         reward.backbone, lambda x: x.sum(-1) * float("nan"), [reading], 99,
@@ -368,12 +368,12 @@ def test_two_models_at_once_score_the_same(
     run: Path, mini_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a machine with two GPUs: a process each, and parts of its own."""
-    from e2h_cli.data.split_files import read_known
+    from e2h_cli.data.split_files import read_problems_with_answers
     from e2h_cli.inference.sampling import read_samples
 
     monkeypatch.setattr(scoring, "gpu_count", lambda: 2)
     table = scoring.score_samples(
-        read_samples(run / "sample"), read_known(run / "split"), str(run / "train-rm"),
+        read_samples(run / "sample"), read_problems_with_answers(run / "split"), str(run / "train-rm"),
         run / "two", conditions={}, batch_tokens=4096, precision="auto", title="t",
     )  # fmt: skip
     theirs = pq.read_table(mini_run / "rerank/scores/scores.parquet").to_pylist()

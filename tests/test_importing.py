@@ -15,7 +15,7 @@ from e2h_cli.common import parquet_store
 from e2h_cli.common.errors import InputError
 from e2h_cli.data.external_samples import LOWEST_SCORE, Kind, match, read_foreign
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.sample_groups import pool_scores
+from e2h_cli.evaluation.sample_groups import aggregate_scores
 
 QWEN = {
     "idx": 7,
@@ -110,7 +110,7 @@ def test_aggregates_are_those_of_the_file(tmp_path: Path) -> None:
     done = read_foreign("search-and-learn", write(tmp_path / "data.jsonl", [LEARN]))
     assert done.scores is not None
     for how, expected in {"prod": [0.125, 0.75, 0.125], "mean": [0.375, 0.75, 0.125]}.items():
-        np.testing.assert_allclose(pool_scores(done.scores, 3, how)[0], expected)
+        np.testing.assert_allclose(aggregate_scores(done.scores, 3, how)[0], expected)
 
 
 def test_scores_that_are_no_probabilities_are_called_unknown(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_an_unscored_sample_among_probabilities_gets_zero(tmp_path: Path) -> Non
     assert done.scores is not None
     assert done.scores["outcome_score"].to_pylist() == [0.0, 0.75, 0.125]
     for how in ("min", "prod", "last", "mean_logit"):
-        assert pool_scores(done.scores, 3, how)[0].argmin() == 0
+        assert aggregate_scores(done.scores, 3, how)[0].argmin() == 0
 
 
 def test_half_characters_become_question_marks(tmp_path: Path) -> None:

@@ -93,7 +93,9 @@ def test_a_foreign_file_needs_nothing_else(cli: Cli, tmp_path: Path) -> None:
     assert at["easy", "best-of-n", 4] == 0
     assert at["all", "pass", 4] == 100
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["rerank"]
-    done = cli("eval", "--reward-metrics", "--votes", "run/rerank", "--run-dir", "run", "--no-make-inputs")
+    done = cli(
+        "eval", "--reward-metrics", "--votes", "run/rerank", "--run-dir", "run", "--no-make-inputs"
+    )
     assert done.returncode == 2  # the recipe's eval wants the split and the greedy samples
 
 

@@ -281,7 +281,9 @@ main()
 
 
 def test_low_rank_updates(place: Path, mini_run: Path) -> None:
-    done = rl(place, "--stage", "rl", "--lora-rank", "4", "--checkpoint-rule", "easy", "--steps", "1")
+    done = rl(
+        place, "--stage", "rl", "--lora-rank", "4", "--checkpoint-rule", "easy", "--steps", "1"
+    )
     assert done.returncode == 0, done.stderr
     names = load_file(place / "run/rl/model.safetensors").keys()
     assert names == load_file(mini_run / "sft/model.safetensors").keys()
@@ -329,12 +331,18 @@ def test_two_processes_learn_what_one_learns(place: Path, rl_run: Path) -> None:
         (("--temperature", "0"), "--temperature 0: there is nothing to learn"),
         (("--rollout-batch-size", "15", "--n", "2"), "--rollouts 15 is no multiple of --n 2"),
         (("--rollout-batch-size", "4096"), "a step asks 4,096 questions, and there are"),
-        (("--stage", "ppo-all", "--shaping", "minimum"), "needs a reward model; give --reward-model"),
+        (
+            ("--stage", "ppo-all", "--shaping", "minimum"),
+            "needs a reward model; give --reward-model",
+        ),
         (("--stage", "rest-em", "--questions", "hard"), "no answer may be looked at"),
-        (("--stage", "dpo", "--min-score-gap-without-answer", "2", "--min-score-gap", "3"), "finds nothing to learn from"),
+        (
+            ("--stage", "dpo", "--min-score-gap-without-answer", "2", "--min-score-gap", "3"),
+            "finds nothing to learn from",
+        ),
         (("--max-tokens", "5000"), "do not fit into the model"),
         (("--problems", "mini/split/easy.jsonl"), "not a split, and hard answers must stay hidden"),
-        (("--votes", "mini/split"), "no winners.jsonl here; make it with: e2h rerank"),
+        (("--votes", "mini/split"), "no predictions.jsonl here; make it with: e2h rerank"),
     ],
 )
 def test_bad_input_is_one_line(place: Path, options: tuple[str, ...], message: str) -> None:

@@ -18,7 +18,7 @@ from e2h_cli.grading import get_grader
 from e2h_cli.inference.engines.base import Decoding
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.loading import load_generator
-from e2h_cli.models.reward_formats import load_family
+from e2h_cli.models.reward_formats import open_reward_model
 from e2h_cli.models.reward_model import new_reward_model
 from e2h_cli.rl import policy_update as learner_module
 from e2h_cli.rl.policy_engine import refresh
@@ -281,7 +281,7 @@ def test_a_policy_of_characters_learns_from_a_reward_model_of_word_pieces(
     torch.nn.init.normal_(judge_model.score.weight, std=3.0)
     judge_model.save_pretrained(tmp_path / "rm")
     builders.tokenizer("byte-bpe").save_pretrained(tmp_path / "rm")
-    reward = load_family(str(tmp_path / "rm"))
+    reward = open_reward_model(str(tmp_path / "rm"))
     actors, learner, _ = made(model, kl=0.0)
     assert actors.tokenizer.get_vocab() != reward.tokenizer.get_vocab()
     engine = TransformersEngine(actors.policy, actors.tokenizer)
@@ -333,12 +333,12 @@ def test_the_released_code_takes_the_lowest_of_three_tokens(tmp_path: Path) -> N
 
 def load_family_of(net: LlamaForTokenClassification, tokens: PreTrainedTokenizerFast) -> Any:
     """A model of ours that was never saved."""
-    from e2h_cli.models.reward_formats import Reading, RewardModel
+    from e2h_cli.models.reward_formats import EncodedSolution, RewardModel
     from e2h_cli.models.token_spans import encode
 
-    def read(question: str, text: str, finished: bool) -> Reading:
+    def read(question: str, text: str, finished: bool) -> EncodedSolution:
         encoded = encode(tokens, template.prompt(question), text, finished=finished)
-        return Reading(encoded.ids, encoded.step_tokens, encoded.last)
+        return EncodedSolution(encoded.ids, encoded.step_tokens, encoded.last)
 
     return RewardModel(
         "e2h", "prm", tokens, net.eval().base_model, lambda x: net.score(x)[..., 0].sigmoid(),

@@ -13,8 +13,8 @@ import pytest
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_jsonl
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.predictions import read_winners, winners, write_winners
-from e2h_cli.evaluation.sample_groups import Pool
+from e2h_cli.evaluation.predictions import read_predictions, winners, write_predictions
+from e2h_cli.evaluation.sample_groups import SampleGroup
 from e2h_cli.grading import get_grader
 from e2h_cli.inference.engines.base import Decoding, Generation, Request
 from e2h_cli.reports import table5
@@ -105,24 +105,26 @@ def test_a_warning_when_reward_rises_and_accuracy_falls() -> None:
 
 
 def test_winners_by_hand(tmp_path: Path) -> None:
-    pool = Pool(problem("p", 1, "2"), ("1", "2", None, "2", "3"),
+    pool = SampleGroup(problem("p", 1, "2"), ("1", "2", None, "2", "3"),
                 np.array([0, 1, -1, 1, 2]), np.array([False, True, False]))  # fmt: skip
-    none = Pool(problem("q", 1, "2"), (None,) * 5, np.array([-1] * 5), np.zeros(0, dtype=bool))
+    none = SampleGroup(
+        problem("q", 1, "2"), (None,) * 5, np.array([-1] * 5), np.zeros(0, dtype=bool)
+    )
     scores = [np.array([0.9, 0.3, 1.0, 0.4, 0.1]), np.ones(5)]
     rows = [*winners([pool, none], "majority", "", [np.ones(5), np.ones(5)]),
             *winners([pool, none], "weighted-voting", "prod", scores),
             *winners([pool, none], "best-of-n", "min", scores)]  # fmt: skip
     assert [row["answer"] for row in rows] == ["2", None, "1", None, "1", None]
-    write_winners(tmp_path, rows)
-    assert read_winners(tmp_path) == {"p": "1"}
-    write_winners(tmp_path, rows[:2])
-    assert read_winners(tmp_path) == {"p": "2"}
+    write_predictions(tmp_path, rows)
+    assert read_predictions(tmp_path) == {"p": "1"}
+    write_predictions(tmp_path, rows[:2])
+    assert read_predictions(tmp_path) == {"p": "2"}
     with pytest.raises(InputError, match=r"no winners\.jsonl"):
-        read_winners(tmp_path / "no")
+        read_predictions(tmp_path / "no")
 
 
 def test_rerank_writes_the_winners(mini_run: Path) -> None:
-    rows = [row for _, row in read_jsonl(mini_run / "rerank/winners.jsonl")]
+    rows = [row for _, row in read_jsonl(mini_run / "rerank/predictions.jsonl")]
     assert {row["method"] for row in rows} == {"majority", "weighted-voting", "best-of-n"}
     assert all(set(row) == {"id", "method", "aggregate", "answer"} for row in rows)
 

@@ -24,7 +24,7 @@ from e2h_cli.data.problem import Problem
 from e2h_cli.data.split_files import read_part
 from e2h_cli.inference.engines.base import Decoding, Request
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
-from e2h_cli.inference.sampling import missing
+from e2h_cli.inference.sampling import missing_requests
 from e2h_cli.models import tiny
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.models.wide_heads import with_head_size
@@ -159,16 +159,20 @@ def test_asking_for_an_engine_that_is_not_installed(run: Path) -> None:
 @pytest.mark.parametrize("shares", [(2,), (3,), (2, 3), (7,)])
 def test_shares_are_disjoint_and_complete(shares: tuple[int, ...]) -> None:
     problems = [Problem(str(i), "q", 1, "s", "t") for i in range(9)]
-    whole = {(r.id, s) for r in missing(problems, 300, set(), 0) for s in r.samples}
+    whole = {(r.id, s) for r in missing_requests(problems, 300, set(), 0) for s in r.samples}
     assert len(whole) == 2700
     found: list[tuple[str, int]] = []
     for numbers in itertools.product(*(range(count) for count in shares)):
         own = list(zip(numbers, shares, strict=True))
-        share = [(r.id, s) for r in missing(problems, 300, set(), 0, own) for s in r.samples]
+        share = [
+            (r.id, s) for r in missing_requests(problems, 300, set(), 0, own) for s in r.samples
+        ]
         assert share
         found += share
         # A share keeps what it had when n grows.
-        before = [(r.id, s) for r in missing(problems, 128, set(), 0, own) for s in r.samples]
+        before = [
+            (r.id, s) for r in missing_requests(problems, 128, set(), 0, own) for s in r.samples
+        ]
         assert set(before) <= set(share)
     assert len(found) == len(whole)
     assert set(found) == whole

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from e2h_cli.reports.results import Figure
+from e2h_cli.reports.results import Metric
 from e2h_cli.reports.several import aggregation_rows, own_rows, present_several
 from e2h_cli.reports.tables import accuracy_rows, main_lines
 
 
-def figure(reward: str, method: str, how: str, accuracy: float, k: int = 4) -> Figure:
-    return Figure("hard", "sft", reward, method, how, k, accuracy, 0.0, 100.0, 10, "exact")
+def figure(reward: str, method: str, how: str, accuracy: float, k: int = 4) -> Metric:
+    return Metric("hard", "sft", reward, method, how, k, accuracy, 0.0, 100.0, 10, "exact")
 
 
 FIGURES = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.data.problem import Problem, from_row, last_boxed, normalised, read
+from e2h_cli.data.problem import Problem, from_row, last_boxed, normalize_question, read
 from e2h_cli.data.splitting import cell_sizes, split, stratified
 from tests.conftest import Cli
 
@@ -59,8 +59,8 @@ def test_cell_sizes_are_largest_remainders() -> None:
 
 
 def test_normalised_ignores_spacing_and_case_only() -> None:
-    assert normalised("Find  $x$.") == normalised("find $x$")
-    assert normalised("Find x+1") != normalised("Find x-1")
+    assert normalize_question("Find  $x$.") == normalize_question("find $x$")
+    assert normalize_question("Find x+1") != normalize_question("Find x-1")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import template
 from e2h_cli.models.loading import load_tokenizer
-from e2h_cli.models.reward_formats import load_family
+from e2h_cli.models.reward_formats import open_reward_model
 from e2h_cli.stages.train_rm import Used, _auc, reward_row, rows_of
 from e2h_cli.training.reward_losses import pair_loss
 from e2h_cli.training.trainer import NO_LOSS
@@ -216,7 +216,14 @@ def test_kill_9_changes_neither_losses_nor_weights(run: Path, tmp_path: Path) ->
 
 def test_adapters_are_merged_into_a_plain_model(run: Path) -> None:
     done = train(
-        run, "--lora-rank", "2", "--gradient-checkpointing", "--max-steps", "30", "--learning-rate", "0.01"
+        run,
+        "--lora-rank",
+        "2",
+        "--gradient-checkpointing",
+        "--max-steps",
+        "30",
+        "--learning-rate",
+        "0.01",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     merged = load_file(run / "train-rm/model.safetensors")
@@ -241,10 +248,18 @@ def test_pairs_teach_which_is_better(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_text("\n".join(map(json.dumps, pairs)))
     done = train(
-        run, "--loss", "pairwise", "--rows", str(file), "--max-steps", "60", "--learning-rate", "0.003"
+        run,
+        "--loss",
+        "pairwise",
+        "--rows",
+        str(file),
+        "--max-steps",
+        "60",
+        "--learning-rate",
+        "0.003",
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    model = load_family(str(run / "train-rm"))
+    model = open_reward_model(str(run / "train-rm"))
     assert model.kind == "orm"
     tokens = load_tokenizer(str(run / "train-rm"))
     better = 0

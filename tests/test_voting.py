@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2h_cli.evaluation.voting import aggregate, best, permutations, vote, vote_accuracy
+from e2h_cli.evaluation.voting import (
+    aggregate,
+    best_of_n,
+    permutations,
+    vote_accuracy,
+    weighted_vote,
+)
 from e2h_cli.settings.base import AGGREGATIONS
 
 
@@ -54,11 +60,11 @@ def test_aggregate_refuses_nonsense() -> None:
 
 def test_votes_by_hand() -> None:
     classes = np.array([0, 1, 1, -1, 2])
-    assert vote(classes, np.ones(5)) == 1
-    assert vote(classes, np.array([0.9, 0.2, 0.2, 5.0, 0.1])) == 0  # no answer, no vote
-    assert best(classes, np.array([0.1, 0.2, 0.3, 0.9, 0.8])) == 2
-    assert vote(np.array([-1, -1]), np.ones(2)) == -1
-    assert best(np.array([-1]), np.ones(1)) == -1
+    assert weighted_vote(classes, np.ones(5)) == 1
+    assert weighted_vote(classes, np.array([0.9, 0.2, 0.2, 5.0, 0.1])) == 0  # no answer, no vote
+    assert best_of_n(classes, np.array([0.1, 0.2, 0.3, 0.9, 0.8])) == 2
+    assert weighted_vote(np.array([-1, -1]), np.ones(2)) == -1
+    assert best_of_n(np.array([-1]), np.ones(1)) == -1
 
 
 def test_the_weighted_vote_of_the_paper_s_example() -> None:
@@ -66,14 +72,14 @@ def test_the_weighted_vote_of_the_paper_s_example() -> None:
     votes, totals = [139, 99, 132, 94], [11.3, 23.7, 0.03, 17.3]
     classes = np.repeat(np.arange(4), votes)
     weights = np.repeat(np.array(totals) / votes, votes)
-    assert vote(classes, np.ones(len(classes))) == 0
-    assert vote(classes, weights) == 1
+    assert weighted_vote(classes, np.ones(len(classes))) == 0
+    assert weighted_vote(classes, weights) == 1
 
 
 def test_ties_go_to_the_first() -> None:
-    assert vote(np.array([1, 0, 0, 1]), np.ones(4)) == 1
-    assert best(np.array([1, 0]), np.array([0.5, 0.5])) == 1
-    assert vote(np.array([1, 0]), np.zeros(2)) == 1
+    assert weighted_vote(np.array([1, 0, 0, 1]), np.ones(4)) == 1
+    assert best_of_n(np.array([1, 0]), np.array([0.5, 0.5])) == 1
+    assert weighted_vote(np.array([1, 0]), np.zeros(2)) == 1
 
 
 def test_draws_are_without_replacement() -> None:
@@ -101,7 +107,7 @@ def test_accuracy_over_all_orders_is_that_of_single_votes(
     found = vote_accuracy(pool, weightings, right, ks, order)
     for w, weights in enumerate(weightings):
         for j, k in enumerate(ks):
-            winners = [vote(pool[row[:k]], weights[row[:k]]) for row in order]
+            winners = [weighted_vote(pool[row[:k]], weights[row[:k]]) for row in order]
             expected = np.mean([c >= 0 and right[c] for c in winners])
             assert found[w, j] == pytest.approx(expected)
 

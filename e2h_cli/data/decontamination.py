@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.data.problem import Problem, normalised
+from e2h_cli.data.problem import Problem, normalize_question
 from e2h_cli.data.split_files import max_level, read_part
 
 Place = Literal["easy", "hard", "validation", "test", "unknown"]
@@ -36,13 +36,13 @@ class Questions:
         # In doubt a question is a test question, then a validation question.
         for part in PARTS:
             for problem in self.problems[part]:
-                self._place[normalised(problem.problem)] = (part, problem)
+                self._place[normalize_question(problem.problem)] = (part, problem)
         self._near = Near([*self.problems["test"], *self.problems["validation"]])
         self._prefixes: set[str] | None = None
 
     def place(self, question: str) -> tuple[Place, Problem | None]:
         """The part that holds a question, and the problem; "unknown" where none does."""
-        return self._place.get(normalised(question), ("unknown", None))
+        return self._place.get(normalize_question(question), ("unknown", None))
 
     def place_by_prefix(self, question: str) -> Place:
         """The official code's rule for Math-Shepherd: a beginning that only easy questions share.

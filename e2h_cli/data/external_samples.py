@@ -31,7 +31,7 @@ from e2h_cli.common import parquet_store
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_json, read_jsonl
 from e2h_cli.data import template
-from e2h_cli.data.problem import Problem, from_row, last_boxed, normalised
+from e2h_cli.data.problem import Problem, from_row, last_boxed, normalize_question
 
 Kind = Literal["qwen", "search-and-learn", "rlhflow", "official"]
 Scale = Literal["probability", "logit", "unknown"]
@@ -118,8 +118,8 @@ def match(imported: Imported, known: Iterable[Problem]) -> Imported:
     """
     by_text: dict[str, Problem] = {}
     for problem in known:
-        by_text.setdefault(normalised(problem.problem), problem)
-    found = {p.id: by_text.get(normalised(p.problem)) for p in imported.problems}
+        by_text.setdefault(normalize_question(problem.problem), problem)
+    found = {p.id: by_text.get(normalize_question(p.problem)) for p in imported.problems}
     unknown = [key for key, problem in found.items() if problem is None]
     if unknown:
         raise InputError(

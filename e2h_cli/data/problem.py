@@ -37,7 +37,7 @@ class Problem:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
-def normalised(text: str) -> str:
+def normalize_question(text: str) -> str:
     """A problem's text without spacing, LaTeX spacing commands and case, for leak checks."""
     text = re.sub(r"\\(?:[,;:! ]|left|right|quad|qquad|displaystyle|dfrac|tfrac)", " ", text)
     return re.sub(r"[\s$.,;:]+", "", text).lower()

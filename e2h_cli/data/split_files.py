@@ -35,7 +35,7 @@ def read_part(place: Path, part: str) -> list[Problem]:
     return read(part_file(place, part))
 
 
-def read_known(place: Path) -> dict[str, Problem]:
+def read_problems_with_answers(place: Path) -> dict[str, Problem]:
     """Every problem with a gold answer that may be looked at: test, validation and easy, by id."""
     parts = (
         [place]
@@ -45,7 +45,7 @@ def read_known(place: Path) -> dict[str, Problem]:
     return {p.id: p for part in parts if part.stat().st_size for p in read(part)}
 
 
-def read_levels(
+def read_training_problems(
     place: Path, levels: str, *, hidden: bool = True
 ) -> tuple[list[Problem], dict[str, str]]:
     """Training problems with solutions, and fingerprints of the files that were read.

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from e2h_cli.data.problem import Problem, normalised
+from e2h_cli.data.problem import Problem, normalize_question
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ def split(
         validation: how many, or None for as many as the test set.
         seed: of the draw.
     """
-    taken = {normalised(p.problem) for p in test}
+    taken = {normalize_question(p.problem) for p in test}
     kept, leaks, repeats = [], [], []
     seen: set[str] = set()
     for problem in train:
-        key = normalised(problem.problem)
+        key = normalize_question(problem.problem)
         if key in taken:
             leaks.append(problem)
         elif key in seen:

@@ -10,20 +10,20 @@ import numpy as np
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_jsonl, write_jsonl
-from e2h_cli.evaluation.sample_groups import Pool
-from e2h_cli.evaluation.voting import NO_ANSWER, Floats, best, vote
+from e2h_cli.evaluation.sample_groups import SampleGroup
+from e2h_cli.evaluation.voting import NO_ANSWER, Floats, best_of_n, weighted_vote
 
-FILE = "winners.jsonl"
+FILE = "predictions.jsonl"
 
 
-def winners(
-    pools: Sequence[Pool], method: str, aggregate: str, weights: Sequence[Floats]
+def predictions(
+    groups: Sequence[SampleGroup], method: str, aggregate: str, weights: Sequence[Floats]
 ) -> Iterator[dict[str, Any]]:
     """The winner of each problem by one method over its whole pool: the text drawn first of its
     class, or None where no sample has an answer.
     """
-    choose = best if method == "best-of-n" else vote
-    for pool, own in zip(pools, weights, strict=True):
+    choose = best_of_n if method == "best-of-n" else weighted_vote
+    for pool, own in zip(groups, weights, strict=True):
         winner = choose(pool.classes, own)
         first = int(np.argmax(pool.classes == winner))
         answer = None if winner == NO_ANSWER else pool.answers[first]
@@ -32,16 +32,16 @@ def winners(
         }  # fmt: skip
 
 
-def write_winners(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write what ``winners`` found."""
+def write_predictions(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write what ``predictions`` found."""
     write_jsonl(folder / FILE, rows)
 
 
-def read_winners(place: Path) -> dict[str, str]:
+def read_predictions(place: Path) -> dict[str, str]:
     """Answers chosen by weighted voting, by problem; majority voting where there is none.
 
     Raises:
-        InputError: the folder has no winners.
+        InputError: the folder has no predictions.
     """
     file = place / FILE
     if not file.is_file():

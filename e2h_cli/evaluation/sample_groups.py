@@ -24,7 +24,7 @@ from e2h_cli.grading.verdict import Grader
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class SampleGroup:
     """N samples of a problem.
 
     ``answers``: N texts or None; ``classes``: (N,) equal answers have equal numbers;
@@ -47,7 +47,9 @@ class Pool:
         return np.append(self.right, False)[self.classes]
 
 
-def pools_of(samples: pa.Table, problems: Mapping[str, Problem], grader: Grader) -> list[Pool]:
+def group_samples(
+    samples: pa.Table, problems: Mapping[str, Problem], grader: Grader
+) -> list[SampleGroup]:
     """One pool per sampled problem, all of the same size, in the order of the samples.
 
     A class is right when one of its answers is, so that votes and verdicts agree.
@@ -72,7 +74,7 @@ def pools_of(samples: pa.Table, problems: Mapping[str, Problem], grader: Grader)
         distinct[key] = list(dict.fromkeys(a for a in many[:size] if a is not None))
     pairs = [(problems[key].answer or "", a) for key, many in distinct.items() for a in many]
     verdicts = iter(grader.grade(pairs))
-    pools = []
+    groups = []
     for key, many in answers.items():
         labels = grader.classes(distinct[key])
         right = np.zeros(max(labels, default=-1) + 1, dtype=bool)
@@ -81,11 +83,13 @@ def pools_of(samples: pa.Table, problems: Mapping[str, Problem], grader: Grader)
         number = dict(zip(distinct[key], labels, strict=True))
         kept = many[:size]
         classes = [NO_ANSWER if a is None else number[a] for a in kept]
-        pools.append(Pool(problems[key], tuple(kept), np.array(classes, dtype=np.int64), right))
-    return pools
+        groups.append(
+            SampleGroup(problems[key], tuple(kept), np.array(classes, dtype=np.int64), right)
+        )
+    return groups
 
 
-def pool_scores(scores: pa.Table, size: int, how: str) -> list[Floats]:
+def aggregate_scores(scores: pa.Table, size: int, how: str) -> list[Floats]:
     """Aggregated scores (N,) of each problem, in table order; see ``voting.aggregate``."""
     steps = scores["step_scores"].combine_chunks()
     lengths = np.asarray(steps.value_lengths(), dtype=np.int64)
@@ -99,25 +103,28 @@ def pool_scores(scores: pa.Table, size: int, how: str) -> list[Floats]:
     return [combined[many[:size]] for many in rows.values()]
 
 
-def pass_curve(pools: Sequence[Pool], ks: Sequence[int]) -> Floats:
+def pass_at_k_curve(groups: Sequence[SampleGroup], ks: Sequence[int]) -> Floats:
     """(problems, ks): exact pass@k."""
     return np.array(
-        [[pass_at_k(p.size, int(p.right_samples.sum()), k) for k in ks] for p in pools], dtype=float
+        [[pass_at_k(p.size, int(p.right_samples.sum()), k) for k in ks] for p in groups],
+        dtype=float,
     )
 
 
-def best_curve(pools: Sequence[Pool], scores: Sequence[Floats], ks: Sequence[int]) -> Floats:
+def best_of_n_curve(
+    groups: Sequence[SampleGroup], scores: Sequence[Floats], ks: Sequence[int]
+) -> Floats:
     """(problems, ks): exact accuracy of best-of-n."""
     return np.array(
         [
             best_of_n_accuracy(s, p.classes != NO_ANSWER, p.right_samples, ks)
-            for p, s in zip(pools, scores, strict=True)
+            for p, s in zip(groups, scores, strict=True)
         ]
     )
 
 
 def vote_curves(
-    pools: Sequence[Pool],
+    groups: Sequence[SampleGroup],
     weightings: Sequence[Sequence[Floats]],
     ks: Sequence[int],
     draws: int,
@@ -127,8 +134,8 @@ def vote_curves(
 
     ``weightings``: for each, one (N,) array per problem. All of them see the same draws.
     """
-    accuracy = np.zeros((len(weightings), len(pools), len(ks)))
-    for i, pool in enumerate(pools):
+    accuracy = np.zeros((len(weightings), len(groups), len(ks)))
+    for i, pool in enumerate(groups):
         rng = np.random.default_rng([seed, i])
         order = permutations(pool.size, draws, rng)
         own = [w[i] for w in weightings]

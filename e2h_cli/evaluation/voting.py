@@ -65,7 +65,7 @@ def aggregate(scores: Floats, lengths: Ints, how: str) -> Floats:
     return np.maximum(mean, 0.0) if how == "mean_odd" else mean
 
 
-def vote(classes: Ints, weights: Floats) -> int:
+def weighted_vote(classes: Ints, weights: Floats) -> int:
     """The class with the largest sum of weights, or ``NO_ANSWER`` where no sample has an answer.
 
     Equal weights make it majority voting: argmax_a sum_i 1[a_i = a]; scores make it weighted
@@ -80,8 +80,8 @@ def vote(classes: Ints, weights: Floats) -> int:
     return int(kept[np.argmax(best)])
 
 
-def best(classes: Ints, scores: Floats) -> int:
-    """The class of the sample with the highest score (best-of-n, paper p.6); see ``vote``."""
+def best_of_n(classes: Ints, scores: Floats) -> int:
+    """The class of the sample with the highest score (best-of-n, paper p.6); see ``weighted_vote``."""
     answered = np.flatnonzero(classes != NO_ANSWER)
     return int(classes[answered[np.argmax(scores[answered])]]) if len(answered) else NO_ANSWER
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from e2h_cli.common.errors import RunError
-from e2h_cli.models.reward_formats import Backbone, Head, Reading
+from e2h_cli.models.reward_formats import Backbone, EncodedSolution, Head
 
 _PADDING = 0.05
 # Of the budget: what is worth a pass of its own.
@@ -32,7 +32,7 @@ class Scores:
 
 
 @dataclass
-class Tally:
+class ScoringStats:
     """Tokens that went through the model, the padding beside them, and what sharing has saved."""
 
     tokens: int = 0
@@ -44,13 +44,13 @@ class Tally:
 def forward(
     backbone: Backbone,
     head: Head,
-    readings: Sequence[Reading],
+    readings: Sequence[EncodedSolution],
     batch_tokens: int,
     *,
     device: torch.device,
     pad: int,
     problems: Sequence[str] | None = None,
-    tally: Tally | None = None,
+    tally: ScoringStats | None = None,
 ) -> Iterator[tuple[list[int], list[Scores]]]:
     """Yield (indices into ``readings``, their scores), longest solutions first.
 
@@ -71,7 +71,7 @@ def forward(
     Raises:
         RunError: a score is no number.
     """
-    passes = _Passes(backbone, head, readings, device, pad, tally or Tally())
+    passes = _Passes(backbone, head, readings, device, pad, tally or ScoringStats())
     rest: list[int] = []
     groups: dict[str, list[int]] = {}
     for i, problem in enumerate(problems or ()):
@@ -95,7 +95,7 @@ def forward(
         yield chosen, passes.scores(chosen)
 
 
-def shared_prefix(readings: Sequence[Reading]) -> int:
+def shared_prefix(readings: Sequence[EncodedSolution]) -> int:
     """How many tokens all begin with, before the first that is read; 0 where that saves little."""
     if len(readings) < _SHARED_ROWS:
         return 0
@@ -115,10 +115,10 @@ class _Passes:
 
     backbone: Backbone
     head: Head
-    readings: Sequence[Reading]
+    readings: Sequence[EncodedSolution]
     device: torch.device
     pad: int
-    tally: Tally
+    tally: ScoringStats
 
     def prefix(self, member: int, length: int) -> Any:
         """Keys and values of a beginning; None where the model has none (it looks both ways)."""

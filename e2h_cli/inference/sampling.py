@@ -29,7 +29,7 @@ FILE = "samples.parquet"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class SamplingJob:
     """What one engine is to draw; can be sent to another process.
 
     ``shares``: (number from 0, of how many), one for the shard and one for the worker; the job is
@@ -60,13 +60,13 @@ class Job:
         """What this job has to draw."""
         return [
             Request(request.id, request.samples, self.prefix + request.prompt, request.run_seed)
-            for request in missing(
+            for request in missing_requests(
                 self.problems, self.settings.n, have, self.settings.seed, self.shares
             )
         ]
 
 
-def draw(job: Job, done: Callable[[int], None] = lambda count: None) -> dict[str, Any]:
+def sample(job: SamplingJob, done: Callable[[int], None] = lambda count: None) -> dict[str, Any]:
     """Draw what is missing of a job; return the engine's record.
 
     ``done`` is told 0 when the engine is ready, then how many samples have come.
@@ -88,7 +88,7 @@ def draw(job: Job, done: Callable[[int], None] = lambda count: None) -> dict[str
     decoding = replace(
         decoding_of(settings), stop=tuple(dict.fromkeys(stop)), logprob=settings.logprob
     )
-    clock = Clock(engine.name, load_seconds=time.monotonic() - begin)
+    clock = EngineClock(engine.name, load_seconds=time.monotonic() - begin)
     done(0)
     try:
         for generations in clock.timed(engine, requests, decoding):
@@ -107,7 +107,7 @@ def draw(job: Job, done: Callable[[int], None] = lambda count: None) -> dict[str
     return clock.record()
 
 
-class Clock:
+class EngineClock:
     """How long an engine worked, and how long it waited for us."""
 
     def __init__(self, engine: str, load_seconds: float) -> None:
@@ -148,7 +148,7 @@ class Clock:
         }
 
 
-class Counted:
+class SampleStats:
     """What samples are like: finish reasons, missing answers, tokens, repeated texts."""
 
     def __init__(self) -> None:
@@ -175,7 +175,7 @@ class Counted:
         }
 
 
-def missing(
+def missing_requests(
     problems: Sequence[Problem],
     n: int,
     have: Set[tuple[str, int]],

@@ -16,9 +16,9 @@ from e2h_cli.common import parquet_store
 from e2h_cli.common.console import console, progress_bar
 from e2h_cli.common.files import read_json, write_json
 from e2h_cli.data.problem import Problem
-from e2h_cli.inference.batching import Tally, forward
-from e2h_cli.inference.worker_pool import gpu_count, with_processes
-from e2h_cli.models.reward_formats import RewardModel, load_family
+from e2h_cli.inference.batching import ScoringStats, forward
+from e2h_cli.inference.worker_pool import gpu_count, run_in_processes
+from e2h_cli.models.reward_formats import RewardModel, open_reward_model
 from e2h_cli.pipeline.run_folder import ENGINES
 
 FILE = "scores.parquet"
@@ -142,7 +142,7 @@ def _score_all(job: ScoreJob, title: str) -> Iterator[dict[str, Any]]:
         samples = sum(len(one.samples) for one in job.todo)
         bar.start_task(task)
         bar.update(task, total=samples, unit="samples")
-        yield from with_processes(
+        yield from run_in_processes(
             score, jobs, 1, lambda: bar.update(task, completed=store.rows_on_disk() - before)
         )
 
@@ -154,10 +154,10 @@ def score(job: ScoreJob, done: Callable[[int], None] = lambda count: None) -> di
         RunError: the reward model returned a score that is no number.
     """
     begin = time.monotonic()
-    model = load_family(job.reward, job.family, job.precision)
+    model = open_reward_model(job.reward, job.family, job.precision)
     loaded = time.monotonic()
     readings = [model.read(one.question, one.text, one.finished) for one in job.todo]
-    tally = Tally()
+    tally = ScoringStats()
     # Larger passes leave the cache of a CPU: 16,384 tokens are 1.4 to 1.9 times slower than 2,048.
     budget = job.batch_tokens or (16384 if model.device.type == "cuda" else 2048)
     store = job.store()
@@ -215,7 +215,7 @@ def show(
     problem: Problem, text: str, finished: bool, reward: str, family: str, precision: str
 ) -> None:
     """Print a solution with the positions that are read and the values that stand there."""
-    model = load_family(reward, family, precision)
+    model = open_reward_model(reward, family, precision)
     reading = model.read(problem.problem, text, finished)
     found = forward(model.backbone, model.head, [reading], len(reading.ids),
                     device=model.device, pad=model.pad)  # fmt: skip

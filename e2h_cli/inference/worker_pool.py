@@ -21,11 +21,13 @@ from e2h_cli.common.console import console, progress_bar
 from e2h_cli.common.errors import InputError, RunError
 
 if TYPE_CHECKING:
-    from e2h_cli.inference.sampling import Job
+    from e2h_cli.inference.sampling import SamplingJob
 _POLL_SECONDS = 1.0
 
 
-def draw_all(job: Job, todo: int, title: str, apart: bool = False) -> Iterator[dict[str, Any]]:
+def sample_all(
+    job: SamplingJob, todo: int, title: str, apart: bool = False
+) -> Iterator[dict[str, Any]]:
     """Draw what is missing of a job; yield the records of the engines that did it.
 
     Args:
@@ -34,7 +36,7 @@ def draw_all(job: Job, todo: int, title: str, apart: bool = False) -> Iterator[d
         title: of the progress bar.
         apart: in processes of their own, so that the GPU's memory is free again at the end.
     """
-    from e2h_cli.inference.sampling import draw
+    from e2h_cli.inference.sampling import sample
 
     count = job.settings.workers or gpu_count() // gpus_per_engine(job) or 1
     with progress_bar() as bar:
@@ -45,7 +47,7 @@ def draw_all(job: Job, todo: int, title: str, apart: bool = False) -> Iterator[d
             bar.advance(task, done)
 
         if count == 1 and job.settings.ray is None and not apart:
-            yield draw(job, advance)
+            yield sample(job, advance)
             return
         bar.start_task(task)
         jobs = [
@@ -59,12 +61,12 @@ def draw_all(job: Job, todo: int, title: str, apart: bool = False) -> Iterator[d
             bar.update(task, completed=min(todo, store.rows_on_disk() - before))
 
         if job.settings.ray is None:
-            yield from with_processes(draw, jobs, gpus_per_engine(job), tick)
+            yield from run_in_processes(sample, jobs, gpus_per_engine(job), tick)
         else:
             yield from _with_ray(jobs, tick)
 
 
-def gpus_per_engine(job: Job) -> int:
+def gpus_per_engine(job: SamplingJob) -> int:
     """GPUs that one engine spreads over, as vLLM's own arguments say."""
     arguments = job.settings.engine_arg
     sizes = [arguments.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline")]
@@ -80,7 +82,7 @@ def gpu_count() -> int:
     return torch.cuda.device_count()
 
 
-def with_processes(
+def run_in_processes(
     function: Callable[[Any], dict[str, Any]],
     jobs: Sequence[Any],
     each: int,
@@ -170,7 +172,7 @@ def _reach(address: str) -> None:
         ) from error
 
 
-def _with_ray(jobs: list[Job], tick: Callable[[], None]) -> Iterator[dict[str, Any]]:
+def _with_ray(jobs: list[SamplingJob], tick: Callable[[], None]) -> Iterator[dict[str, Any]]:
     """One Ray task per job, with its GPUs; all machines must see the run folder."""
     try:
         import ray
@@ -192,11 +194,11 @@ def _with_ray(jobs: list[Job], tick: Callable[[], None]) -> Iterator[dict[str, A
         raise InputError(
             f"--ray {address}: {reason}", hint="give the address of a cluster, auto or local"
         ) from error
-    from e2h_cli.inference.sampling import draw
+    from e2h_cli.inference.sampling import sample
 
     try:
         each = gpus_per_engine(jobs[0]) if ray.cluster_resources().get("GPU") else 0
-        task = ray.remote(draw).options(num_gpus=each, num_cpus=1, max_retries=3)
+        task = ray.remote(sample).options(num_gpus=each, num_cpus=1, max_retries=3)
         waiting = [task.remote(job) for job in jobs]
         console.print(f"[dim]{len(waiting)} Ray tasks[/dim]")
         while waiting:

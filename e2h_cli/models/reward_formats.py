@@ -37,7 +37,7 @@ _ANSWER = "The answer is:"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class EncodedSolution:
     """A solution as a reward model sees it, and the tokens at which it answers.
 
     ``steps``: one token per step; ``outcome``: the token of the whole solution; ``start``: the
@@ -63,7 +63,7 @@ class RewardModel:
     tokenizer: PreTrainedTokenizerFast
     backbone: Backbone
     head: Head
-    read: Callable[[str, str, bool], Reading]
+    read: Callable[[str, str, bool], EncodedSolution]
     device: torch.device
 
     @property
@@ -72,7 +72,7 @@ class RewardModel:
         return self.tokenizer.pad_token_id or 0
 
 
-def load_family(place: str, family: str = "auto", precision: str = "auto") -> RewardModel:
+def open_reward_model(place: str, family: str = "auto", precision: str = "auto") -> RewardModel:
     """Load a reward model of any family.
 
     Args:
@@ -132,9 +132,9 @@ def _e2h(place: str, precision: str) -> RewardModel:
     tokenizer = load_tokenizer(place)
     score = _scorer(model)
 
-    def read(question: str, text: str, finished: bool) -> Reading:
+    def read(question: str, text: str, finished: bool) -> EncodedSolution:
         encoded = encode(tokenizer, template.prompt(question), text, finished=finished)
-        return Reading(encoded.ids, encoded.step_tokens, encoded.last, encoded.start)
+        return EncodedSolution(encoded.ids, encoded.step_tokens, encoded.last, encoded.start)
 
     return _made("e2h", kind, tokenizer, model, lambda x: score(x)[..., 0].float().sigmoid(), read)
 
@@ -152,7 +152,7 @@ def _llemma(place: str, precision: str) -> RewardModel:
     mean = head.weight.float().mean(0)
     bias = 0.0 if head.bias is None else head.bias.float().mean()
 
-    def read(question: str, text: str, finished: bool) -> Reading:
+    def read(question: str, text: str, finished: bool) -> EncodedSolution:
         prompt = template.prompt(question)
         encoded = encode(tokenizer, prompt, text, finished=finished)
         newlines = [
@@ -160,7 +160,7 @@ def _llemma(place: str, precision: str) -> RewardModel:
             for step in encoded.solution.steps
             if step.separator_end is not None
         ]
-        return Reading(encoded.ids, newlines, encoded.last, encoded.start)
+        return EncodedSolution(encoded.ids, newlines, encoded.last, encoded.start)
 
     return _made(
         "llemma", "oprm", tokenizer, model, lambda x: (x.float() @ mean + bias).sigmoid(), read
@@ -173,7 +173,7 @@ def _math_shepherd(place: str, precision: str) -> RewardModel:
     tokenizer = load_tokenizer(place)
     good, bad = _sign_tokens(tokenizer)
 
-    def read(question: str, text: str, finished: bool) -> Reading:
+    def read(question: str, text: str, finished: bool) -> EncodedSolution:
         steps = _plain_steps(text, finished)
         lines = [f"Step {i}: {step} {_SHEPHERD_MARK}" for i, step in enumerate(steps, 1)]
         whole = f"{question} " + "\n".join(lines)
@@ -183,7 +183,7 @@ def _math_shepherd(place: str, precision: str) -> RewardModel:
             ends.append(at + len(line) - 1)
             at += len(line) + 1
         *marks, last = [token_of_character(batch["offset_mapping"], end) for end in ends]
-        return Reading(list(batch["input_ids"]), marks, last)
+        return EncodedSolution(list(batch["input_ids"]), marks, last)
 
     return _made("math-shepherd", "prm", tokenizer, model, _signs(model, good, bad), read)
 
@@ -196,7 +196,7 @@ def _rlhflow(place: str, precision: str) -> RewardModel:
         raise InputError("this family needs a tokenizer with a chat template", where=place)
     good, bad = _sign_tokens(tokenizer)
 
-    def read(question: str, text: str, finished: bool) -> Reading:
+    def read(question: str, text: str, finished: bool) -> EncodedSolution:
         steps = _plain_steps(text, finished)
         turns: list[dict[str, str]] = []
         answers = []
@@ -210,7 +210,7 @@ def _rlhflow(place: str, precision: str) -> RewardModel:
         batch = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
         # The token before the answer is the one that predicts it.
         places = [token_of_character(batch["offset_mapping"], at) - 1 for at in answers]
-        return Reading(list(batch["input_ids"]), places[:-1], places[-1])
+        return EncodedSolution(list(batch["input_ids"]), places[:-1], places[-1])
 
     return _made("rlhflow", "prm", tokenizer, model, _signs(model, good, bad), read)
 
@@ -224,7 +224,7 @@ def _token_classification(place: str, precision: str) -> RewardModel:
     tokenizer = load_tokenizer(place)
     score = _scorer(model)
 
-    def read(question: str, text: str, finished: bool) -> Reading:
+    def read(question: str, text: str, finished: bool) -> EncodedSolution:
         ids = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         newline = tokenizer("\n", add_special_tokens=False).input_ids
         ids += tokenizer(question, add_special_tokens=False).input_ids + newline
@@ -232,7 +232,7 @@ def _token_classification(place: str, precision: str) -> RewardModel:
         for step in _plain_steps(text, finished):
             ids += tokenizer(step, add_special_tokens=False).input_ids + newline
             places.append(len(ids) - 1)
-        return Reading(ids, places[:-1], places[-1])
+        return EncodedSolution(ids, places[:-1], places[-1])
 
     def head(features: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = score(features).float()
@@ -254,7 +254,7 @@ def _sequence_classification(place: str, precision: str) -> RewardModel:
     tokenizer = load_tokenizer(place)
     score = _scorer(model)
 
-    def read(question: str, text: str, finished: bool) -> Reading:
+    def read(question: str, text: str, finished: bool) -> EncodedSolution:
         if tokenizer.chat_template:
             turns = [
                 {"role": "user", "content": question},
@@ -264,7 +264,7 @@ def _sequence_classification(place: str, precision: str) -> RewardModel:
             ids = list(tokenizer(whole, add_special_tokens=False).input_ids)
         else:
             ids = encode(tokenizer, template.prompt(question), text, finished=finished).ids
-        return Reading(ids, [], len(ids) - 1)
+        return EncodedSolution(ids, [], len(ids) - 1)
 
     return _made(
         "sequence-classification", "orm", tokenizer, model,
@@ -288,7 +288,7 @@ def _made(
     tokenizer: PreTrainedTokenizerFast,
     model: PreTrainedModel,
     head: Head,
-    read: Callable[[str, str, bool], Reading],
+    read: Callable[[str, str, bool], EncodedSolution],
 ) -> RewardModel:
     return RewardModel(family, kind, tokenizer, model.eval().base_model, head, read, model.device)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from e2h_cli.reports.results import Figure
+from e2h_cli.reports.results import Metric
 from e2h_cli.reports.style import drawn, save
 from e2h_cli.reports.tables import MAIN_GROUPS, main_lines
 
@@ -19,7 +19,7 @@ _TITLES = {"easy": "Easy", "hard": "Hard", "all": "All"}
 
 
 def accuracy_against_n(
-    figures: Sequence[Figure], target: Path, *, max_level: int, note: str
+    figures: Sequence[Metric], target: Path, *, max_level: int, note: str
 ) -> list[Path]:
     """Draw the curves with their intervals; write ``target`` as PNG and SVG, return both paths.
 
@@ -74,7 +74,7 @@ def accuracy_against_n(
         return save(drawing, target, note)
 
 
-def _main_curves(figures: Sequence[Figure]) -> list[Figure]:
+def _main_curves(figures: Sequence[Metric]) -> list[Metric]:
     """The figures to draw: of each method the first generator and reward model."""
     first: dict[str, tuple[str, str, str]] = {}
     return [

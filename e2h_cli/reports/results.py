@@ -27,7 +27,7 @@ from e2h_cli.evaluation.statistics import (
 )
 from e2h_cli.evaluation.voting import Floats
 
-VOTES = "votes.parquet"
+VOTES = "accuracy.parquet"
 _VOTES = pa.schema(
     {
         "id": pa.string(),
@@ -54,7 +54,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Metric:
     """One number of a table: mean accuracy over a group of problems, in percent."""
 
     group: str
@@ -71,7 +71,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class Comparison:
     """Two ways to answer on the same problems: a - b in points, interval and p-value."""
 
     group: str
@@ -88,8 +88,8 @@ class Contrast:
 class Results:
     """All figures and contrasts of a stage or a run."""
 
-    figures: list[Figure]
-    comparisons: list[Contrast]
+    figures: list[Metric]
+    comparisons: list[Comparison]
 
 
 def groups_of(problems: Sequence[Problem], max_level: int) -> dict[str, NDArray[np.bool_]]:
@@ -118,8 +118,8 @@ def summarise(
     seed: int,
 ) -> Results:
     """Means, bootstrap intervals over problems, and paired tests, for every group."""
-    figures: list[Figure] = []
-    comparisons: list[Contrast] = []
+    figures: list[Metric] = []
+    comparisons: list[Comparison] = []
     for name, mask in groups.items():
         rng = np.random.default_rng(seed)
         weights = bootstrap_weights(int(mask.sum()), BOOTSTRAP_DRAWS, rng)
@@ -127,7 +127,7 @@ def summarise(
             values = m.accuracy[mask]
             low, high = bootstrap_interval(values, weights, confidence)
             figures.append(
-                Figure(
+                Metric(
                     group=name,
                     generator=m.generator,
                     reward=m.reward,
@@ -145,7 +145,7 @@ def summarise(
         for a, b in contrasts:
             c = compare(a.accuracy[mask], b.accuracy[mask], weights, signs, confidence)
             comparisons.append(
-                Contrast(
+                Comparison(
                     group=name,
                     a=label(a),
                     b=label(b),
@@ -163,7 +163,7 @@ def _percent(share: float) -> float:
     return round(100 * float(share), 2)
 
 
-def label(m: Measurement | Figure) -> str:
+def label(m: Measurement | Metric) -> str:
     """A way to answer in one word or two: ``weighted-voting (prod)``."""
     return f"{m.method} ({m.aggregate})" if m.aggregate else m.method
 
@@ -179,7 +179,7 @@ def write_results(folder: Path, results: Results, about: Mapping[str, Any], mark
         },
     )
     text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Figure)], lineterminator="\n")
+    writer = csv.DictWriter(text, [f.name for f in fields(Metric)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(f) for f in results.figures)
     write_atomic(folder / "results.csv", text.getvalue())

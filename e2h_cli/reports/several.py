@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from e2h_cli.reports.results import Figure
+from e2h_cli.reports.results import Metric
 from e2h_cli.reports.tables import MAIN_GROUPS, Row, markdown_table, print_table
 
 _METHODS = {"weighted-voting": "weighted", "best-of-n": "best-of-n"}
@@ -19,7 +19,7 @@ _OWN = {
 
 
 def present_several(
-    figures: Sequence[Figure], diagnostics: Iterable[Mapping[str, Any]], scale: str
+    figures: Sequence[Metric], diagnostics: Iterable[Mapping[str, Any]], scale: str
 ) -> str:
     """Print what there is to compare between reward models; return it as Markdown.
 
@@ -46,7 +46,7 @@ def _shown(title: str, header: Row, rows: Sequence[Row]) -> str:
     return f"\n## {title}\n\n{markdown_table(header, rows)}"
 
 
-def at_largest(figures: Sequence[Figure]) -> list[Figure]:
+def at_largest(figures: Sequence[Metric]) -> list[Metric]:
     """What a reward model has chosen from the largest pool."""
     largest = max((f.k for f in figures), default=0)
     return [
@@ -54,7 +54,7 @@ def at_largest(figures: Sequence[Figure]) -> list[Figure]:
     ]
 
 
-def aggregation_rows(figures: Sequence[Figure]) -> tuple[Row, list[Row]]:
+def aggregation_rows(figures: Sequence[Metric]) -> tuple[Row, list[Row]]:
     """A row per reward model and aggregation, at the largest pool: weighted voting, best-of-n."""
     cells: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
     for f in at_largest(figures):

@@ -109,7 +109,11 @@ def origin(samples: Path) -> Origin:
     if answers == "all":
         answers = settings["questions"]
     reads = (
-        "train" if answers in ("hard", "all") else "choice" if settings["checkpoint_rule"] == "paper" else "no"
+        "train"
+        if answers in ("hard", "all")
+        else "choice"
+        if settings["checkpoint_rule"] == "paper"
+        else "no"
     )
     key = (_METHODS[algo], settings["questions"], answers, scored)
     return Origin(key, reads, record["counts"].get("best_step"))

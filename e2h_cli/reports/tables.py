@@ -9,7 +9,7 @@ from rich.table import Table
 
 from e2h_cli.common.console import console
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
-from e2h_cli.reports.results import Contrast, Figure, Results, label
+from e2h_cli.reports.results import Comparison, Metric, Results, label
 
 # Stands between a way to answer and its reward model, where there are several.
 BY = " by "
@@ -22,7 +22,7 @@ _FIXED_WIDTH = 46  # group, method, interval and margins
 _NUMBER_WIDTH = 6
 
 
-def accuracy_rows(figures: Sequence[Figure], width: int | None = None) -> tuple[Row, list[Row]]:
+def accuracy_rows(figures: Sequence[Metric], width: int | None = None) -> tuple[Row, list[Row]]:
     """Header and rows of accuracy in percent: a row per group and method, a column per pool size.
 
     The last column is the interval at the largest pool. ``width``: characters that a line may
@@ -35,7 +35,7 @@ def accuracy_rows(figures: Sequence[Figure], width: int | None = None) -> tuple[
         ks = ks[::-2][::-1]
     rows: list[Row] = []
     for group in MAIN_GROUPS:
-        lines: dict[str, dict[int, Figure]] = {}
+        lines: dict[str, dict[int, Metric]] = {}
         for f in shown:
             if f.group == group:
                 lines.setdefault(f"{f.reward} {label(f)}", {})[f.k] = f
@@ -50,7 +50,7 @@ def accuracy_rows(figures: Sequence[Figure], width: int | None = None) -> tuple[
     return ("", "N =", *map(str, ks), "interval"), rows
 
 
-def main_lines(figures: Sequence[Figure]) -> list[Figure]:
+def main_lines(figures: Sequence[Metric]) -> list[Metric]:
     """Figures without the aggregations beside the best one for each way to answer (paper p.8).
 
     Where a reward model has been used under one aggregation only, that is the one.
@@ -65,7 +65,7 @@ def main_lines(figures: Sequence[Figure]) -> list[Figure]:
     return [f for f in figures if f.aggregate == best[f.reward, f.method]]
 
 
-def comparison_rows(comparisons: Sequence[Contrast]) -> tuple[Row, list[Row]]:
+def comparison_rows(comparisons: Sequence[Comparison]) -> tuple[Row, list[Row]]:
     """Header and rows of paired differences in points."""
     rows: list[Row] = [
         (

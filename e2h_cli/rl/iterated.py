@@ -22,10 +22,10 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.sample_groups import pool_scores
+from e2h_cli.evaluation.sample_groups import aggregate_scores
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.grading.verdict import Grader
-from e2h_cli.inference.sampling import FILE, Job
+from e2h_cli.inference.sampling import FILE, SamplingJob
 from e2h_cli.inference.scoring import score_samples
 from e2h_cli.models.loading import free_memory, load_generator, load_tokenizer
 from e2h_cli.pipeline.run_folder import SCRATCH_DIR, ResolvedInput, StageFolder
@@ -186,7 +186,7 @@ class _Rounds:
             precision="auto",
             title="scoring",
         )
-        many = pool_scores(scores, self.settings.num_generations, BEST_AGGREGATE["best-of-n"])
+        many = aggregate_scores(scores, self.settings.num_generations, BEST_AGGREGATE["best-of-n"])
         return [float(score) for pool in many for score in pool]
 
     def _drawn(
@@ -194,10 +194,10 @@ class _Rounds:
         choices: dict[str, Any], seed: int,
     ) -> pa.Table:  # fmt: skip
         """Samples of a model, drawn as ``e2h sample`` draws them."""
-        from e2h_cli.inference.worker_pool import draw_all
+        from e2h_cli.inference.worker_pool import sample_all
 
         own = self.settings
-        job = Job(
+        job = SamplingJob(
             model=model,
             settings=SampleSettings(
                 **choices,
@@ -217,7 +217,7 @@ class _Rounds:
             todo = sum(len(request.samples) for request in job.missing(store.keys()))
             # In a process of its own on a GPU: its memory is needed for the training.
             apart = torch.cuda.is_available()
-            for _ in draw_all(job, todo, f"{place.name} {name.removesuffix('.parquet')}", apart):
+            for _ in sample_all(job, todo, f"{place.name} {name.removesuffix('.parquet')}", apart):
                 pass
             store.merge(p.id for p in problems)
             shutil.rmtree(place / SCRATCH_DIR)

@@ -14,7 +14,7 @@ from e2h_cli.common.console import console, progress_bar
 from e2h_cli.common.errors import InputError, RunError
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Engine
-from e2h_cli.models.reward_formats import RewardModel, load_family
+from e2h_cli.models.reward_formats import RewardModel, open_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.rl.checkpoint import Checkpoints, load_weights
 from e2h_cli.rl.checkpoint_selection import best, side_by_side
@@ -88,7 +88,7 @@ class _Training:
         self._actors: Actors = load_actors(generator, reward, settings)
         self._engine = open_engine(self._actors, generator, settings, setup, context.scratch_dir)
         if reward is not None:
-            self._reward = load_family(reward, settings.family)
+            self._reward = open_reward_model(reward, settings.family)
             if settings.shaping == "paper" and self._reward.family == "sequence-classification":
                 raise InputError(
                     "--shaping paper pays steps, and this reward model scores whole solutions only",

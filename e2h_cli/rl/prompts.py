@@ -11,8 +11,8 @@ from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.split_files import max_level, part_file, read_levels, read_part
-from e2h_cli.evaluation.predictions import read_winners
+from e2h_cli.data.split_files import max_level, part_file, read_part, read_training_problems
+from e2h_cli.evaluation.predictions import read_predictions
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Decoding
 from e2h_cli.inference.engines.select import decoding_of
@@ -47,7 +47,7 @@ def set_up(context: StageContext[RLSettings], grader: Grader) -> Setup:
     distributed.run_on_main(lambda: _check(context, settings))
     problems, read = training_problems(context, settings)
     place = context.input_path("problems")
-    votes = read_winners(context.input_path("votes")) if context.inputs["votes"] else {}
+    votes = read_predictions(context.input_path("votes")) if context.inputs["votes"] else {}
     validation = read_part(place, "validation")
     read["validation.jsonl"] = fingerprint(part_file(place, "validation"))
     decoding = decoding_of(settings)
@@ -68,7 +68,7 @@ def training_problems(
 
     Hard gold answers lie in a file of their own, which is opened only for ``--answers all``.
     """
-    problems, read = read_levels(
+    problems, read = read_training_problems(
         context.input_path("problems"), settings.questions, hidden=settings.answers == "all"
     )
     return [p.hidden() for p in problems] if settings.answers == "none" else problems, read

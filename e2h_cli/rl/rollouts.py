@@ -18,8 +18,8 @@ from e2h_cli.data.template import Solution, parse
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.batching import Scores, forward
 from e2h_cli.inference.engines.base import Decoding, Engine, Generation
-from e2h_cli.inference.sampling import missing
-from e2h_cli.models.reward_formats import Reading, RewardModel
+from e2h_cli.inference.sampling import missing_requests
+from e2h_cli.models.reward_formats import EncodedSolution, RewardModel
 from e2h_cli.models.token_spans import encode
 from e2h_cli.rl.rewards import Rewards, RewardShaping, rewards_of
 
@@ -80,7 +80,7 @@ def write_solutions(
     store: parquet_store.ShardedParquetStore,
 ) -> None:
     """Draw ``n`` solutions of each problem, as far as they are not on disk yet."""
-    requests = list(missing(problems, n, store.keys(), run_seed))
+    requests = list(missing_requests(problems, n, store.keys(), run_seed))
     try:
         for generations in engine.generate(requests, decoding) if requests else ():
             store.add(_written(g) for g in generations)
@@ -183,14 +183,14 @@ def score_rollouts(
             rollouts[i].scores = Scores(steps, found.outcome)
 
 
-def _with_last_tokens(reading: Reading) -> Reading:
+def _with_last_tokens(reading: EncodedSolution) -> EncodedSolution:
     begins = [reading.start, *(step + 1 for step in reading.steps)]
     steps = [
         max(begin, step - back)
         for begin, step in zip(begins, reading.steps, strict=False)
         for back in range(_LAST_TOKENS)
     ]
-    return Reading(reading.ids, steps, reading.outcome)
+    return EncodedSolution(reading.ids, steps, reading.outcome)
 
 
 def rewards_of_tokens(

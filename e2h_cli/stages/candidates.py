@@ -14,8 +14,8 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.data.external_samples import Scale, match, read_foreign
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.split_files import PAPER_MAX_LEVEL, max_level, read_known
-from e2h_cli.evaluation.sample_groups import Pool
+from e2h_cli.data.split_files import PAPER_MAX_LEVEL, max_level, read_problems_with_answers
+from e2h_cli.evaluation.sample_groups import SampleGroup
 from e2h_cli.inference import scoring
 from e2h_cli.inference.sampling import read_samples
 from e2h_cli.models.reward_formats import kind_of
@@ -48,7 +48,11 @@ def find_candidates(context: StageContext[RerankSettings], settings: RerankSetti
     Raises:
         InputError: an input is missing, or cannot be read.
     """
-    known = read_known(context.input_path("problems")) if context.inputs["problems"] else {}
+    known = (
+        read_problems_with_answers(context.input_path("problems"))
+        if context.inputs["problems"]
+        else {}
+    )
     levels = max_level(context.input_path("problems")) if known else PAPER_MAX_LEVEL
     if not context.inputs["imported"]:
         samples = read_samples(context.input_path("samples"))
@@ -83,7 +87,7 @@ def find_scores(
     context: StageContext[RerankSettings],
     settings: RerankSettings,
     candidates: Candidates,
-    pools: Sequence[Pool],
+    groups: Sequence[SampleGroup],
 ) -> tuple[pa.Table | None, str]:
     """Scores of the samples, and the kind of reward model that gave them."""
     if candidates.scores is not None:
@@ -106,7 +110,7 @@ def find_scores(
     reward = context.model_or_path("reward_model")
     scores = scoring.score_samples(
         candidates.samples,
-        {pool.problem.id: pool.problem for pool in pools},
+        {pool.problem.id: pool.problem for pool in groups},
         reward,
         context.output_dir / SCORES,
         conditions={

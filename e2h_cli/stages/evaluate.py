@@ -14,8 +14,8 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_json
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.split_files import max_level, read_known
-from e2h_cli.evaluation.sample_groups import pools_of
+from e2h_cli.data.split_files import max_level, read_problems_with_answers
+from e2h_cli.evaluation.sample_groups import group_samples
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.grading import Grader, get_grader
 from e2h_cli.inference.sampling import read_samples
@@ -23,9 +23,9 @@ from e2h_cli.pipeline.run_folder import STAGE_RECORD
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports.figures import accuracy_against_n
 from e2h_cli.reports.results import (
-    Contrast,
-    Figure,
+    Comparison,
     Measurement,
+    Metric,
     Results,
     contrasts,
     groups_of,
@@ -45,7 +45,7 @@ _MAIN_VOTE = f"weighted-voting ({BEST_AGGREGATE['weighted-voting']})"
 def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
     """Gather, test, print, draw; results go into the run folder too."""
     settings = context.settings
-    problems = read_known(context.input_path("problems"))
+    problems = read_problems_with_answers(context.input_path("problems"))
     grader = get_grader(settings.grader, cache=context.verdict_cache)
     levels = max_level(context.input_path("problems"))
     with grader:
@@ -137,7 +137,7 @@ def _table(
     return markdown, table5.as_json(lines, orderings)
 
 
-def _named(results: Results) -> list[Contrast]:
+def _named(results: Results) -> list[Comparison]:
     """Comparisons of one stage, with the reward model that they are about."""
     reward = next((f.reward for f in results.figures if f.reward), "")
     return [replace(c, a=f"{c.a}{BY}{reward}") for c in results.comparisons]
@@ -147,13 +147,13 @@ def _generator_accuracy(
     place: Path, name: str, problems: Mapping[str, Problem], grader: Grader
 ) -> tuple[list[str], list[Measurement]]:
     """Accuracy of single samples: greedy decoding, or the mean over random ones."""
-    pools = pools_of(read_samples(place), problems, grader)
+    groups = group_samples(read_samples(place), problems, grader)
     record = place / STAGE_RECORD
     settings = read_json(record)["settings"] if record.is_file() else {}
     method = "greedy" if settings.get("temperature") == 0 else "single sample"
-    accuracy = np.array([pool.right_samples.mean() for pool in pools])
+    accuracy = np.array([pool.right_samples.mean() for pool in groups])
     generator = Path(name).name
-    return [p.problem.id for p in pools], [Measurement(generator, "", method, "", 1, accuracy)]
+    return [p.problem.id for p in groups], [Measurement(generator, "", method, "", 1, accuracy)]
 
 
 def sentence(results: Results, scale: str, levels: int) -> str:
@@ -170,7 +170,7 @@ def sentence(results: Results, scale: str, levels: int) -> str:
     )
     if found is None:
         return f"At {scale} scale: no weighted voting on hard problems was measured."
-    figures: dict[str, Figure] = {}
+    figures: dict[str, Metric] = {}
     for f in main_lines(results.figures):
         if f.group == "hard" and f.k == found.k:
             figures.setdefault(f.method, f)

@@ -25,7 +25,7 @@ from e2h_cli.evaluation.reward_metrics import (
     judged_steps,
     reward_metrics,
 )
-from e2h_cli.evaluation.sample_groups import pools_of
+from e2h_cli.evaluation.sample_groups import group_samples
 from e2h_cli.grading import Grader
 from e2h_cli.inference import scoring
 from e2h_cli.inference.sampling import read_samples
@@ -71,11 +71,11 @@ def measure_reward(
     }
     keys = zip(samples["id"].to_pylist(), samples["sample"].to_pylist(), strict=True)
     samples = samples.filter(pa.array([key in with_scores for key in keys]))
-    pools = pools_of(samples, problems, grader)
-    size = pools[0].size
+    groups = group_samples(samples, problems, grader)
+    size = groups[0].size
     samples, scores = (_first_of_each(table, size) for table in (samples, scores))
-    right = np.concatenate([pool.right_samples for pool in pools])
-    solved = [pool.problem for pool in pools]
+    right = np.concatenate([pool.right_samples for pool in groups])
+    solved = [pool.problem for pool in groups]
     labels = _step_labels(samples, problems, solved)
     rows = reward_metrics(
         samples,

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.evaluation.predictions import winners, write_winners
+from e2h_cli.evaluation.predictions import predictions, write_predictions
 from e2h_cli.evaluation.sample_groups import (
-    Pool,
-    best_curve,
-    pass_curve,
-    pool_scores,
-    pools_of,
+    SampleGroup,
+    aggregate_scores,
+    best_of_n_curve,
+    group_samples,
+    pass_at_k_curve,
     vote_curves,
 )
 from e2h_cli.evaluation.voting import BEST_AGGREGATE, Floats
@@ -42,43 +42,43 @@ def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
     settings = context.settings
     candidates = find_candidates(context, settings)
     with get_grader(settings.grader, cache=context.verdict_cache) as grader:
-        pools = pools_of(candidates.samples, candidates.problems, grader)
-    ks = pool_sizes(pools[0].size, settings.ks)
-    scores, kind = find_scores(context, settings, candidates, pools)
+        groups = group_samples(candidates.samples, candidates.problems, grader)
+    ks = pool_sizes(groups[0].size, settings.ks)
+    scores, kind = find_scores(context, settings, candidates, groups)
     aggregates: dict[str, list[Aggregation]] = {
         # An ORM has one score, that of the final token.
         m: settings.aggregate or ["last" if kind == "orm" else a]
         for m, a in BEST_AGGREGATE.items()
     }
-    ways = weightings(pools, scores, settings, aggregates)
+    ways = weightings(groups, scores, settings, aggregates)
     measurements = measure(
-        pools,
+        groups,
         ways,
         settings,
         ks,
         generator=candidates.generator,
         reward=candidates.reward,
     )
-    write_winners(
+    write_predictions(
         context.output_dir,
-        (row for method, how, weights in ways for row in winners(pools, method, how, weights)),
+        (row for method, how, weights in ways for row in predictions(groups, method, how, weights)),
     )
-    write_votes(context.output_dir / VOTES, [pool.problem.id for pool in pools], measurements)
+    write_votes(context.output_dir / VOTES, [pool.problem.id for pool in groups], measurements)
     results = summarise(
         measurements,
         contrasts(measurements),
-        groups_of([pool.problem for pool in pools], candidates.max_level),
+        groups_of([pool.problem for pool in groups], candidates.max_level),
         grader=f"{grader.name} {grader.version}",
         confidence=settings.confidence,
         seed=settings.seed,
     )
-    about = {"scale": context.scale, "samples_per_problem": pools[0].size, "draws": settings.draws}
+    about = {"scale": context.scale, "samples_per_problem": groups[0].size, "draws": settings.draws}
     write_results(
         context.output_dir, results, about, present(results, context.scale, settings.confidence)
     )
     return {
-        "problems": len(pools),
-        "samples_per_problem": pools[0].size,
+        "problems": len(groups),
+        "samples_per_problem": groups[0].size,
         "scored": 0 if scores is None else scores.num_rows,
         "score_scale": candidates.scale,
     }
@@ -101,24 +101,26 @@ def pool_sizes(size: int, wanted: Sequence[int] | None) -> list[int]:
 
 
 def weightings(
-    pools: Sequence[Pool],
+    groups: Sequence[SampleGroup],
     scores: pa.Table | None,
     settings: RerankSettings,
     aggregates: Mapping[str, Sequence[str]],
 ) -> list[tuple[str, str, list[Floats]]]:
     """Each way to answer: method, aggregation, and one (N,) array of weights per problem."""
-    size = pools[0].size
+    size = groups[0].size
     ways: list[tuple[str, str, list[Floats]]] = [
-        ("majority", "", [np.ones(pool.size) for pool in pools])
+        ("majority", "", [np.ones(pool.size) for pool in groups])
     ]
     for method in ("weighted-voting", "best-of-n"):
         if scores is not None and settings.method in ("all", method):
-            ways += [(method, how, pool_scores(scores, size, how)) for how in aggregates[method]]
+            ways += [
+                (method, how, aggregate_scores(scores, size, how)) for how in aggregates[method]
+            ]
     return ways
 
 
 def measure(
-    pools: Sequence[Pool],
+    groups: Sequence[SampleGroup],
     ways: Sequence[tuple[str, str, list[Floats]]],
     settings: RerankSettings,
     ks: Sequence[int],
@@ -128,15 +130,15 @@ def measure(
 ) -> list[Measurement]:
     """Accuracy on each problem of majority voting, the chosen methods, and pass@k."""
     votes = [way for way in ways if way[0] != "best-of-n"]
-    curves = vote_curves(pools, [w for _, _, w in votes], ks, settings.draws, settings.seed)
+    curves = vote_curves(groups, [w for _, _, w in votes], ks, settings.draws, settings.seed)
     lines = [(method, how, curve) for (method, how, _), curve in zip(votes, curves, strict=True)]
     lines += [
-        (method, how, best_curve(pools, weights, ks))
+        (method, how, best_of_n_curve(groups, weights, ks))
         for method, how, weights in ways
         if method == "best-of-n"
     ]
     if settings.method == "all":
-        lines.append(("pass", "", pass_curve(pools, ks)))
+        lines.append(("pass", "", pass_at_k_curve(groups, ks)))
     return [
         Measurement(generator, reward if how else "", method, how, k, curve[:, j])
         for method, how, curve in lines

@@ -10,8 +10,8 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, read_jsonl, write_atomic
 from e2h_cli.data import template
-from e2h_cli.data.split_files import part_file, read_levels, read_part
-from e2h_cli.inference.sampling import FILE, Counted, Job
+from e2h_cli.data.split_files import part_file, read_part, read_training_problems
+from e2h_cli.inference.sampling import FILE, SampleStats, SamplingJob
 from e2h_cli.pipeline.run_folder import ENGINES
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sample import SampleSettings
@@ -23,7 +23,7 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     file = part_file(context.input_path("problems"), settings.part)
     problems = read_part(context.input_path("problems"), settings.part)[: settings.limit]
     prefix, read = _shots(context, settings)
-    job = Job(
+    job = SamplingJob(
         model=context.model_or_path("model"),
         settings=settings,
         problems=tuple(problems),
@@ -46,16 +46,16 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     if len(have):
         console.print(f"[cyan]{len(have):,} of {total:,} samples are on disk already[/cyan]")
     if todo:
-        from e2h_cli.inference.worker_pool import draw_all
+        from e2h_cli.inference.worker_pool import sample_all
 
-        for record in draw_all(job, todo, context.stage):
+        for record in sample_all(job, todo, context.stage):
             if record:
                 _note(context.output_dir / ENGINES, record)
     if settings.shard is not None:
         write_atomic(context.scratch_dir / f"{settings.shard_name}.whole", "")
         console.print("when all shards are drawn, put them together with --merge")
         return None
-    counted = Counted()
+    counted = SampleStats()
     store.merge((problem.id for problem in problems), counted.add)
     counts = counted.counts
     _print(counts, len(problems))
@@ -78,7 +78,7 @@ def _shots(
 
     from e2h_cli.data.sft_rows import sft_rows
 
-    problems, read = read_levels(context.input_path("problems"), settings.shots_from)
+    problems, read = read_training_problems(context.input_path("problems"), settings.shots_from)
     random.Random(f"shots {settings.seed}").shuffle(problems)
     rows = sft_rows(problems[: 4 * settings.shots])[: settings.shots]
     if len(rows) < settings.shots:

@@ -11,7 +11,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, read_jsonl, write_jsonl
 from e2h_cli.data.external_rows import text_of
 from e2h_cli.data.sft_rows import sft_rows
-from e2h_cli.data.split_files import read_levels
+from e2h_cli.data.split_files import read_training_problems
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sft import SftSettings
@@ -52,7 +52,7 @@ def _rows(
         path = context.input_path("rows")
         file = rows_file(path, "sft") if path.is_dir() else path
         return _of_file(file), {file.name: fingerprint(file)}
-    problems, read = read_levels(context.input_path("problems"), levels)
+    problems, read = read_training_problems(context.input_path("problems"), levels)
     rows = sft_rows(problems)
     if not rows:
         raise InputError(

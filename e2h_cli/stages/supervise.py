@@ -18,10 +18,10 @@ from e2h_cli.common.files import atomic_file, json_line
 from e2h_cli.data import math_shepherd, metamath, official_format, prm800k, template
 from e2h_cli.data.decontamination import Questions
 from e2h_cli.data.external_rows import read_records, text_of
-from e2h_cli.data.problem import normalised
+from e2h_cli.data.problem import normalize_question
 from e2h_cli.data.rm_labels import balanced, labelled, step_checker
 from e2h_cli.data.seen import Seen
-from e2h_cli.data.split_files import read_levels
+from e2h_cli.data.split_files import read_training_problems
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.supervise import SuperviseSettings
 
@@ -110,7 +110,7 @@ def _of_samples(
     from e2h_cli.grading import get_grader
     from e2h_cli.inference.sampling import read_samples
 
-    trained, files = read_levels(context.input_path("problems"), settings.levels)
+    trained, files = read_training_problems(context.input_path("problems"), settings.levels)
     read.update(files)
     problems = {p.id: p for p in trained}
     samples = read_samples(context.input_path("samples"))
@@ -168,7 +168,7 @@ def _of_records(
                 if keep is not None and number not in keep:
                     counts["over the solutions per question"] += 1
                     continue
-                seen = hash(normalised(question))
+                seen = hash(normalize_question(question))
                 if part != "validation" and seen not in looked:
                     looked.add(seen)
                     if near := questions.near(question):

@@ -22,7 +22,7 @@ from e2h_cli.data.rm_labels import read_rows
 from e2h_cli.evaluation.rm_metrics import roc_auc
 from e2h_cli.inference.batching import forward
 from e2h_cli.models.loading import load_tokenizer
-from e2h_cli.models.reward_formats import Reading
+from e2h_cli.models.reward_formats import EncodedSolution
 from e2h_cli.models.reward_model import new_reward_model
 from e2h_cli.models.token_spans import Encoded, encode
 from e2h_cli.pipeline.stage_context import StageContext
@@ -203,7 +203,7 @@ def _validation(
     both = [(row, _encoded(tokenizer, row)) for row in rows]
     both = [(row, e) for row, e in both if len(e.ids) <= settings.max_length]
     rows, encoded = [row for row, _ in both], [e for _, e in both]
-    readings = [Reading(e.ids, e.step_tokens, e.last) for e in encoded]
+    readings = [EncodedSolution(e.ids, e.step_tokens, e.last) for e in encoded]
 
     def measure(model: PreTrainedModel) -> float:
         steps: list[tuple[float, bool]] = []
