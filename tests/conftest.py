@@ -1,7 +1,14 @@
-"""Shared fixtures: a recipe that runs in seconds, and the command line as a user calls it."""
+"""Shared fixtures: a recipe that runs in seconds, and the command line as a user calls it.
+
+``cli`` calls e2h in this process, which saves the seconds that a new process needs to import torch.
+``cli_process`` starts a process: for kills, signals, several processes and exit codes of the
+interpreter.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -15,35 +22,53 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["COLUMNS"] = "200"
 
-MINI = Path(__file__).parent / "recipes" / "mini.yaml"
-RL = Path(__file__).parent / "recipes" / "rl.yaml"
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+TESTS = Path(__file__).parent
+MINI = TESTS / "recipes" / "mini.yaml"
+RL = TESTS / "recipes" / "rl.yaml"
+DATA = TESTS / "data"
+Done = subprocess.CompletedProcess[str]
+Cli = Callable[..., Done]
 
 
-def e2h(
-    *arguments: str | Path, cwd: Path, timeout: float = 300
-) -> subprocess.CompletedProcess[str]:
-    """Run the e2h program in a folder."""
+def e2h(*arguments: str | Path, cwd: Path) -> Done:
+    """Run a command line of e2h in this process, in a folder."""
+    from e2h_cli.cli.app import run_app
+
+    out, err = io.StringIO(), io.StringIO()
+    before = Path.cwd()
+    os.chdir(cwd)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run_app([*map(str, arguments)])
+    finally:
+        os.chdir(before)
+    return Done(arguments, code, out.getvalue(), err.getvalue())
+
+
+def e2h_process(*arguments: str | Path, cwd: Path, timeout: float = 300) -> Done:
+    """Run e2h in a process of its own, in a folder."""
     return subprocess.run(
         [sys.executable, "-m", "e2h_cli", *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**os.environ, "COLUMNS": "200"},
         check=False,
     )
 
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
-    """e2h in an empty folder."""
+    """e2h in an empty folder, in this process."""
+    return lambda *arguments: e2h(*arguments, cwd=tmp_path)
 
-    def call(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        return e2h(*arguments, cwd=tmp_path, timeout=timeout)
 
-    return call
+@pytest.fixture
+def cli_process(tmp_path: Path) -> Cli:
+    """e2h in an empty folder, in a process of its own."""
+    return lambda *arguments, **options: e2h_process(*arguments, cwd=tmp_path, **options)
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +90,7 @@ def rl_run(mini_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def taken_over(mini_run: Path, folder: Path, *stages: str) -> Path:
+def copy_stages(mini_run: Path, folder: Path, *stages: str) -> Path:
     """A run folder of a test's own, with some stages of the mini recipe finished."""
     for stage in stages:
         shutil.copytree(mini_run / stage, folder / stage)
@@ -74,11 +99,5 @@ def taken_over(mini_run: Path, folder: Path, *stages: str) -> Path:
 
 @pytest.fixture(scope="session")
 def math_data() -> Path:
-    """Real MATH rows, which are no part of the project."""
-    place = Path(os.environ.get("E2H_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    folder = place / "math"
-    if not folder.is_dir():
-        pytest.skip(
-            f"no MATH rows in {folder}; set E2H_DATA to a folder that has math/test500.jsonl"
-        )
-    return folder
+    """A folder with train.jsonl and test.jsonl of MATH."""
+    return DATA / "math"

@@ -1,23 +1,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from e2h_cli.grading import RuleGrader, get_grader
-
-DATA = Path(os.environ.get("E2H_DATA") or Path(__file__).parents[3] / "shared" / "data")
+from tests.conftest import DATA
 
 
 @pytest.fixture(scope="session")
 def gold_answers() -> list[str]:
-    files = sorted((DATA / "math").glob("*.jsonl"))
-    if not files:
-        pytest.skip(f"no MATH answers in {DATA / 'math'}; set E2H_DATA to a folder that has them")
-    return [json.loads(line)["answer"] for file in files for line in file.open(encoding="utf-8")]
+    """Distinct gold answers of MATH."""
+    answers: list[str] = json.loads((DATA / "math/answers.json").read_text(encoding="utf-8"))
+    return answers
 
 
 @pytest.fixture(scope="session")

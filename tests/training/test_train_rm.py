@@ -28,7 +28,7 @@ from e2h_cli.stages.train_rm import Used, _auc, reward_row, rows_of
 from e2h_cli.training.reward_losses import pair_loss
 from e2h_cli.training.trainer import NO_LOSS
 from tests import builders
-from tests.conftest import MINI, e2h, taken_over
+from tests.conftest import MINI, copy_stages, e2h
 
 texts = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp", "Zs"]),
@@ -107,7 +107,7 @@ def test_one_kind_of_label_is_no_validation() -> None:
 
 @pytest.fixture
 def run(mini_run: Path, tmp_path: Path) -> Path:
-    return taken_over(
+    return copy_stages(
         mini_run, tmp_path / "run", "split", "pretrain", "sft", "rm-samples", "supervise"
     )
 

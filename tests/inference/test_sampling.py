@@ -28,7 +28,7 @@ from e2h_cli.inference.sampling import missing_requests
 from e2h_cli.models import tiny
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.models.wide_heads import with_head_size
-from tests.conftest import MINI, e2h, taken_over
+from tests.conftest import MINI, copy_stages, e2h
 
 WITHOUT_VLLM = pytest.mark.skipif(
     find_spec("vllm") is None, reason="vLLM is not installed here; run: make test-vllm"
@@ -39,7 +39,7 @@ ENGINES = ["transformers", pytest.param("vllm", marks=WITHOUT_VLLM)]
 @pytest.fixture
 def run(mini_run: Path, tmp_path: Path) -> Path:
     """A run folder with a split and a generator, and nothing sampled."""
-    return taken_over(mini_run, tmp_path / "run", "split", "pretrain", "sft")
+    return copy_stages(mini_run, tmp_path / "run", "split", "pretrain", "sft")
 
 
 def arguments(run: Path, *more: str) -> list[str]:

@@ -27,7 +27,7 @@ from e2h_cli.inference import batching as passes
 from e2h_cli.inference import scoring
 from e2h_cli.models.reward_formats import RewardModel, family_of, open_reward_model
 from tests import builders
-from tests.conftest import MINI, e2h, taken_over
+from tests.conftest import MINI, copy_stages, e2h
 
 QUESTION = "What is 1 + 2?"
 STEPS = ["We add.", "So 1 + 2 = 3."]
@@ -291,7 +291,7 @@ def test_a_score_that_is_no_number_stops_the_work(tmp_path: Path) -> None:
 @pytest.fixture
 def run(mini_run: Path, tmp_path: Path) -> Path:
     """A run folder with samples that nobody has scored."""
-    return taken_over(
+    return copy_stages(
         mini_run,
         tmp_path / "run",
         "split",

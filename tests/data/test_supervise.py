@@ -398,8 +398,8 @@ def test_real_math_shepherd_rows_are_all_read(real_rows: Path) -> None:
 
 
 def test_no_test_problem_of_real_math_nearly_trains(math_data: Path) -> None:
-    near = Near(read(math_data / "test500.jsonl")[:200])
-    train = read(math_data / "train_part.jsonl")[:1500]
+    near = Near(read(math_data / "test.jsonl")[:200])
+    train = read(math_data / "train.jsonl")[:1500]
     found = [pair for p in train if (pair := near.find(p.problem))]
     # MATH has families of questions; they are reported, not dropped.
     assert len(found) < 0.05 * len(train)

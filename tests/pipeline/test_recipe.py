@@ -88,7 +88,7 @@ def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) ->
 
 
 def test_every_recipe_of_the_project_is_valid_at_every_scale() -> None:
-    files = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+    files = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
     assert files
     for file in files:
         for scale in ("tiny", "paper"):

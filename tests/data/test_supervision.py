@@ -52,7 +52,7 @@ def test_prose_to_steps(text: str, steps: list[str]) -> None:
 
 
 def test_no_text_is_lost_in_real_solutions(math_data: Path) -> None:
-    problems = read(math_data / "test500.jsonl")
+    problems = read(math_data / "test.jsonl")
     for problem in problems:
         steps = steps_of(problem.solution or "")
         assert "".join(" ".join(steps).split()) == "".join((problem.solution or "").split()), (

@@ -14,14 +14,14 @@ import torch
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from safetensors.torch import load_file
 
-from tests.conftest import MINI, e2h, taken_over
+from tests.conftest import MINI, copy_stages, e2h
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 @pytest.fixture
 def run(mini_run: Path, tmp_path: Path) -> Path:
-    return taken_over(
+    return copy_stages(
         mini_run, tmp_path / "run", "split", "pretrain", "sft", "rm-samples", "supervise"
     )
 

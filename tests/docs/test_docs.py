@@ -9,7 +9,7 @@ import pytest
 
 from e2h_cli.cli.app import app
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMMANDS = [command.name for command in app.registered_commands]
 
 
