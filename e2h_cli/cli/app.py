@@ -11,6 +11,7 @@ from e2h_cli import __version__
 from e2h_cli.cli.grade import grade
 from e2h_cli.cli.options import stage_command
 from e2h_cli.cli.run import run
+from e2h_cli.common.console import show_on_terminal
 from e2h_cli.common.errors import E2HError
 from e2h_cli.pipeline.registry import COMMANDS
 
@@ -59,6 +60,7 @@ def main() -> None:
 
 def run_app(arguments: list[str]) -> int:
     """Run a command line; print errors as one line; return the exit code."""
+    show_on_terminal()
     try:
         code = app(arguments, prog_name="e2h", standalone_mode=False)
     except E2HError as error:

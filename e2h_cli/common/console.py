@@ -1,11 +1,17 @@
-"""The terminal: one console for messages, one shape of progress bar."""
+"""The terminal: one console for messages, one shape of progress bar, and logging on it.
+
+Packages below ``stages`` print nothing: they log, and show progress bars that are drawn only after
+``show_on_terminal``, which the command line calls. In a notebook they are silent.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable
+from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -29,6 +35,31 @@ console = Console(
 )
 
 
+# Whether progress bars are drawn.
+_shown = False
+
+
+class _PlainHandler(RichHandler):
+    """Log messages as lines of the console; warnings in yellow."""
+
+    def render(
+        self, *, record: logging.LogRecord, traceback: object, message_renderable: ConsoleRenderable
+    ) -> ConsoleRenderable:
+        style = "yellow" if record.levelno >= logging.WARNING else ""
+        return Text(record.getMessage(), style=style)
+
+
+def show_on_terminal() -> None:
+    """Print what the e2h packages log, and draw progress bars. Called by the command line."""
+    global _shown
+    _shown = True
+    logger = logging.getLogger("e2h_cli")
+    if not logger.handlers:
+        logger.addHandler(_PlainHandler(console=console))
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
 class _Rate(ProgressColumn):
     """Units per second over the whole task, resumed work left out."""
 
@@ -45,7 +76,8 @@ class _Rate(ProgressColumn):
 def progress_bar() -> Progress:
     """A bar with count, rate, elapsed and remaining time; add tasks with ``unit="samples"``.
 
-    Where the output is no terminal nothing is drawn but the last state, once, at the end.
+    Where the output is no terminal nothing is drawn but the last state, once, at the end. Nothing
+    at all is drawn before ``show_on_terminal``.
     """
     return Progress(
         SpinnerColumn(),
@@ -60,4 +92,5 @@ def progress_bar() -> Progress:
         console=console,
         speed_estimate_period=30,
         refresh_per_second=4,
+        disable=not _shown,
     )

@@ -13,6 +13,9 @@ from typing import IO, Any
 
 from e2h_cli.common.errors import InputError, RunError
 
+# Speed of the engines of a stage; differs from run to run, so it is no part of its output.
+ENGINE_STATS = "engines.jsonl"
+
 _WHOLE_HASH_LIMIT = 256 * 2**20
 _CHUNK = 2**20
 

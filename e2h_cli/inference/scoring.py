@@ -14,12 +14,11 @@ from rich.text import Text
 
 from e2h_cli.common import parquet_store
 from e2h_cli.common.console import console, progress_bar
-from e2h_cli.common.files import read_json, write_json
+from e2h_cli.common.files import ENGINE_STATS, read_json, write_json
 from e2h_cli.data.problem import Problem
 from e2h_cli.inference.batching import ScoringStats, forward
 from e2h_cli.inference.worker_pool import gpu_count, run_in_processes
 from e2h_cli.models.reward_formats import RewardModel, open_reward_model
-from e2h_cli.pipeline.run_folder import ENGINES
 
 FILE = "scores.parquet"
 _CONDITIONS = "conditions.json"
@@ -95,7 +94,7 @@ def score_samples(
         console.print(f"{count:,} samples to score, {len(todo):,} distinct")
         job = replace(job, todo=todo)
         for record in _score_all(job, title):
-            with (folder / ENGINES).open("a", encoding="utf-8") as stream:
+            with (folder / ENGINE_STATS).open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps({**record, "samples": count}) + "\n")
     store.merge(problems)
     for file in (folder / "parts").rglob("part-*.parquet"):

@@ -22,11 +22,9 @@ from typing import Any, Literal
 
 from e2h_cli import __version__
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import fingerprint, make_folder, read_json, write_json
+from e2h_cli.common.files import ENGINE_STATS, fingerprint, make_folder, read_json, write_json
 
 STAGE_RECORD = "stage.json"
-# How fast the engines were; differs from run to run, so it is no part of what was made.
-ENGINES = "engines.jsonl"
 # Work in progress, and what it leaves behind: no part of a stage's output.
 SCRATCH_DIR = "unfinished"
 
@@ -211,7 +209,7 @@ def _locked(folder: Path, name: str, *, shared: bool) -> Iterator[None]:
 
 def _is_own(file: Path) -> bool:
     """Whether a file says how the stage was made, or locks it, and is nothing that it made."""
-    return file.name in (STAGE_RECORD, ENGINES) or file.name.startswith(".lock")
+    return file.name in (STAGE_RECORD, ENGINE_STATS) or file.name.startswith(".lock")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from e2h_cli.rl.run_log import Watch, plot
 from e2h_cli.settings.rl import IteratedSettings
 from e2h_cli.settings.sample import SampleSettings
 from e2h_cli.training.sft import sft_row
-from e2h_cli.training.trainer import train_stage
+from e2h_cli.training.trainer import train_model
 
 _VALIDATION = "validation.json"
 
@@ -244,7 +244,15 @@ class _Rounds:
                 hint="raise --max-length",
             )
         base = load_generator(self.start.path, "fp32", to_device=False)
-        counts = train_stage(context, base, tokenizer, kept)
+        counts = train_model(
+            base,
+            tokenizer,
+            kept,
+            self.settings,
+            output_dir=context.output_dir,
+            scratch_dir=context.scratch_dir,
+            title=context.stage,
+        )
         return {"loss": counts["final_loss"], "too_long": len(encoded) - len(kept)}
 
     def measure(self, place: Path, number: int, model: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from e2h_cli.models import loading, tiny
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.pretrain import PretrainSettings
 from e2h_cli.training.sft import sft_row
-from e2h_cli.training.trainer import train_stage
+from e2h_cli.training.trainer import train_model
 
 
 def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
@@ -41,7 +41,16 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
     model = tiny.model(
         tokenizer, hidden=settings.hidden_size, layers=settings.num_layers, heads=settings.num_heads
     ).to(loading.device())
-    counts = train_stage(context, model, tokenizer, rows)
+    counts = train_model(
+        model,
+        tokenizer,
+        rows,
+        settings,
+        output_dir=context.output_dir,
+        scratch_dir=context.scratch_dir,
+        title=context.stage,
+        max_steps=settings.max_steps,
+    )
     return {**counts, "parameters": model.num_parameters()}
 
 

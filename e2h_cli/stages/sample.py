@@ -8,11 +8,10 @@ from typing import Any
 
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import fingerprint, read_jsonl, write_atomic
+from e2h_cli.common.files import ENGINE_STATS, fingerprint, read_jsonl, write_atomic
 from e2h_cli.data import template
 from e2h_cli.data.split_files import part_file, read_part, read_training_problems
 from e2h_cli.inference.sampling import FILE, SampleStats, SamplingJob
-from e2h_cli.pipeline.run_folder import ENGINES
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sample import SampleSettings
 
@@ -50,7 +49,7 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
 
         for record in sample_all(job, todo, context.stage):
             if record:
-                _note(context.output_dir / ENGINES, record)
+                _note(context.output_dir / ENGINE_STATS, record)
     if settings.shard is not None:
         write_atomic(context.scratch_dir / f"{settings.shard_name}.whole", "")
         console.print("when all shards are drawn, put them together with --merge")
@@ -59,7 +58,7 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     store.merge((problem.id for problem in problems), counted.add)
     counts = counted.counts
     _print(counts, len(problems))
-    engines = _engines(context.output_dir / ENGINES)
+    engines = _engines(context.output_dir / ENGINE_STATS)
     return {
         "problems": len(problems),
         **counts,

@@ -17,7 +17,7 @@ from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sft import SftSettings
 from e2h_cli.stages.supervise import rows_file
 from e2h_cli.training.sft import sft_row
-from e2h_cli.training.trainer import train_stage
+from e2h_cli.training.trainer import train_model
 
 
 def run(context: StageContext[SftSettings]) -> dict[str, Any]:
@@ -40,7 +40,16 @@ def run(context: StageContext[SftSettings]) -> dict[str, Any]:
             f"every row is longer than {settings.max_length} tokens", hint="raise --max-length"
         )
     model = load_generator(context.model_or_path("model"), "fp32", to_device=False)
-    counts = train_stage(context, model, tokenizer, kept)
+    counts = train_model(
+        model,
+        tokenizer,
+        kept,
+        settings,
+        output_dir=context.output_dir,
+        scratch_dir=context.scratch_dir,
+        title=context.stage,
+        max_steps=settings.max_steps,
+    )
     return {**counts, "too_long": dropped, "read": read}
 
 

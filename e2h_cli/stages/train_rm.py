@@ -30,7 +30,7 @@ from e2h_cli.settings.train_rm import TrainRMSettings
 from e2h_cli.stages.supervise import Kind, rows_file
 from e2h_cli.training.early_stopping import Validation
 from e2h_cli.training.reward_losses import pair_loss, token_loss
-from e2h_cli.training.trainer import NO_LOSS, Row, train_stage
+from e2h_cli.training.trainer import NO_LOSS, Row, train_model
 
 TOO_LONG = "too-long.jsonl"
 _LAST_TOKENS = {"every-token": None, "last-three": 3, "separator": 1}
@@ -68,7 +68,18 @@ def run(context: StageContext[TrainRMSettings]) -> dict[str, Any]:
         held += validation_rows(context.inputs["rows"], settings.kind)
         validation = _validation(held, tokenizer, settings)
     model = new_reward_model(context.model_or_path("model"), settings.kind)
-    counts = train_stage(context, model, tokenizer, kept, token_loss, validation)
+    counts = train_model(
+        model,
+        tokenizer,
+        kept,
+        settings,
+        output_dir=context.output_dir,
+        scratch_dir=context.scratch_dir,
+        title=context.stage,
+        max_steps=settings.max_steps,
+        loss=token_loss,
+        validation=validation,
+    )
     return {**counts, **used.counts}
 
 
@@ -270,7 +281,17 @@ def _run_pairs(
         raise InputError("no pairs to train on", where=context.model_or_path("rows"))
     model = new_reward_model(context.model_or_path("model"), "orm")
     model.config.e2h["loss"] = "pairwise"
-    counts = train_stage(context, model, tokenizer, kept, pair_loss)
+    counts = train_model(
+        model,
+        tokenizer,
+        kept,
+        settings,
+        output_dir=context.output_dir,
+        scratch_dir=context.scratch_dir,
+        title=context.stage,
+        max_steps=settings.max_steps,
+        loss=pair_loss,
+    )
     return {**counts, "too_long": len(too_long)}
 
 

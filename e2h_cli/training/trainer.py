@@ -31,7 +31,6 @@ from e2h_cli.common import distributed
 from e2h_cli.common.console import console, progress_bar
 from e2h_cli.common.errors import InputError, RunError
 from e2h_cli.common.files import write_atomic
-from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.base import TrainingSettings
 from e2h_cli.training.early_stopping import EarlyStopping, Validation
 
@@ -64,16 +63,20 @@ class Row:
 Example = Row | tuple[Row, ...]
 
 
-def train_stage(
-    context: StageContext[Any],
+def train_model(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     rows: Sequence[Example],
+    settings: TrainingSettings,
+    *,
+    output_dir: Path,
+    scratch_dir: Path,
+    title: str,
+    max_steps: int | None = None,
     loss: Loss | None = None,
     validation: Validation | None = None,
 ) -> dict[str, Any]:
-    """Train the model of a stage and save it with its tokenizer; see ``fit``."""
-    settings = context.settings
+    """Train a model and save it with its tokenizer in ``output_dir``; see ``fit``."""
     torch.manual_seed(settings.seed)  # adapters begin at random
     adapted = with_lora(model, settings.lora_rank) if settings.lora_rank else model
     counts, weights = fit(
@@ -81,9 +84,10 @@ def train_stage(
         tokenizer,
         rows,
         settings,
-        scratch=context.scratch_dir,
-        log=context.output_dir / "log.jsonl",
-        title=context.stage,
+        scratch=scratch_dir,
+        log=output_dir / "log.jsonl",
+        title=title,
+        max_steps=max_steps,
         loss=loss,
         validation=validation,
     )
@@ -91,8 +95,8 @@ def train_stage(
         # Merged, so that whoever reads the model needs to know nothing of adapters.
         model = adapted.merge_and_unload()
     if distributed.is_main_process():
-        model.save_pretrained(context.output_dir, state_dict=weights)
-        tokenizer.save_pretrained(context.output_dir)
+        model.save_pretrained(output_dir, state_dict=weights)
+        tokenizer.save_pretrained(output_dir)
     return counts
 
 
@@ -105,6 +109,7 @@ def fit(
     scratch: Path,
     log: Path,
     title: str,
+    max_steps: int | None = None,
     loss: Loss | None = None,
     validation: Validation | None = None,
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor] | None]:
@@ -121,6 +126,7 @@ def fit(
         scratch: where checkpoints go.
         log: JSONL file with step, loss and learning rate, written at the end.
         title: what the progress bar says.
+        max_steps: optimizer steps, in place of the settings' epochs.
         loss: of (outputs, labels, num_items_in_batch); the model's own if not given.
         validation: when to stop early; the best weights are taken then.
 
@@ -135,7 +141,7 @@ def fit(
     progress = Progress(title, settings.checkpoint_seconds)
     arguments = TrainingArguments(
         **shared_arguments(settings, scratch / "checkpoints"),
-        max_steps=getattr(settings, "max_steps", None) or -1,
+        max_steps=max_steps or -1,
         ddp_find_unused_parameters=False,
         logging_steps=10,
         remove_unused_columns=False,

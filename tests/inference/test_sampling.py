@@ -33,7 +33,7 @@ from tests.conftest import MINI, copy_stages, e2h
 WITHOUT_VLLM = pytest.mark.skipif(
     find_spec("vllm") is None, reason="vLLM is not installed here; run: make test-vllm"
 )
-ENGINES = ["transformers", pytest.param("vllm", marks=WITHOUT_VLLM)]
+ENGINE_STATS = ["transformers", pytest.param("vllm", marks=WITHOUT_VLLM)]
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def killed(run: Path, options: Sequence[str], delay: float, *, in_write: bool) -
     return process.wait() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ENGINE_STATS)
 def test_twenty_kills_cost_no_key(engine: str, run: Path) -> None:
     """At random moments, half of them inside a write."""
     options = ["--part", "easy", "--n", "256", "--engine", engine, "--part-seconds", "0.05"]
@@ -284,7 +284,7 @@ def test_twenty_kills_cost_no_key(engine: str, run: Path) -> None:
     assert not list((run / "sample").rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ENGINE_STATS)
 def test_two_shards_at_once_and_kills(engine: str, run: Path) -> None:
     options = ["--part", "easy", "--n", "192", "--engine", engine, "--part-seconds", "0.05"]
     rng = random.Random(1)
