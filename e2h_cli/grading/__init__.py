@@ -1,4 +1,4 @@
-"""Grading: is an answer right, and which answers are the same.
+"""Grading: whether an answer is right, and which answers are equal.
 
 from e2h_cli.grading import get_grader
 
@@ -13,14 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.grading.exact import ExactRule
-from e2h_cli.grading.grader import RuleGrader
-from e2h_cli.grading.mathverify import MathVerifyRule
-from e2h_cli.grading.pair_files import grade_file
-from e2h_cli.grading.prm800k_rule import OfficialRule, Prm800kRule
-from e2h_cli.grading.rule import Rule
-from e2h_cli.grading.verdict import Grader, Verdict, VerdictKind
-from e2h_cli.grading.workers import DEFAULT_TIMEOUT
+from e2h_cli.grading.grading_workers import DEFAULT_TIMEOUT, WorkerPool
+from e2h_cli.grading.math_verify_rule import MathVerifyRule
+from e2h_cli.grading.prm800k_rule import Prm800kRule
+from e2h_cli.grading.rule_grader import RuleGrader, grade_file
+from e2h_cli.grading.string_rules import ExactRule, OfficialRule
+from e2h_cli.grading.verdict import Grader, Rule, Verdict, VerdictCache, VerdictKind
 
 __all__ = [
     "DEFAULT_RULE",
@@ -52,14 +50,14 @@ def get_grader(
     timeout: float = DEFAULT_TIMEOUT,
     cache: Path | None = None,
 ) -> RuleGrader:
-    """A grader by the name of its rule.
+    """Get a grader by the name of its rule.
 
     Args:
         name: ``math-verify`` (default), ``prm800k`` (the paper's grader, p.5), ``official`` (what
             the paper's released code does) or ``exact`` (equal strings).
-        workers: how many worker processes at most; by default half of the cores, at most 8.
+        workers: most worker processes; by default half of the cores, at most 8.
         timeout: seconds per pair in a worker, after which the pair is ``timed out``.
-        cache: a file that keeps workers' verdicts for later runs; safe for several processes.
+        cache: a file that keeps the verdicts of workers for later runs; processes may share it.
 
     Raises:
         InputError: for an unknown rule, or a number of workers or seconds below zero.
@@ -68,4 +66,6 @@ def get_grader(
         raise InputError(f"unknown grading rule {name!r}", hint=f"one of {', '.join(RULES)}")
     if timeout <= 0 or (workers is not None and workers < 1):
         raise InputError("a grader needs at least one worker and more than 0 seconds per pair")
-    return RuleGrader(RULES[name](), workers=workers, timeout=timeout, cache=cache)
+    rule = RULES[name]()
+    store = VerdictCache(cache, f"{rule.name} {rule.version}") if cache else None
+    return RuleGrader(rule, WorkerPool(workers, timeout), store)

@@ -1,17 +1,28 @@
-"""What every grading rule offers: verdicts on pairs, and classes of equal answers."""
+"""Verdicts on answers, the interface of a grading rule, and a cache of verdicts on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
+from e2h_cli.grading.answer_text import unreadable_reason
+
+logger = logging.getLogger(__name__)
+
 VerdictKind = Literal["right", "wrong", "unreadable", "timed out"]
+Keys = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One judged pair. ``reason`` says in a few words what decided; ``ms`` is the time it took."""
+    """One graded pair. ``reason`` says in a few words what decided; ``ms`` is the time it took."""
 
     verdict: VerdictKind
     reason: str
@@ -24,15 +35,141 @@ class Verdict:
 
 
 class Grader(Protocol):
-    """A grading rule. ``name`` and ``version`` stand in every result that it decided."""
+    """A grading rule in use. ``name`` and ``version`` are stored with every result."""
 
     name: str
     version: str
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        """Judge pairs of (gold, answer), in order. Each distinct pair is judged once."""
+        """Grade pairs of (gold, answer), in order. Each distinct pair is graded once."""
         ...
 
     def classes(self, answers: Sequence[str]) -> list[int]:
         """Label equal answers with equal numbers, 0, 1, ... in order of first appearance."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A pair that a sandboxed worker process has to grade with math-verify or with sympy."""
+
+    task: Literal["library", "sympy"]
+    gold: str
+    answer: str
+
+
+class Rule:
+    """Base class of the grading rules: they grade in this process or defer to a worker."""
+
+    name: str
+    version: str
+
+    def decide(self, gold: str, answer: str) -> Verdict | Question:
+        """Grade one pair, or return the question for a worker."""
+        raise NotImplementedError
+
+    def keys(self, answers: Sequence[str]) -> list[Keys]:
+        """The keys of distinct answers; answers that share a key are equal."""
+        raise NotImplementedError
+
+    def undecided_pairs(self, answers: Sequence[str]) -> list[tuple[int, int]]:
+        """Pairs of distinct answers (by position) that keys cannot compare; none by default."""
+        return []
+
+
+def refused(gold: str, answer: str) -> Verdict | None:
+    """The verdict on a pair with an answer that is not parsed: empty, too long or too deep."""
+    if reason := unreadable_reason(answer):
+        return Verdict("unreadable", reason)
+    reason = unreadable_reason(gold)
+    return Verdict("unreadable", f"gold answer: {reason}") if reason else None
+
+
+class VerdictCache:
+    """Verdicts by rule, version and pair, in one sqlite file that several processes may share.
+
+    Results never depend on it: if the file is corrupt, locked or read-only, the cache warns once
+    and is not used. Time-outs are not stored, since they depend on the load of the machine.
+
+    Args:
+        path: the file; it and its folder are created if missing.
+        rule: name and version of the rule; another version never sees these verdicts.
+    """
+
+    def __init__(self, path: Path, rule: str) -> None:
+        self.path = path
+        self._rule = rule
+        self._lock = threading.Lock()
+        self._usable = True
+        self._connection: sqlite3.Connection | None = None
+        self._owner = 0
+
+    def get(self, questions: Sequence[Question]) -> dict[int, Verdict]:
+        """The cached verdicts, by position in ``questions``."""
+        keys = [self._key(question) for question in questions]
+        cached: dict[bytes, Verdict] = {}
+
+        def read(database: sqlite3.Connection) -> None:
+            for start in range(0, len(keys), 500):  # sqlite limits the parameters of a statement
+                part = keys[start : start + 500]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT key, verdict, reason FROM verdicts WHERE key IN ({marks})"
+                for key, kind, reason in database.execute(query, part):
+                    cached[key] = Verdict(kind, reason)
+
+        self._run(read)
+        return {index: cached[key] for index, key in enumerate(keys) if key in cached}
+
+    def put(self, verdicts: Mapping[Question, Verdict]) -> None:
+        """Store verdicts, except time-outs."""
+        rows = [
+            (self._key(question), verdict.verdict, verdict.reason)
+            for question, verdict in verdicts.items()
+            if verdict.verdict != "timed out"
+        ]
+
+        def write(database: sqlite3.Connection) -> None:
+            with database:
+                database.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)", rows)
+
+        self._run(write)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None and self._owner == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def _run(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Run one read or write; after the first error the cache is not used any more."""
+        with self._lock:
+            try:
+                if self._usable:
+                    work(self._connect())
+            except (sqlite3.Error, OSError) as error:
+                self._usable = False
+                self._connection = None
+                logger.warning(
+                    f"{self.path}: verdict cache not used: {error}; delete the file to start anew"
+                )
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None or self._owner != os.getpid():  # not usable after a fork
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, timeout=10, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, "
+                "verdict TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID"
+            )
+            self._connection, self._owner = connection, os.getpid()
+        return self._connection
+
+    def _key(self, question: Question) -> bytes:
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self._rule, question.task, question.gold, question.answer):
+            data = part.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "big") + data)
+        return digest.digest()

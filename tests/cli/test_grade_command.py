@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tests.conftest import Cli
-from tests.test_cli import assert_one_line
+from tests.cli.test_cli import assert_one_line
 
 
 def test_a_file_of_pairs(cli: Cli, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2h_cli.grading import RULES, RuleGrader, get_grader
-from e2h_cli.grading.classes import partition
+from e2h_cli.grading.rule_grader import partition
 
 POOL = [
     "1/2", r"\frac{1}{2}", "0.5", r"\frac{2}{4}", ".50", "$0.5$",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from e2h_cli.grading import RULES, RuleGrader, get_grader
+from e2h_cli.grading.answer_parser import parse_answer
+from e2h_cli.grading.parsed_answer import ParsedAnswer
 from e2h_cli.grading.prm800k_rule import compare
-from e2h_cli.grading.reader import read
-from e2h_cli.grading.reading import Reading
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
@@ -26,9 +26,10 @@ def test_gold_answers_in_other_wrappers(math_verify: RuleGrader, gold_answers: l
         assert [a for a, v in zip(answers, verdicts, strict=True) if not v.right] == []
 
 
-def test_nearly_all_gold_answers_are_read(gold_answers: list[str]) -> None:
-    unread = {answer for answer in gold_answers if not isinstance(read(answer), Reading)}
-    assert unread == {"f(2) < f(1) < f(4)"}
+def test_nearly_all_gold_answers_are_parsed(gold_answers: list[str]) -> None:
+    parsed = {answer: parse_answer(answer) for answer in gold_answers}
+    unparsed = {a for a, result in parsed.items() if not isinstance(result, ParsedAnswer)}
+    assert unparsed == {"f(2) < f(1) < f(4)"}
 
 
 def test_classes_and_verdicts_agree_on_gold_answers(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from pathlib import Path
 
@@ -12,9 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from e2h_cli.grading import RULES, RuleGrader, Verdict, get_grader
-from e2h_cli.grading.rule import Question
-from e2h_cli.grading.workers import Pool
+from e2h_cli.grading import RuleGrader, get_grader
 
 HOSTILE = [
     "9**9**9**9",
@@ -61,7 +58,10 @@ HOSTILE = [
 LIMIT = 2.0
 
 
-@pytest.mark.parametrize("rule", sorted(RULES))
+@pytest.mark.parametrize(
+    "rule",
+    [pytest.param("math-verify", marks=pytest.mark.slow), "prm800k", "official", "exact"],
+)
 def test_hostile_answers(rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with get_grader(rule, workers=1, timeout=LIMIT) as grader:
@@ -75,66 +75,6 @@ def test_hostile_answers(rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stalled_pair_is_timed_out_and_the_rest_goes_on() -> None:
-    pool = Pool(workers=1, timeout=1.0)
-    slow = Question("library", "5", r"\sum_{k=0}^{99999999} k!")
-    fine = [Question("library", str(n), str(n)) for n in range(1, 5)]
-    verdicts = pool.ask([*fine[:2], slow, *fine[2:], slow])
-    pool.close()
-    kinds = [verdict.verdict for verdict in verdicts]
-    assert kinds == ["right", "right", "timed out", "right", "right", "timed out"]
-    assert verdicts[2].reason == "longer than 1 s"
-
-
-def test_the_library_is_never_trusted_with_code(tmp_path: Path) -> None:
-    """Even when the reader is passed over, text is not run inside a worker."""
-    target = tmp_path / "X"
-    attacks = [
-        f"__import__('os').system('touch {target}')",
-        f"$__import__('os').system('touch {target}')$",
-        rf"\text{{__import__('os').system('touch {target}')}}",
-        f"open('{target}','w')",
-        rf"\operatorname{{open}}('{target}','w')",
-        f"\\sum_{{__import__('os').system('touch {target}')}}^{{5}} k",
-        f"9 + __import__('os').system('touch {target}')",
-    ]
-    pool = Pool(workers=1, timeout=LIMIT)
-    pool.ask([Question("library", "5", text) for text in attacks])
-    pool.ask([Question("library", text, "5") for text in attacks])
-    pool.ask([Question("sympy", "5", text) for text in attacks])
-    pool.close()
-    assert not target.exists()
-
-
-def test_grades_in_a_thread() -> None:
-    found: list[Verdict] = []
-
-    def context() -> None:
-        with get_grader("math-verify", workers=1) as grader:
-            found.extend(grader.grade([("5", "5"), (r"\sum_{k=1}^{4} k", "10")]))
-
-    thread = threading.Thread(target=context)
-    thread.start()
-    thread.join(60)
-    assert [verdict.right for verdict in found] == [True, True]
-
-
-def test_threads_share_a_grader(math_verify: RuleGrader) -> None:
-    wrong: list[int] = []
-
-    def context(n: int) -> None:
-        pairs = [(f"{n}", rf"\sqrt{{{n * n}}}"), (rf"\sum_{{k=1}}^{{{n}}} 1", f"{n}")]
-        if not all(verdict.right for verdict in math_verify.grade(pairs)):
-            wrong.append(n)
-
-    threads = [threading.Thread(target=context, args=(n,)) for n in range(2, 8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert wrong == []
-
-
 # E2H_FUZZ=10000 runs so many examples of each of the next two tests instead of the usual few.
 FUZZ = settings(
     max_examples=int(os.environ.get("E2H_FUZZ", "150")),
@@ -144,6 +84,7 @@ FUZZ = settings(
 KINDS = {"right", "wrong", "unreadable", "timed out"}
 
 
+@pytest.mark.slow
 @FUZZ
 @given(data=st.binary(max_size=300))
 def test_random_bytes(
@@ -156,6 +97,7 @@ def test_random_bytes(
         assert len(grader.classes(["5", text])) == 2
 
 
+@pytest.mark.slow
 @FUZZ
 @given(seed=st.integers(0, 10**9))
 def test_mutated_gold_answers(

@@ -1,0 +1,288 @@
+r"""The text of an answer: wrappers such as ``\boxed{..}`` removed, symbols unified, tokens.
+
+Nothing here costs more than linear time in the length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Literal
+
+MAX_LENGTH = 2_000
+"""Longest answer that is parsed, in characters; the longest gold answer of MATH has 159."""
+
+MAX_DEPTH = 50
+"""Deepest nesting of brackets that is parsed; more would overflow a recursive parser."""
+
+MAX_TOKENS = 600
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
+
+_UNICODE = str.maketrans({
+    "−": "-", "–": "-", "—": "-", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ", "∗": "*",
+    "÷": "/", "∕": "/", "⁄": "/", "π": r"\pi ", "∞": r"\infty ", "√": " sqrt ", "°": r"^\circ ",
+    "∪": r"\cup ", "∩": r"\cap ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
+    "±": r"\pm ", "∓": r"\mp ", "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}",
+    "⟨": r"\langle ", "⟩": r"\rangle ", "¹": "^1", "²": "^2", "³": "^3", "½": r"\frac{1}{2}",
+    "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
+    "％": "%", "“": '"', "”": '"', "’": "'", "£": "", "€": "", "¥": "", "¢": r"\text{ cents}",
+})  # fmt: skip
+_SPELLINGS = [  # \end stands for the end of the name of a LaTeX command
+    (re.compile(pattern.replace(r"\end", "(?![a-zA-Z])")), replacement)
+    for pattern, replacement in (
+        (r"(?<=\d)\{,\}(?=\d{3})", ""),  # 10{,}000
+        (r"(?<=\d),\s*\\[!,;: ]\s*(?=\d{3}(?!\d))", ""),  # 10,\!000
+        (r"(?<=\d)\\[,;:! ]\s*(?=\d{3}(?!\d))", ""),  # 10\,000
+        (r"\\(?:left|right|middle)\s*\.", ""),
+        (r"\\(?:left|right|middle|[bB]ig{1,2}[lrm]?)\end\s*", ""),
+        (r"\\(?:displaystyle|textstyle|limits|nolimits|!)\end", ""),
+        (r"\\(?:quad|qquad)\end|(?<!\\)\\[,;:> ]|~", " "),
+        (r"\\(?:angle|triangle|phantom)\end", ""),
+        (r"(?<=\d)\s*([apAP])\.\s?[mM]\.?", r" \1m"),
+        (r"\\[dtc]frac\end", r"\\frac"),
+        (r"\\(?:mathbf|boldsymbol|bm|mathit|mathcal|vec|overrightarrow)\end", ""),
+        (r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)\end)", r"\\degree "),
+        (r"\\degree\s*[CF]\end", r"\\degree "),
+        (r"\\(?:l|r)vert\end", "|"),
+        (r"\\(?:leq|leqslant)\end", r"\\le"),
+        (r"\\(?:geq|geqslant)\end", r"\\ge"),
+        (r"\\neq\end|!=", r"\\ne "),
+        (r"<=", r"\\le "),
+        (r">=", r"\\ge "),
+        (r"\\lt\end", "<"),
+        (r"\\gt\end", ">"),
+        (r"\\lbrace\end", r"\\{"),
+        (r"\\rbrace\end", r"\\}"),
+        (r"\\(?:pounds|euro|yen)\end", ""),
+        (r"\\mathbb\s*(?:\{\s*R\s*\}|R)", r"\\reals "),
+        (r"(?<=[)\]}])\s*U\s*(?=[(\[\\])", r"\\cup "),
+        (r"\\(?:backslash|smallsetminus)\end", r"\\setminus"),
+        (r"\\?\$", ""),
+        (r"\s+", " "),
+    )
+]
+_WRAPPERS = [
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        r"\$\$(.+)\$\$",
+        r"(?<!\\)\$(.+)(?<!\\)\$",
+        r"\\\((.+)\\\)",
+        r"\\\[(.+)\\\]",
+        r"\*\*(.+)\*\*",
+        r"`(.+)`",
+    )
+]
+_ANSWER_IS = re.compile(r"(?:the\s+)?(?:final\s+)?answer\s*(?:is\s*:?|:)\s*", re.IGNORECASE)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+
+
+def unreadable_reason(text: str) -> str | None:
+    """Why an answer is not parsed at all (``unreadable``), or None."""
+    if len(text) > MAX_LENGTH:
+        return f"longer than {MAX_LENGTH:,} characters"
+    if not text.strip():
+        return "empty"
+    if _CONTROL.search(text):
+        return "holds control characters"
+    level = deepest = 0  # of round, square and curly brackets alike
+    for bracket in re.findall(r"[(\[{)\]}]", text):
+        level = level + 1 if bracket in "([{" else max(level - 1, 0)
+        deepest = max(deepest, level)
+    return f"brackets nested deeper than {MAX_DEPTH}" if deepest > MAX_DEPTH else None
+
+
+def closing_brace(text: str, start: int) -> int:
+    """The index of the brace that closes the one at ``start``, or -1."""
+    level = 0
+    for index in range(start, len(text)):
+        if text[index] == "{":
+            level += 1
+        elif text[index] == "}":
+            level -= 1
+            if level == 0:
+                return index
+    return -1
+
+
+def unwrap(text: str) -> str:
+    r"""The answer without ``$..$``, ``\boxed{..}``, "the answer is" and a final full stop."""
+    for _ in range(8):
+        before = text
+        text = text.strip()
+        if len(text) > 1 and text.endswith(".") and text[-2] not in ".\\":
+            text = text[:-1].rstrip()
+        for wrapper in _WRAPPERS:
+            if match := wrapper.fullmatch(text):
+                text = match[1].strip()
+        boxes = list(_BOX.finditer(text))
+        if boxes:
+            end = closing_brace(text, boxes[-1].end() - 1)
+            if end > 0:
+                text = text[boxes[-1].end() : end].strip()
+        if text.startswith("{") and closing_brace(text, 0) == len(text) - 1:
+            text = text[1:-1]
+        if match := _ANSWER_IS.match(text):
+            text = text[match.end() :]
+        if text == before:
+            break
+    return text
+
+
+@lru_cache(maxsize=65_536)
+def clean(text: str) -> str:
+    """The unwrapped answer with one spelling per symbol and single spaces."""
+    text = unwrap(_INVISIBLE.sub("", text))
+    if text.isalnum() and text.isascii():
+        return text
+    text = text.translate(_UNICODE)
+    for pattern, replacement in _SPELLINGS:
+        text = pattern.sub(replacement, text)
+    return unwrap(text)
+
+
+class ParseError(Exception):
+    """The answer is in no form that this package parses."""
+
+
+class TooLargeError(ParseError):
+    """The answer parses, but its value is too large to compute."""
+
+
+@dataclass(slots=True)
+class Token:
+    """One token of an answer."""
+
+    kind: Literal["number", "symbol", "function", "command", "text", "mark"]
+    text: str
+    value: Fraction = Fraction(0)
+    """The value of a number."""
+    places: int = 0
+    """Decimal places of a number."""
+    spaced: bool = False
+    """Whether white space stood before the token."""
+
+
+FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt".split()
+)
+_CONSTANTS = {"pi": "\\pi", "infinity": "\\infty", "infty": "\\infty", "inf": "\\infty"}
+_UNITS = frozenset(
+    (
+        "cm mm km dm ft in yd mi kg mg lb lbs oz ml sec min hr hrs mph kph deg rad sq cu "
+        "am pm units unit inches inch feet foot miles mile meters meter yards yard days day hours "
+        "hour minutes minute seconds second degrees degree dollars dollar cents cent percent "
+        "square cubic years year weeks week months month gallons grams pounds liters"
+    ).split()
+)
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+    | \\(?:text(?:bf|it|rm|normal|sf|tt)?|mathrm|mathsf|mbox|hbox|operatorname\*?)\s*
+        \{(?P<content>[^{}]*)\}
+    | (?P<whole>\d*)\.(?P<lead>\d*)\\overline\s*(?:\{\s*(?P<cycle>\d+)\s*\}|(?P<digit>\d))
+    | (?P<command>\\[a-zA-Z]+)
+    | (?P<escape>\\.)
+    | (?P<thousands>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?)
+    | (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:(?:(?<=^1)e|(?<=\.\d)e|(?<=\.\d\d)e|E)[+-]?\d{1,3})?)
+    | (?P<word>[A-Za-z]+)
+    | (?P<stars>\*\*)
+    | (?P<mark>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_WITHOUT_COMMAS = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)")
+
+
+def tokenize(text: str) -> list[Token]:
+    """Split a cleaned answer into tokens.
+
+    A comma between digits separates thousands outside of brackets (``1,000``) and entries inside
+    of them (``(1,000)`` is a pair; all MATH answers that look like this are pairs).
+
+    Raises:
+        ParseError: for more than 600 tokens.
+    """
+    tokens: list[Token] = []
+    level = position = 0
+    spaced = False
+    while match := _TOKEN.match(text, position):
+        if match.lastgroup == "thousands" and level > 0:
+            match = _WITHOUT_COMMAS.match(text, position) or match
+        position = match.end()
+        if match.lastgroup == "space":
+            spaced = True
+            continue
+        new = _tokens_of(match, spaced)
+        if new:
+            new[0].spaced = spaced
+            tokens += new
+        level += match[0] in ("(", "[", "\\{", "\\langle")
+        level -= match[0] in (")", "]", "\\}", "\\rangle")
+        spaced = False
+        if len(tokens) > MAX_TOKENS:
+            raise ParseError("too many tokens")
+    return tokens
+
+
+def _tokens_of(match: re.Match[str], spaced: bool) -> list[Token]:
+    piece = match[0]
+    match match.lastgroup:
+        case "cycle" | "digit":
+            return [_repeating_decimal(match)]
+        case "number" | "thousands":
+            return [_number(piece.replace(",", ""))]
+        case "content":
+            return _text_command(match["content"].strip())
+        case "word":
+            return _word(piece, spaced)
+        case "command" | "escape" if piece[1:] in FUNCTIONS and piece != "\\sqrt":
+            return [Token("function", piece[1:])]
+        case "command" | "escape":
+            return [Token("command", piece)]
+    return [Token("mark", "^" if piece == "**" else piece)]
+
+
+def _number(digits: str) -> Token:
+    mantissa, _, power = digits.replace("E", "e").partition("e")
+    places = len(mantissa.partition(".")[2])
+    value = Fraction(mantissa.removesuffix("."))
+    if power:
+        value *= Fraction(10) ** int(power)
+    return Token("number", digits, value, places)
+
+
+def _repeating_decimal(match: re.Match[str]) -> Token:
+    lead = match["lead"]
+    cycle = match["cycle"] or match["digit"]
+    unit = Fraction(1, 10 ** len(lead))
+    value = Fraction(int(match["whole"] or 0)) + Fraction(int(lead or 0)) * unit
+    value += Fraction(int(cycle), 10 ** len(cycle) - 1) * unit
+    return Token("number", match[0], value)
+
+
+def _text_command(words: str) -> list[Token]:
+    bare = words.rstrip(".")
+    if bare in FUNCTIONS:
+        return [Token("function", bare)]
+    if re.fullmatch(r"[A-Za-z]", words):
+        return [Token("symbol", words)]
+    if words.lower().strip(" ,") in ("and", "or"):
+        return [Token("mark", ",")]
+    if words in (",", ":"):
+        return [Token("mark", words)]
+    return [Token("text", words)] if words else []
+
+
+def _word(word: str, spaced: bool) -> list[Token]:
+    lower = word.lower()
+    if word in FUNCTIONS:
+        return [Token("function", word)]
+    if lower in _CONSTANTS and word[1:] == lower[1:]:
+        return [Token("command", _CONSTANTS[lower])]
+    if lower in ("and", "or"):
+        return [Token("mark", ",")]
+    if len(word) >= 4 or (lower in _UNITS and spaced):
+        return [Token("text", word)]
+    return [Token("symbol", letter) for letter in word]

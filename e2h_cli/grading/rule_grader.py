@@ -1,0 +1,167 @@
+"""Grades pairs, groups equal answers and grades files, by one rule."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from e2h_cli.common.errors import InputError
+from e2h_cli.common.files import atomic_file, json_line, read_jsonl
+from e2h_cli.grading.grading_workers import WorkerPool
+from e2h_cli.grading.verdict import Grader, Question, Rule, Verdict, VerdictCache
+
+_ROWS_AT_ONCE = 4_096
+
+
+class RuleGrader:
+    """Grades pairs and groups equal answers by one rule.
+
+    Most pairs are decided in this process in well under a millisecond. Only pairs that need
+    math-verify or sympy go to worker processes, which start with the first such pair.
+
+    Args:
+        rule: the rule.
+        workers: the worker processes.
+        cache: keeps the verdicts of the workers for later runs.
+    """
+
+    def __init__(self, rule: Rule, workers: WorkerPool, cache: VerdictCache | None = None) -> None:
+        self.rule = rule
+        self.name = rule.name
+        self.version = rule.version
+        self._workers = workers
+        self._cache = cache
+
+    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+        """Grade pairs of (gold, answer), in order. Each distinct pair is graded once.
+
+        Raises:
+            RunError: if no worker process can be started.
+        """
+        verdicts: dict[tuple[str, str], Verdict] = {}
+        deferred: dict[tuple[str, str], Question] = {}
+        for pair in dict.fromkeys(pairs):
+            start = time.perf_counter()
+            decision = self.rule.decide(*pair)
+            if isinstance(decision, Question):
+                deferred[pair] = decision
+            else:
+                elapsed = (time.perf_counter() - start) * 1000
+                verdicts[pair] = Verdict(decision.verdict, decision.reason, elapsed)
+        answered = self._ask(list(deferred.values()))
+        verdicts.update(zip(deferred, answered, strict=True))
+        return [verdicts[pair] for pair in pairs]
+
+    def classes(self, answers: Sequence[str]) -> list[int]:
+        """Label equal answers with equal numbers, 0, 1, ... in order of first appearance.
+
+        The partition does not depend on the order of the answers.
+
+        Raises:
+            RunError: if no worker process can be started.
+        """
+        distinct = sorted(set(answers))
+        undecided = self.rule.undecided_pairs(distinct)
+        pairs = [(distinct[a], distinct[b]) for a, b in undecided]
+        verdicts = self.grade(pairs + [(b, a) for a, b in pairs])
+        both_ways = zip(undecided, verdicts[: len(pairs)], verdicts[len(pairs) :], strict=True)
+        equal = [pair for pair, there, back in both_ways if there.right and back.right]
+        class_of = dict(zip(distinct, partition(self.rule.keys(distinct), equal), strict=True))
+        labels: dict[int, int] = {}
+        return [labels.setdefault(class_of[answer], len(labels)) for answer in answers]
+
+    def close(self) -> None:
+        """End the worker processes and close the cache."""
+        self._workers.close()
+        if self._cache is not None:
+            self._cache.close()
+
+    def __enter__(self) -> RuleGrader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _ask(self, questions: Sequence[Question]) -> list[Verdict]:
+        if self._cache is None or not questions:
+            return self._workers.ask(questions)
+        known = self._cache.get(questions)
+        missing = [index for index in range(len(questions)) if index not in known]
+        fresh = self._workers.ask([questions[index] for index in missing])
+        self._cache.put({questions[i]: verdict for i, verdict in zip(missing, fresh, strict=True)})
+        known.update(zip(missing, fresh, strict=True))
+        return [known[index] for index in range(len(questions))]
+
+
+def partition(
+    keys: Sequence[Iterable[Hashable]], equal: Iterable[tuple[int, int]] = ()
+) -> list[int]:
+    """Label items that share a key or are listed as equal, transitively (union-find).
+
+    Returns:
+        One label per item, 0, 1, ... in order of first appearance.
+    """
+    parent = list(range(len(keys)))
+
+    def root(item: int) -> int:
+        while parent[item] != item:
+            parent[item] = parent[parent[item]]
+            item = parent[item]
+        return item
+
+    first_with: dict[Hashable, int] = {}
+    for item, keys_of_item in enumerate(keys):
+        for key in keys_of_item:
+            parent[root(item)] = root(first_with.setdefault(key, item))
+    for a, b in equal:
+        parent[root(a)] = root(b)
+    labels: dict[int, int] = {}
+    return [labels.setdefault(root(item), len(labels)) for item in range(len(keys))]
+
+
+def grade_file(source: Path, target: Path, grader: Grader) -> dict[str, int]:
+    """Grade the rows of a JSON lines file.
+
+    Args:
+        source: rows with ``gold`` and ``pred``, as strings or numbers; blank lines are skipped.
+        target: the same rows with ``verdict``, ``reason`` and ``ms`` added; written atomically.
+        grader: the grading rule.
+
+    Returns:
+        The number of rows with each verdict.
+
+    Raises:
+        InputError: for a missing file or an invalid row; it names the line.
+        RunError: if the target cannot be written.
+    """
+    counts: Counter[str] = Counter()
+    rows = _pair_rows(source)
+    with atomic_file(target) as output:
+        while part := list(islice(rows, _ROWS_AT_ONCE)):
+            pairs = [(_as_text(row["gold"]), _as_text(row["pred"])) for row in part]
+            for row, verdict in zip(part, grader.grade(pairs), strict=True):
+                counts[verdict.verdict] += 1
+                row["verdict"] = verdict.verdict
+                row["reason"] = verdict.reason
+                row["ms"] = round(verdict.ms, 3)
+                output.write(json_line(row))
+    return dict(counts)
+
+
+def _pair_rows(source: Path) -> Iterator[dict[str, Any]]:
+    for number, row in read_jsonl(source):
+        where = f"{source}:{number}"
+        for key in ("gold", "pred"):
+            if key not in row:
+                raise InputError(f"no '{key}'", where=where, hint="rows need 'gold' and 'pred'")
+            if isinstance(row[key], bool) or not isinstance(row[key], str | int | float):
+                raise InputError(f"'{key}' is neither a string nor a number", where=where)
+        yield row
+
+
+def _as_text(value: str | int | float) -> str:
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
