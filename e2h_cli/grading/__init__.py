@@ -18,33 +18,17 @@ from e2h_cli.grading.math_verify_rule import MathVerifyRule
 from e2h_cli.grading.prm800k_rule import Prm800kRule
 from e2h_cli.grading.rule_grader import RuleGrader, grade_file
 from e2h_cli.grading.string_rules import ExactRule, OfficialRule
-from e2h_cli.grading.verdict import Grader, Rule, Verdict, VerdictCache, VerdictKind
+from e2h_cli.grading.verdict import Grader, Rule, Verdict, VerdictCache
 
-__all__ = [
-    "DEFAULT_RULE",
-    "DEFAULT_TIMEOUT",
-    "RULES",
-    "Grader",
-    "RuleGrader",
-    "Verdict",
-    "VerdictKind",
-    "get_grader",
-    "grade_file",
-]
+__all__ = ["RULES", "Grader", "RuleGrader", "Verdict", "get_grader", "grade_file"]
 
 RULES: dict[str, Callable[[], Rule]] = {
-    "math-verify": MathVerifyRule,
-    "prm800k": Prm800kRule,
-    "official": OfficialRule,
-    "exact": ExactRule,
+    rule.name: rule for rule in (MathVerifyRule, Prm800kRule, OfficialRule, ExactRule)
 }
-"""The rules by name."""
-
-DEFAULT_RULE = "math-verify"
 
 
 def get_grader(
-    name: str = DEFAULT_RULE,
+    name: str = "math-verify",
     *,
     workers: int | None = None,
     timeout: float = DEFAULT_TIMEOUT,

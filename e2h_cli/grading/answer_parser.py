@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import chain
 
 from e2h_cli.grading.answer_text import FUNCTIONS, ParseError, Token, clean, tokenize
 from e2h_cli.grading.expression_value import Key, number_key
@@ -16,7 +17,6 @@ from e2h_cli.grading.parsed_answer import (
     REALS,
     RELATIONS,
     ParsedAnswer,
-    all_exact,
     bound,
     equation,
     inequality,
@@ -91,11 +91,7 @@ def _words(content: str) -> ParsedAnswer:
 
 
 def parse_tokens(tokens: list[Token]) -> ParsedAnswer:
-    """Parse the tokens of a whole answer.
-
-    Raises:
-        ParseError: if the answer is in no known form.
-    """
+    """Parse the tokens of a whole answer; raises ``ParseError``."""
     if tokens and all(token.kind == "text" for token in tokens):
         if len(tokens) == 1:
             return _text_command(tokens[0].text)
@@ -152,8 +148,8 @@ def _list(parts: Sequence[ParsedAnswer]) -> ParsedAnswer:
     if all(variables) and len(set(variables)) == len(variables):
         values = dict(zip(variables, keys, strict=True))
         key: Key = ("assignments", tuple((name, values[name]) for name in sorted(values)))
-        return ParsedAnswer("assignments", (key,), loose, all_exact(parts))
-    return ParsedAnswer("list", (set_key(parts),), loose, all_exact(parts))
+        return ParsedAnswer("assignments", (key,), loose)
+    return ParsedAnswer("list", (set_key(parts),), loose)
 
 
 def _item(tokens: list[Token]) -> ParsedAnswer:
@@ -195,14 +191,10 @@ def _number_in_base(tokens: Sequence[Token]) -> ParsedAnswer | None:
         return None
     sign, digits, name = match[1], match[2], match[3] or match[4]
     base = int(name) if name.isdecimal() and len(name) < 3 else _BASES.get(name, 0)
-    if not 2 <= base <= 36:
+    if not 2 <= base <= 36 or any(int(digit, 36) >= base for digit in digits.replace(".", "")):
         return None
-    if base == 10 and digits.replace(".", "").isdigit():
+    if base == 10:
         return number(Fraction(sign + digits))
-    try:
-        int(digits.replace(".", ""), base)
-    except ValueError:
-        return None
     return ParsedAnswer("number in a base", (("base", sign + digits.lstrip("0"), base),))
 
 
@@ -249,14 +241,11 @@ def _bracketed(opening: str, closing: str, inner: list[Token]) -> ParsedAnswer |
     parts = _split(inner, {",", ";"})
     if len(parts) == 1:
         return _item(inner) if inner and inner[0].text == "\\begin" else None
-    entries = [_item(part) for part in parts]
-    keys = tuple(entry.key for entry in entries)
-    if len(entries) == 2:
+    keys = tuple(_item(part).key for part in parts)
+    if len(keys) == 2:
         kind = "tuple" if (opening, closing) == ("(", ")") else "interval"
-        return ParsedAnswer(
-            kind, interval(keys[0], keys[1], opening, closing).keys, exact=all_exact(entries)
-        )
-    return ParsedAnswer("tuple", (("sequence", opening, closing, keys),), exact=all_exact(entries))
+        return ParsedAnswer(kind, interval(keys[0], keys[1], opening, closing).keys)
+    return ParsedAnswer("tuple", (("sequence", opening, closing, keys),))
 
 
 def _set(inner: list[Token]) -> ParsedAnswer:
@@ -265,8 +254,7 @@ def _set(inner: list[Token]) -> ParsedAnswer:
     builder = _split(inner, {"|", "\\mid", ":"})
     if len(builder) == 2 and builder[0] and builder[0][0].kind == "symbol":
         return parse_tokens(builder[1])
-    entries = [_item(part) for part in _split(inner, {",", ";"})]
-    return ParsedAnswer("set", (set_key(entries),), exact=all_exact(entries))
+    return ParsedAnswer("set", (set_key([_item(part) for part in _split(inner, {",", ";"})]),))
 
 
 def _matrix(tokens: list[Token]) -> ParsedAnswer:
@@ -278,15 +266,13 @@ def _matrix(tokens: list[Token]) -> ParsedAnswer:
     if name == "array" and body and body[0].text == "{":
         body = body[[token.text for token in body].index("}") + 1 :]
     lines = [line for line in _split(body, {"\\\\"}) if line]
-    rows = [[_item(cell) for cell in _split(line, {"&"})] for line in lines]
+    rows = [tuple(_item(cell).key for cell in _split(line, {"&"})) for line in lines]
     if not rows or len({len(row) for row in rows}) != 1:
         raise ParseError("a ragged matrix")
-    cells = [cell for row in rows for cell in row]
-    key: Key = ("matrix", tuple(tuple(cell.key for cell in row) for row in rows))
     loose: tuple[Key, ...] = ()
-    if len(cells) > 1 and (len(rows) == 1 or len(rows[0]) == 1):
-        loose = (("sequence", "(", ")", tuple(cell.key for cell in cells)),)
-    return ParsedAnswer("matrix", (key,), loose, all_exact(cells))
+    if len(rows) == 1 < len(rows[0]) or len(rows[0]) == 1 < len(rows):
+        loose = (("sequence", "(", ")", tuple(chain(*rows))),)
+    return ParsedAnswer("matrix", (("matrix", tuple(rows)),), loose)
 
 
 def _ratio(parts: Sequence[ParsedAnswer]) -> ParsedAnswer:
@@ -297,5 +283,4 @@ def _ratio(parts: Sequence[ParsedAnswer]) -> ParsedAnswer:
     first, second = parts[0].value, parts[1].value
     if len(parts) == 2 and first is not None and second:
         loose = number(first / second).keys
-    key = ("ratio", *(part.key for part in parts))
-    return ParsedAnswer("ratio", (key,), loose, all_exact(parts))
+    return ParsedAnswer("ratio", (("ratio", *(part.key for part in parts)),), loose)

@@ -9,14 +9,10 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
-MAX_LENGTH = 2_000
-"""Longest answer that is parsed, in characters; the longest gold answer of MATH has 159."""
-
-MAX_DEPTH = 50
-"""Deepest nesting of brackets that is parsed; more would overflow a recursive parser."""
-
+MAX_LENGTH = 2_000  # characters; the longest gold answer of MATH has 159
+MAX_DEPTH = 50  # brackets; more would overflow a recursive parser
 MAX_TOKENS = 600
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -31,51 +27,45 @@ _UNICODE = str.maketrans({
     "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
     "％": "%", "“": '"', "”": '"', "’": "'", "£": "", "€": "", "¥": "", "¢": r"\text{ cents}",
 })  # fmt: skip
-_SPELLINGS = [  # \end stands for the end of the name of a LaTeX command
-    (re.compile(pattern.replace(r"\end", "(?![a-zA-Z])")), replacement)
+_COMMANDS = {
+    "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "lvert": "|", "rvert": "|",
+    "leq": r"\le", "leqslant": r"\le", "geq": r"\ge", "geqslant": r"\ge", "neq": r"\ne ",
+    "lt": "<", "gt": ">", "lbrace": r"\{", "rbrace": r"\}", "backslash": r"\setminus",
+    "smallsetminus": r"\setminus", "quad": " ", "qquad": " ",
+} | dict.fromkeys((
+    "displaystyle", "textstyle", "limits", "nolimits", "angle", "triangle", "phantom", "mathbf",
+    "boldsymbol", "bm", "mathit", "mathcal", "vec", "overrightarrow", "pounds", "euro", "yen",
+), "")  # fmt: skip
+_SPELLINGS: list[tuple[re.Pattern[str], Any]] = [
+    (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"(?<=\d)\{,\}(?=\d{3})", ""),  # 10{,}000
         (r"(?<=\d),\s*\\[!,;: ]\s*(?=\d{3}(?!\d))", ""),  # 10,\!000
         (r"(?<=\d)\\[,;:! ]\s*(?=\d{3}(?!\d))", ""),  # 10\,000
         (r"\\(?:left|right|middle)\s*\.", ""),
-        (r"\\(?:left|right|middle|[bB]ig{1,2}[lrm]?)\end\s*", ""),
-        (r"\\(?:displaystyle|textstyle|limits|nolimits|!)\end", ""),
-        (r"\\(?:quad|qquad)\end|(?<!\\)\\[,;:> ]|~", " "),
-        (r"\\(?:angle|triangle|phantom)\end", ""),
+        (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])\s*", ""),
+        (r"\\!(?![a-zA-Z])", ""),
+        (r"(?<!\\)\\[,;:> ]|~", " "),
         (r"(?<=\d)\s*([apAP])\.\s?[mM]\.?", r" \1m"),
-        (r"\\[dtc]frac\end", r"\\frac"),
-        (r"\\(?:mathbf|boldsymbol|bm|mathit|mathcal|vec|overrightarrow)\end", ""),
-        (r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)\end)", r"\\degree "),
-        (r"\\degree\s*[CF]\end", r"\\degree "),
-        (r"\\(?:l|r)vert\end", "|"),
-        (r"\\(?:leq|leqslant)\end", r"\\le"),
-        (r"\\(?:geq|geqslant)\end", r"\\ge"),
-        (r"\\neq\end|!=", r"\\ne "),
+        (r"\\([a-zA-Z]+)", lambda match: _COMMANDS.get(match[1], match[0])),
+        (r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![a-zA-Z]))", r"\\degree "),
+        (r"\\degree\s*[CF](?![a-zA-Z])", r"\\degree "),
+        (r"!=", r"\\ne "),
         (r"<=", r"\\le "),
         (r">=", r"\\ge "),
-        (r"\\lt\end", "<"),
-        (r"\\gt\end", ">"),
-        (r"\\lbrace\end", r"\\{"),
-        (r"\\rbrace\end", r"\\}"),
-        (r"\\(?:pounds|euro|yen)\end", ""),
         (r"\\mathbb\s*(?:\{\s*R\s*\}|R)", r"\\reals "),
         (r"(?<=[)\]}])\s*U\s*(?=[(\[\\])", r"\\cup "),
-        (r"\\(?:backslash|smallsetminus)\end", r"\\setminus"),
         (r"\\?\$", ""),
         (r"\s+", " "),
     )
 ]
 _WRAPPERS = [
-    re.compile(pattern, re.DOTALL)
-    for pattern in (
-        r"\$\$(.+)\$\$",
-        r"(?<!\\)\$(.+)(?<!\\)\$",
-        r"\\\((.+)\\\)",
-        r"\\\[(.+)\\\]",
-        r"\*\*(.+)\*\*",
-        r"`(.+)`",
+    re.compile(rf"(?s){opening}(.+){closing}")
+    for opening, closing in (
+        (r"\$\$", r"\$\$"), (r"(?<!\\)\$", r"(?<!\\)\$"), (r"\\\(", r"\\\)"),
+        (r"\\\[", r"\\\]"), (r"\*\*", r"\*\*"), ("`", "`"),
     )
-]
+]  # fmt: skip
 _ANSWER_IS = re.compile(r"(?:the\s+)?(?:final\s+)?answer\s*(?:is\s*:?|:)\s*", re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 
@@ -158,26 +148,18 @@ class Token:
 
     kind: Literal["number", "symbol", "function", "command", "text", "mark"]
     text: str
-    value: Fraction = Fraction(0)
-    """The value of a number."""
-    places: int = 0
-    """Decimal places of a number."""
-    spaced: bool = False
-    """Whether white space stood before the token."""
+    value: Fraction = Fraction(0)  # of a number
+    places: int = 0  # decimal places of a number
+    spaced: bool = False  # whether white space stood before the token
 
 
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt".split()
-)
+_FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt"
+FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 _CONSTANTS = {"pi": "\\pi", "infinity": "\\infty", "infty": "\\infty", "inf": "\\infty"}
-_UNITS = frozenset(
-    (
-        "cm mm km dm ft in yd mi kg mg lb lbs oz ml sec min hr hrs mph kph deg rad sq cu "
-        "am pm units unit inches inch feet foot miles mile meters meter yards yard days day hours "
-        "hour minutes minute seconds second degrees degree dollars dollar cents cent percent "
-        "square cubic years year weeks week months month gallons grams pounds liters"
-    ).split()
+_UNIT_NAMES = (  # of up to three letters; longer words are text anyway
+    "cm mm km dm ft in yd mi kg mg lb lbs oz ml sec min hr hrs mph kph deg rad sq cu am pm day"
 )
+_UNITS = frozenset(_UNIT_NAMES.split())
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     | \\(?:text(?:bf|it|rm|normal|sf|tt)?|mathrm|mathsf|mbox|hbox|operatorname\*?)\s*
@@ -198,11 +180,7 @@ _WITHOUT_COMMAS = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)")
 def tokenize(text: str) -> list[Token]:
     """Split a cleaned answer into tokens.
 
-    A comma between digits separates thousands outside of brackets (``1,000``) and entries inside
-    of them (``(1,000)`` is a pair; all MATH answers that look like this are pairs).
-
-    Raises:
-        ParseError: for more than 600 tokens.
+    ``1,000`` is a thousand, but ``(1,000)`` a pair, as all MATH answers that look like this.
     """
     tokens: list[Token] = []
     level = position = 0

@@ -23,29 +23,25 @@ class Expression:
     """A parsed scalar."""
 
     node: Node
-    symbols: frozenset[str]
-    """Names of the variables."""
-    two_signs: bool
-    r"""Whether the expression has a ``\pm`` or ``\mp``."""
+    symbols: set[str]  # names of the variables
+    two_signs: bool  # whether it has a plus-minus sign
     percent: bool
-    places: int
-    """Decimal places if the whole expression is one decimal number, else 0."""
+    places: int  # decimal places if the whole expression is one decimal number, else 0
 
 
 _MAGNITUDES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_GREEK = frozenset(
-    (
-        r"\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \vartheta \kappa "
-        r"\lambda \mu \nu \xi \rho \sigma \tau \phi \varphi \chi \psi \omega \Gamma \Delta \Theta "
-        r"\Lambda \Xi \Sigma \Phi \Psi \Omega \ell"
-    ).split()
+_GREEK_NAMES = (
+    r"\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \vartheta \kappa \lambda "
+    r"\mu \nu \xi \rho \sigma \tau \phi \varphi \chi \psi \omega \Gamma \Delta \Theta \Lambda "
+    r"\Xi \Sigma \Phi \Psi \Omega \ell"
 )
+_GREEK = frozenset(_GREEK_NAMES.split())
 _BINOMIALS = ("\\binom", "\\dbinom", "\\tbinom")
 _FACTOR_COMMANDS = _GREEK | {"\\frac", "\\sqrt", *_BINOMIALS, "\\pi", "\\overline"}
 _SIGNS = ("+", "-", "\\pm", "\\mp")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _DIGITS = r"\d{1,9}"
-_PROPER = re.compile(  # over the texts of tokens, joined by spaces
+_PROPER_FRACTION = re.compile(  # over the texts of tokens, joined by spaces
     rf"\\frac (?:(?:\{{ ({_DIGITS}) \}}|(\d)) (?:\{{ ({_DIGITS}) \}}|(\d))|(\d)(\d))(?= |$)(?! \^)"
     rf"|({_DIGITS}) / ({_DIGITS})(?= |$)(?! \^)"
 )
@@ -53,11 +49,7 @@ _TWO: Node = ("number", Fraction(2))
 
 
 def parse_expression(tokens: Sequence[Token]) -> Expression:
-    r"""Parse one scalar. Units after it are ignored: ``5\text{ cm}^2`` is 5 (paper's grader).
-
-    Raises:
-        ParseError: if the tokens are not one scalar expression.
-    """
+    r"""Parse one scalar, or raise ``ParseError``. Units are ignored: ``5\text{ cm}^2`` is 5."""
     parser = _Parser(list(tokens))
     node = parser.sum()
     rest = parser.tokens[parser.position :]
@@ -70,7 +62,7 @@ def parse_expression(tokens: Sequence[Token]) -> Expression:
     places = max((token.places for token in tokens if token.kind == "number"), default=0)
     return Expression(
         node,
-        frozenset(parser.symbols),
+        parser.symbols,
         parser.two_signs,
         parser.percent or unit == "percent",
         places if unsigned[0] == "number" else 0,
@@ -105,6 +97,10 @@ class _Parser:
         """Whether the next token is one of these marks or commands."""
         token = self.peek()
         return token is not None and token.kind in ("mark", "command") and token.text in texts
+
+    def at_number(self) -> bool:
+        token = self.peek()
+        return token is not None and token.kind == "number"
 
     def take(self) -> Token:
         token = self.peek()
@@ -199,7 +195,7 @@ class _Parser:
         return node
 
     def argument(self) -> Node:
-        r"""The argument of a LaTeX command: a group, or one token, which for digits is one digit."""
+        """The argument of a LaTeX command: a group, or one token; of a number, one digit."""
         if self.at("{", "("):
             return self.base()
         token = self.take()
@@ -239,12 +235,11 @@ class _Parser:
         raise ParseError(f"unexpected {token.text[:20]}")
 
     def command(self, name: str) -> Node:
-        if name == "\\frac":
-            return ("divide", self.argument(), self.argument())
         if name == "\\sqrt":
             return self.root()
-        if name in _BINOMIALS:
-            return ("binomial", self.argument(), self.argument())
+        if name == "\\frac" or name in _BINOMIALS:
+            kind = "divide" if name == "\\frac" else "binomial"
+            return (kind, self.argument(), self.argument())
         if name == "\\pi":
             return ("constant", "pi")
         if name == "\\overline":
@@ -258,7 +253,7 @@ class _Parser:
         if self.accept("["):
             degree = self.sum()
             self.expect("]")
-        elif (token := self.peek()) and token.kind == "number" and token.spaced:
+        elif self.at_number() and self.tokens[self.position].spaced:
             return ("root", ("number", self.take().value), degree)
         return ("root", self.argument(), degree)
 
@@ -289,41 +284,27 @@ class _Parser:
         node: Node = ("number", token.value)
         if token.places or not token.text.isdigit():
             return node
-        if fraction := self.proper_fraction():
-            return ("add", node, ("number", fraction))
-        following = self.peek()
-        if following is not None and following.kind == "number":
+        ahead = " ".join(token.text for token in self.tokens[self.position : self.position + 8])
+        if match := _PROPER_FRACTION.match(ahead):
+            above, below = (int(digits) for digits in match.groups() if digits)
+            if 0 < above < below:
+                self.position += len(match[0].split())
+                return ("add", node, ("number", Fraction(above, below)))
+        if self.at_number():
             raise ParseError("two numbers side by side")
         return node
-
-    def proper_fraction(self) -> Fraction | None:
-        r"""Take ``\frac{3}{4}``, ``\frac34`` or ``3/4`` if it is next, without parsing it."""
-        ahead = " ".join(token.text for token in self.tokens[self.position : self.position + 8])
-        match = _PROPER.match(ahead)
-        if match is None:
-            return None
-        above, below = (int(digits) for digits in match.groups() if digits)
-        if not 0 < above < below:
-            return None
-        self.position += len(match[0].split())
-        return Fraction(above, below)
-
-    def subscript(self) -> Node:
-        """The base of a logarithm; ``log_10`` means base 10."""
-        token = self.peek()
-        if token is not None and token.kind == "number":
-            return ("number", self.take().value)
-        return self.argument()
 
     def function(self, name: str) -> Node:
         """A function with its base, its exponent and its argument."""
         base: Node | None = None
         power: Node | None = None
         while mark := self.accept("_", "^"):
-            if mark == "_":
-                base = self.subscript()
-            else:
+            if mark == "^":
                 power = self.exponent()
+            elif self.at_number():  # log_10 means base 10
+                base = ("number", self.take().value)
+            else:
+                base = self.argument()
         if self.at(*_CLOSING):
             inner = self.base()
         else:

@@ -22,15 +22,9 @@ from e2h_cli.grading.expression_parser import Node
 Key = tuple[Any, ...]
 """Equal values have equal keys."""
 
-DIGITS = 50
-"""Working precision of irrational values, in significant digits."""
-
-MAX_BITS = 20_000
-"""Largest exact integer, and largest binary exponent of a power, in bits."""
-
-TINY_BITS = 130
-"""A sum that cancels to less than 2^-130 of its terms is zero."""
-
+DIGITS = 50  # working precision of irrational values
+MAX_BITS = 20_000  # largest exact integer, and largest binary exponent of a power
+TINY_BITS = 130  # a sum that cancels to less than 2^-130 of its terms is zero
 _KEY_BITS = 83  # 25 digits: half of the working precision, so that rounding errors never show
 _MAX_DENOMINATOR = 10**6
 _TRIGONOMETRIC = frozenset({"sin", "cos", "tan", "cot", "sec", "csc"})
@@ -62,27 +56,16 @@ def coordinate(name: str, point: int) -> Fraction:
 
 
 class Evaluator:
-    r"""Evaluates trees at one test point, with one choice of the sign of ``\pm``.
-
-    Args:
-        point: number of the test point.
-        sign: +1 or -1, the value of ``\pm 1``.
-    """
+    r"""Evaluates trees at one test point, with one choice (+1 or -1) of the sign of ``\pm``."""
 
     def __init__(self, point: int = 0, sign: int = 1) -> None:
         self.point = point
         self.sign = sign
-        self.exact = True
-        """Whether nothing was rounded so far."""
+        self.exact = True  # nothing was rounded so far
         self._degrees = False
 
     def __call__(self, node: Node) -> Any:
-        """The value: a Fraction, or an mpmath number.
-
-        Raises:
-            TooLargeError: if an intermediate value is too large.
-            ParseError: if the expression has no value, such as 1/0.
-        """
+        """The value, a Fraction or an mpmath number; ``ParseError`` if it has none, as 1/0."""
         try:
             return self._value(node)
         except ZeroDivisionError as error:
@@ -245,14 +228,12 @@ def number_key(value: Any) -> Key:
     """
     if isinstance(value, Fraction):
         return ("q", value.numerator, value.denominator)
-    real, imaginary = _parts(value)
-    return ("c", _real_key(real), _real_key(imaginary)) if imaginary else _real_key(real)
+    return _complex_key(value, _real_key)
 
 
 def sample_key(value: Any) -> Key:
     """The key of an expression's value at a test point: 25 digits, exact or not."""
-    real, imaginary = _parts(inexact(value))
-    return ("c", _rounded(real), _rounded(imaginary)) if imaginary else _rounded(real)
+    return _complex_key(inexact(value), _rounded)
 
 
 def ratio_keys(values: Iterable[Any]) -> Key:
@@ -275,23 +256,21 @@ def as_fraction(value: Any) -> Fraction | None:
     return Fraction(-int(mantissa) if sign else int(mantissa)) * Fraction(2) ** exponent
 
 
-def _parts(value: Any) -> tuple[Any, Any]:
-    """Real and imaginary part; a part that is only a rounding error becomes zero."""
+def _complex_key(value: Any, key: Callable[[Any], Key]) -> Key:
+    """The keys of both parts; a part that is only a rounding error becomes zero."""
     real, imaginary = value.real, value.imag
     if imaginary and real:
         if magnitude(imaginary) < magnitude(real) - TINY_BITS:
             imaginary = 0
         elif magnitude(real) < magnitude(imaginary) - TINY_BITS:
             real = 0
-    return real, imaginary
+    return ("c", key(real), key(imaginary)) if imaginary else key(real)
 
 
 def _real_key(value: Any) -> Key:
     if not value:
         return ("q", 0, 1)
-    if -40 <= magnitude(value) <= 60:
-        exact = as_fraction(value)
-        assert exact is not None
+    if -40 <= magnitude(value) <= 60 and (exact := as_fraction(value)) is not None:
         simple = exact.limit_denominator(_MAX_DENOMINATOR)
         if abs(exact - simple) * 2**TINY_BITS <= max(4, abs(exact)):
             return ("q", simple.numerator, simple.denominator)

@@ -29,16 +29,10 @@ from typing import Any
 from e2h_cli.common.errors import RunError
 from e2h_cli.grading.verdict import Question, Verdict, VerdictKind
 
-DEFAULT_TIMEOUT = 5.0
-"""Seconds that one pair may take in a worker."""
-
-START_TIMEOUT = 120.0
-"""Seconds that the supervisor may take to start; it imports sympy."""
-
+DEFAULT_TIMEOUT = 5.0  # seconds that one pair may take in a worker
+START_TIMEOUT = 120.0  # seconds that the supervisor may take to start; it imports sympy
 MAX_WORKERS = 8
-MEMORY_BYTES = 2 * 1024**3
-"""Address space of a worker."""
-
+MEMORY_BYTES = 2 * 1024**3  # address space of a worker
 _GRACE = 2  # seconds after which a worker without a supervisor ends itself
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _START_SUPERVISOR = "from e2h_cli.grading.grading_workers import supervise; supervise()"
@@ -73,13 +67,13 @@ class WorkerPool:
         verdicts: dict[int, Verdict] = {}
         with self._lock:
             try:
+                failures = 0
                 while len(verdicts) < len(questions):
                     before = len(verdicts)
                     self._exchange(questions, verdicts)
-                    if len(verdicts) == before:  # a supervisor that has just started does no better
-                        self._exchange(questions, verdicts)
-                        if len(verdicts) == before:
-                            raise RunError("the grading workers keep ending")
+                    failures = failures + 1 if len(verdicts) == before else 0
+                    if failures > 1:  # the first supervisor may have been killed long ago
+                        raise RunError("the grading workers keep ending")
             except BaseException:
                 self._stop()
                 raise
@@ -114,7 +108,7 @@ class WorkerPool:
                 verdicts[index] = Verdict(kind, reason, milliseconds)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        paths = [_PACKAGE_ROOT, os.environ.get("PYTHONPATH", "")]
+        paths = filter(None, [_PACKAGE_ROOT, os.environ.get("PYTHONPATH")])
         self.supervisor = subprocess.Popen(
             [sys.executable, "-P", "-c", _START_SUPERVISOR, str(self.size), str(self.timeout)],
             stdin=subprocess.PIPE,
@@ -122,7 +116,7 @@ class WorkerPool:
             stderr=subprocess.DEVNULL,
             env={
                 **os.environ,
-                "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+                "PYTHONPATH": os.pathsep.join(paths),
                 "OMP_NUM_THREADS": "1",
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
@@ -159,9 +153,8 @@ class WorkerPool:
 def supervise() -> None:
     """The supervisor: fork workers and pass them the questions from standard input, until it ends.
 
-    Arguments on the command line: the number of workers and the seconds per pair. One JSON list
-    ``[index, task, gold, answer]`` per line comes in; one list ``[index, verdict, reason,
-    milliseconds]`` per line goes out as soon as it is known.
+    Arguments on the command line: the number of workers and the seconds per pair. Lines in are
+    ``[index, task, gold, answer]``, lines out ``[index, verdict, reason, milliseconds]``.
     """
     from pebble import ProcessExpired, ProcessPool
 
@@ -199,7 +192,7 @@ def supervise() -> None:
             send(index, "unreadable", "ended the worker process", 0.0)
 
     os.write(output, b"[]\n")  # ready
-    with open(source, encoding="ascii") as lines:
+    with os.fdopen(source, encoding="ascii") as lines:
         for line in lines:
             index, *question = json.loads(line)
             schedule(index, question, attempts=2)
@@ -217,15 +210,10 @@ def load_libraries() -> None:
     for library in ("math_verify", "latex2sympy2_extended"):
         logging.getLogger(library).setLevel(logging.ERROR)
     for gold, answer in (
-        ("x^2+2x+1=0", "(x+1)^2=0"),
-        ("\\{1,2\\}", "1,2"),
-        ("(1,2)\\cup(3,4)", "x<3"),
-        ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "(1,2)"),
-        ("\\int_0^1 x dx", "\\frac{1}{2}"),
-        ("\\sqrt{2}\\sin x", "\\log_2 8"),
-        ("2x<3y", "y>\\frac{2x}{3}"),
-        ("\\text{east}", "west"),
-    ):
+        ("x^2+2x+1=0", "(x+1)^2=0"), (r"\{1,2\}", "1,2"), (r"(1,2)\cup(3,4)", "x<3"),
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", "(1,2)"), (r"\int_0^1 x dx", r"\frac{1}{2}"),
+        (r"\sqrt{2}\sin x", r"\log_2 8"), ("2x<3y", r"y>\frac{2x}{3}"), (r"\text{east}", "west"),
+    ):  # fmt: skip
         judge("library", gold, answer)
     judge("sympy", "3\\sqrt{2}", "\\sqrt{18}")
 
@@ -272,37 +260,29 @@ def _start_worker(*pipes: int) -> None:
     lock_down()
 
 
-def lock_down(memory: int = MEMORY_BYTES) -> None:
+def lock_down() -> None:
     """Forbid this process everything but computing and its open pipes. Cannot be undone.
 
     Two layers: resource limits, which the kernel enforces, and an audit hook, which Python
     enforces. This is a fence around libraries that are trusted but large, not a jail for hostile
     native code: no text of a model is ever executed in the first place.
-
-    Args:
-        memory: most address space, in bytes.
     """
     for kind, limit in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_NOFILE, 64),
-        (resource.RLIMIT_CORE, 0),
-    ):
+        (resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NPROC, 0), (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_CORE, 0),
+    ):  # fmt: skip
         with suppress(ValueError, OSError):  # a lower hard limit is in force already
             resource.setrlimit(kind, (limit, limit))
     sys.addaudithook(_audit)
 
 
-_FORBIDDEN_EVENTS = tuple(
-    (
-        "socket. subprocess. os.system os.exec os.fork os.posix_spawn os.spawn os.startfile "
-        "os.kill os.remove os.rename os.mkdir os.rmdir os.link os.symlink os.chmod os.chown "
-        "os.truncate os.utime os.setxattr os.removexattr os.putenv os.unsetenv pty. shutil. "
-        "tempfile. ctypes. ftplib. urllib. smtplib. webbrowser. syslog. sqlite3. "
-        "signal.pthread_kill"
-    ).split()
-)
+_FORBIDDEN_EVENTS = (
+    "socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn",
+    "os.startfile", "os.kill", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link",
+    "os.symlink", "os.chmod", "os.chown", "os.truncate", "os.utime", "os.setxattr",
+    "os.removexattr", "os.putenv", "os.unsetenv", "pty.", "shutil.", "tempfile.", "ctypes.",
+    "ftplib.", "urllib.", "smtplib.", "webbrowser.", "syslog.", "sqlite3.", "signal.pthread_kill",
+)  # fmt: skip
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -313,11 +293,9 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
             isinstance(flags, int) and flags & _WRITING
         ):
             raise PermissionError("a grading worker may not write files")
-    elif event == "exec":
-        if getattr(arguments[0], "co_filename", "").startswith("<string"):
+    elif event in ("exec", "compile"):
+        source = arguments[1] if event == "compile" else getattr(arguments[0], "co_filename", "")
+        if str(source).startswith("<string"):
             raise PermissionError("a grading worker may not run code from strings")
-    elif event == "compile":
-        if str(arguments[1]).startswith("<string"):
-            raise PermissionError("a grading worker may not compile code from strings")
     elif event.startswith(_FORBIDDEN_EVENTS):
         raise PermissionError(f"a grading worker may not use {event}")

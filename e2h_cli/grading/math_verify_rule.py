@@ -33,12 +33,8 @@ from e2h_cli.grading.expression_value import Key
 from e2h_cli.grading.parsed_answer import ParsedAnswer
 from e2h_cli.grading.verdict import Keys, Question, Rule, Verdict, VerdictKind, refused
 
-LONG_DECIMAL = 6
-"""From this number of decimal places on, a decimal may stand for a number that it rounds."""
-
-MAX_BUCKET = 12
-"""Most unparsed answers with the same numbers and letters that are compared pair by pair."""
-
+LONG_DECIMAL = 6  # decimal places from which on a decimal may stand for a number that it rounds
+MAX_BUCKET = 12  # unparsed answers with the same numbers and letters to compare pair by pair
 _PIECE = re.compile(r"\d+|[A-Za-z]")
 _RELATIONS = frozenset({"equation", "inequality"})
 _SETS = frozenset({"equation", "inequality", "interval", "union"})
@@ -110,8 +106,10 @@ def _decide(gold: str, answer: str) -> Verdict | Question:
 
 def _compare(gold: ParsedAnswer, answer: ParsedAnswer) -> Verdict | None:
     """The verdict on two parsed answers; None if only the library can tell."""
-    if gold.kind == answer.kind == "number" and _other_variable(gold.variable, answer.variable):
-        return Verdict("wrong", "different variables")
+    if gold.kind == answer.kind == "number":
+        a, b = gold.variable, answer.variable
+        if a != b and len(a) == len(b) == 1:  # x = 1 is not y = 1
+            return Verdict("wrong", "different variables")
     if not set(gold.keys).isdisjoint(answer.keys):
         return Verdict("right", f"equal {_plural(gold.kind)}")
     loosely = set(gold.keys) & set(answer.loose) or set(gold.loose) & set(answer.keys)
@@ -133,11 +131,6 @@ def _compare(gold: ParsedAnswer, answer: ParsedAnswer) -> Verdict | None:
     return Verdict("wrong", f"different {_plural(gold.kind)}")
 
 
-def _other_variable(a: str, b: str) -> bool:
-    """Whether two values are of different single letters: ``x = 1`` is not ``y = 1``."""
-    return a != b and len(a) == len(b) == 1
-
-
 def _unspaced(answer: str) -> str:
     return clean(answer).replace(" ", "")
 
@@ -147,9 +140,7 @@ def _plural(kind: str) -> str:
 
 
 def _parsed(answer: str) -> ParsedAnswer | None:
-    if unreadable_reason(answer) is not None:
-        return None
-    parsed = parse_answer(answer)
+    parsed = None if unreadable_reason(answer) else parse_answer(answer)
     return parsed if isinstance(parsed, ParsedAnswer) else None
 
 

@@ -4,6 +4,8 @@ Two answers are equal when they share a key. Most have one; ``y = 2x + 3`` has t
 right-hand side and that of the equation, so it equals ``2x + 3`` as well as ``2x - y + 3 = 0``.
 *Loose* keys count only when a pair is graded, never when answers are grouped, because they are
 not transitive: ``10\%`` equals both 10 and 0.1.
+
+The functions raise ``ParseError`` if the tokens or parts do not make such an answer.
 """
 
 from __future__ import annotations
@@ -51,14 +53,10 @@ class ParsedAnswer:
     kind: str
     keys: tuple[Key, ...]
     loose: tuple[Key, ...] = ()
-    exact: bool = True
-    """Whether the keys were computed without rounding."""
-    value: Fraction | None = None
-    """The value of a real constant, to at least 25 digits."""
-    places: int = 0
-    """Decimal places if the answer is one decimal number."""
-    variable: str = ""
-    """The left-hand side of an assignment such as ``x = 5``."""
+    exact: bool = True  # whether the keys of a scalar were computed without rounding
+    value: Fraction | None = None  # of a real constant, to at least 25 digits
+    places: int = 0  # decimal places if the answer is one decimal number
+    variable: str = ""  # the left-hand side of an assignment such as x = 5
 
     @property
     def key(self) -> Key:
@@ -71,26 +69,17 @@ def text_of(tokens: Sequence[Token]) -> str:
     return "".join(token.text for token in tokens)
 
 
-def all_exact(parts: Sequence[ParsedAnswer]) -> bool:
-    """Whether no part was rounded."""
-    return all(part.exact for part in parts)
-
-
 def number(value: Fraction) -> ParsedAnswer:
     """An exact number."""
     return ParsedAnswer("number", (number_key(value),), value=value)
 
 
 def scalar(tokens: Sequence[Token]) -> ParsedAnswer:
-    """Parse one scalar expression: a number, or an expression with variables.
-
-    Raises:
-        ParseError: if the tokens are not a scalar expression, or it has no value.
-    """
+    """Parse one scalar expression: a number, or an expression with variables."""
     expression = parse_expression(tokens)
     if expression.two_signs:
         both = [_evaluated(expression, sign) for sign in (1, -1)]
-        return ParsedAnswer("list", (set_key(both),), exact=all_exact(both))
+        return ParsedAnswer("list", (set_key(both),), exact=all(part.exact for part in both))
     return _evaluated(expression, 1)
 
 
@@ -122,18 +111,14 @@ def set_key(parts: Sequence[ParsedAnswer]) -> Key:
 
 
 def union(parts: Sequence[ParsedAnswer], variable: str = "") -> ParsedAnswer:
-    """The union of intervals and sets, in any order.
-
-    Raises:
-        ParseError: if a part is not a set.
-    """
+    """The union of intervals and sets, in any order."""
     members: set[Key] = set()
     for part in parts:
         if part.kind not in ("interval", "tuple", "union", "set", "number"):
             raise ParseError("a union of something else than sets")
         members |= part.key[1] if part.key[0] == "union" else {part.key}
     key: Key = next(iter(members)) if len(members) == 1 else ("union", frozenset(members))
-    return ParsedAnswer("union", (key,), exact=all_exact(parts), variable=variable)
+    return ParsedAnswer("union", (key,), variable=variable)
 
 
 def interval(low: Key, high: Key, opening: str, closing: str, variable: str = "") -> ParsedAnswer:
@@ -145,11 +130,7 @@ def interval(low: Key, high: Key, opening: str, closing: str, variable: str = ""
 
 
 def reals_without(points: Sequence[ParsedAnswer], variable: str = "") -> ParsedAnswer:
-    """The real line without some points, as a union of open intervals.
-
-    Raises:
-        ParseError: if a point is not a real number.
-    """
+    """The real line without some points, as a union of open intervals."""
     values = {}
     for point in points:
         if point.value is None:
@@ -170,21 +151,12 @@ def name_of(tokens: Sequence[Token]) -> str:
 
 
 def equation(left: Sequence[Token], right: Sequence[Token]) -> ParsedAnswer:
-    """An equation; its multiples by a constant are the same equation.
-
-    Raises:
-        ParseError: if a side is not a scalar, or the equation says nothing.
-    """
-    key = ("equation", *ratio_keys(_differences(left, right)))
-    return ParsedAnswer("equation", (key,), exact=False)
+    """An equation; its multiples by a constant are the same equation."""
+    return ParsedAnswer("equation", (("equation", *ratio_keys(_differences(left, right))),))
 
 
 def inequality(sides: Sequence[Sequence[Token]], signs: Sequence[str]) -> ParsedAnswer:
-    """An inequality: an interval if it bounds one variable, else compared up to a factor.
-
-    Raises:
-        ParseError: for a chain other than one variable between two bounds.
-    """
+    """An inequality: an interval if it bounds one variable, else compared up to a factor."""
     if len(signs) == 2:
         return _between(sides, signs)
     if len(signs) != 1:
@@ -200,15 +172,13 @@ def inequality(sides: Sequence[Sequence[Token]], signs: Sequence[str]) -> Parsed
         else:
             return _bounded_variable(left[0].text, sign, limit)
     if sign == "!=":
-        key: Key = ("unequal", *ratio_keys(_differences(left, right)))
-        return ParsedAnswer("inequality", (key,), exact=False)
+        return ParsedAnswer("inequality", (("unequal", *ratio_keys(_differences(left, right))),))
     if sign[0] == ">":
         left, right, sign = right, left, _FLIPPED[sign]
     values = _differences(left, right)
     if any(value.imag for value in values):
         raise ParseError("a complex inequality")
-    key = ("inequality", sign, values[0] > 0, *ratio_keys(values))
-    return ParsedAnswer("inequality", (key,), exact=False)
+    return ParsedAnswer("inequality", (("inequality", sign, values[0] > 0, *ratio_keys(values)),))
 
 
 def _between(sides: Sequence[Sequence[Token]], signs: Sequence[str]) -> ParsedAnswer:
@@ -233,11 +203,7 @@ def _bounded_variable(name: str, sign: str, limit: ParsedAnswer) -> ParsedAnswer
 
 
 def bound(tokens: Sequence[Token]) -> ParsedAnswer:
-    """An end of an interval: a real constant, or plus or minus infinity.
-
-    Raises:
-        ParseError: if it is something else.
-    """
+    """An end of an interval: a real constant, or plus or minus infinity."""
     joined = text_of(tokens)
     if joined in ("\\infty", "+\\infty", "-\\infty"):
         return ParsedAnswer("number", (MINUS_INFINITY if joined[0] == "-" else INFINITY,))

@@ -7,6 +7,7 @@ difference to zero. sympy gets an expression built from our own parser's tree, n
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -21,14 +22,12 @@ from e2h_cli.grading.parsed_answer import ParsedAnswer, scalar
 from e2h_cli.grading.string_rules import is_integer, math_form, prm800k_form, strip_commas
 from e2h_cli.grading.verdict import Keys, Question, Rule, Verdict, refused
 
-MAX_LETTERS = 2
-"""sympy is not asked about more distinct letters than this (PRM800K grader)."""
-
+MAX_LETTERS = 2  # sympy is not asked about more distinct letters (PRM800K grader)
 _BRACKETS = "()[]"
 _FRACTION = re.compile(r"-?[0-9]+/0*[1-9][0-9]*")
 _TOO_COMPLEX = re.compile(r"\^\{|\^\(|\^[0-9]+\^|\^[0-9][0-9]+")
+# Where a name starts or ends inside of a run of letters that has lost its spaces.
 _NAMES = re.compile(r"(?<=[a-z])(?=(?:sqrt|pi)(?![a-z]))|(?<=pi)(?=[a-z])")
-"""Where a name starts or ends inside of a run of letters that has lost its spaces."""
 
 
 class UnconfirmedError(Exception):
@@ -41,7 +40,7 @@ class Prm800kRule(Rule):
     name = "prm800k"
 
     def __init__(self) -> None:
-        self.version = f"1+sympy-{version('sympy')}"
+        self.version = f"1+sympy-{version('sympy')}+pylatexenc-{version('pylatexenc')}"
 
     def decide(self, gold: str, answer: str) -> Verdict | Question:
         """Grade one pair, or defer to sympy."""
@@ -133,11 +132,7 @@ def _tokens(entry: str) -> list[Token]:
 
 
 def _numerically_equal(a: str, b: str) -> bool:
-    """Whether two entries have the same value.
-
-    Raises:
-        UnconfirmedError: if they agree, but a value was rounded.
-    """
+    """Whether two entries have the same value; ``UnconfirmedError`` if one was rounded."""
     first, second = _value(a), _value(b)
     if first is None or second is None or first.key != second.key:
         return False
@@ -181,11 +176,7 @@ def difference_is_zero(a: str, b: str) -> bool:
 
 
 def to_sympy(node: Node) -> Any:
-    """The sympy expression of a tree, built node by node: no text is evaluated.
-
-    Raises:
-        ParseError: for an operation that the PRM800K grader does not have.
-    """
+    """The sympy expression of a tree, built node by node: no text is evaluated."""
     import sympy
 
     match node:
@@ -198,19 +189,11 @@ def to_sympy(node: Node) -> Any:
         case ("sign", _):
             raise ParseError("two values")
     operations: dict[str, Callable[..., Any]] = {
-        "add": lambda a, b: a + b,
-        "multiply": lambda a, b: a * b,
-        "divide": lambda a, b: a / b,
-        "negative": lambda a: -a,
-        "power": lambda a, b: a**b,
-        "root": lambda a, degree: a ** (1 / degree),
-        "degree": lambda a: a,
-        "log": lambda a: sympy.log(a, 10),
-        "ln": sympy.log,
-        "arcsin": sympy.asin,
-        "arccos": sympy.acos,
+        "add": operator.add, "multiply": operator.mul, "divide": operator.truediv,
+        "negative": operator.neg, "power": operator.pow, "root": lambda a, n: a ** (1 / n),
+        "degree": lambda a: a, "absolute": sympy.Abs, "ln": sympy.log,
+        "log": lambda a: sympy.log(a, 10), "arcsin": sympy.asin, "arccos": sympy.acos,
         "arctan": sympy.atan,
-        "absolute": sympy.Abs,
-    }
-    kind = node[0]
-    return operations.get(kind, getattr(sympy, kind, None))(*map(to_sympy, node[1:]))
+    }  # fmt: skip
+    operation = operations.get(node[0]) or getattr(sympy, node[0])  # sin, factorial, ...
+    return operation(*map(to_sympy, node[1:]))

@@ -21,7 +21,8 @@ class RuleGrader:
     """Grades pairs and groups equal answers by one rule.
 
     Most pairs are decided in this process in well under a millisecond. Only pairs that need
-    math-verify or sympy go to worker processes, which start with the first such pair.
+    math-verify or sympy go to worker processes, which start with the first such pair. The methods
+    raise ``RunError`` if they cannot be started.
 
     Args:
         rule: the rule.
@@ -37,11 +38,7 @@ class RuleGrader:
         self._cache = cache
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        """Grade pairs of (gold, answer), in order. Each distinct pair is graded once.
-
-        Raises:
-            RunError: if no worker process can be started.
-        """
+        """Grade pairs of (gold, answer), in order. Each distinct pair is graded once."""
         verdicts: dict[tuple[str, str], Verdict] = {}
         deferred: dict[tuple[str, str], Question] = {}
         for pair in dict.fromkeys(pairs):
@@ -60,9 +57,6 @@ class RuleGrader:
         """Label equal answers with equal numbers, 0, 1, ... in order of first appearance.
 
         The partition does not depend on the order of the answers.
-
-        Raises:
-            RunError: if no worker process can be started.
         """
         distinct = sorted(set(answers))
         undecided = self.rule.undecided_pairs(distinct)
@@ -75,10 +69,8 @@ class RuleGrader:
         return [labels.setdefault(class_of[answer], len(labels)) for answer in answers]
 
     def close(self) -> None:
-        """End the worker processes and close the cache."""
+        """End the worker processes."""
         self._workers.close()
-        if self._cache is not None:
-            self._cache.close()
 
     def __enter__(self) -> RuleGrader:
         return self
@@ -102,8 +94,7 @@ def partition(
 ) -> list[int]:
     """Label items that share a key or are listed as equal, transitively (union-find).
 
-    Returns:
-        One label per item, 0, 1, ... in order of first appearance.
+    The labels are 0, 1, ... in order of first appearance.
     """
     parent = list(range(len(keys)))
 

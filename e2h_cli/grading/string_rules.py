@@ -8,9 +8,11 @@ rule ``prm800k`` uses the same normalisations without these quirks (``released=F
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from importlib.metadata import version
 from math import isfinite
 from typing import Any
 
@@ -71,7 +73,9 @@ class OfficialRule(Rule):
     """The released code of the paper: two string normalisations, no sympy."""
 
     name = "official"
-    version = "1"
+
+    def __init__(self) -> None:
+        self.version = f"1+pylatexenc-{version('pylatexenc')}"
 
     def decide(self, gold: str, answer: str) -> Verdict:
         """Grade one pair."""
@@ -98,12 +102,7 @@ class OfficialRule(Rule):
 
 @lru_cache(maxsize=65_536)
 def math_form(answer: str, released: bool = False) -> str:
-    r"""The normalisation of the code of the MATH data set (Hendrycks et al.).
-
-    Args:
-        answer: the answer.
-        released: take ``12\text{ and }13`` for 12 with a unit, as the released code does.
-    """
+    r"""The normalisation of MATH's own code; as released, ``12\text{ and }13`` is 12 and a unit."""
     text = unwrap(answer)
     if match := _TEXT.fullmatch(text):
         text = match[1].strip()
@@ -132,29 +131,18 @@ def math_form(answer: str, released: bool = False) -> str:
 
 
 def _braced_fractions(text: str) -> str:
-    r"""Write ``\frac12`` and ``\frac1{72}`` with braces."""
-    head, *rest = text.split("\\frac")
-    pieces = [head]
-    for piece in rest:
-        if piece.startswith("{"):
-            pieces.append(piece)
-        elif len(piece) < 2:
-            return text
-        elif piece[1] == "{":
-            pieces.append(f"{{{piece[0]}}}{piece[1:]}")
-        else:
-            pieces.append(f"{{{piece[0]}}}{{{piece[1]}}}{piece[2:]}")
-    return "\\frac".join(pieces)
+    r"""Write ``\frac12`` and ``\frac1{72}`` with braces, unless an argument is missing."""
+    if re.search(r"\\frac(?!\{).?(?=\\frac|\Z)", text, re.DOTALL):
+        return text
+    text = re.sub(r"\\frac([^{])(?!\{)(.)", r"\\frac{\1}{\2}", text, flags=re.DOTALL)
+    return re.sub(r"\\frac([^{])(?=\{)", r"\\frac{\1}", text)
 
 
 @lru_cache(maxsize=65_536)
 def prm800k_form(answer: str, released: bool = False) -> str:
     """The normalisation of the PRM800K grader.
 
-    Args:
-        answer: the answer.
-        released: do as the paper's released code does, quirks included; else unit words are
-            deleted as whole words only, and fractions and mixed numbers keep their value.
+    Unless ``released``, only whole unit words are deleted, and mixed numbers keep their value.
     """
     text = unwrap(answer)
     if match := _TEXT.fullmatch(text):
@@ -205,10 +193,7 @@ def _without_units(text: str, released: bool) -> str:
 def latex_to_text(text: str, released: bool) -> str:
     r"""Convert LaTeX to plain text with pylatexenc, as the PRM800K grader does.
 
-    Args:
-        text: the answer.
-        released: write fractions without parentheses, ``\frac{1+a}{2}`` as ``1+a/2``, as the
-            released code does; else the numerator and the denominator stay together.
+    The released code writes ``\frac{1+a}{2}`` as ``1+a/2``; else it becomes ``(1+a)/2``.
     """
     text = text.replace("\\tfrac", "\\frac").replace("\\dfrac", "\\frac")
     try:
@@ -221,6 +206,8 @@ def latex_to_text(text: str, released: bool) -> str:
 @lru_cache(maxsize=2)
 def _converter(released: bool) -> Callable[[str], Any]:
     from pylatexenc import latex2text, latexwalker
+
+    logging.getLogger("pylatexenc").setLevel(logging.ERROR)  # it warns of malformed LaTeX
 
     def arguments(node: Any, converter: Any) -> list[str]:
         parts = node.nodeargd.argnlist if node.nodeargd else ()
@@ -239,7 +226,8 @@ def _converter(released: bool) -> Callable[[str], Any]:
     functions: dict[str, Any] = {"frac": fraction, "sqrt": root}
     if not released:
         symbols["div"] = "/"
-        functions |= {name: name for name in ("cot", "sec", "csc", "gcd", "det")} | {"mbox": "%s"}
+        symbols |= {name: name for name in ("cot", "sec", "csc", "gcd", "det")}
+        functions["mbox"] = lambda node, l2tobj: "".join(arguments(node, l2tobj))
     context = latex2text.get_default_latex_context_db()
     macros = [latex2text.MacroTextSpec(*macro) for macro in (symbols | functions).items()]
     context.add_context_category("answers", prepend=True, macros=macros)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import sqlite3
-import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -42,11 +41,9 @@ class Grader(Protocol):
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         """Grade pairs of (gold, answer), in order. Each distinct pair is graded once."""
-        ...
 
     def classes(self, answers: Sequence[str]) -> list[int]:
         """Label equal answers with equal numbers, 0, 1, ... in order of first appearance."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +96,7 @@ class VerdictCache:
     def __init__(self, path: Path, rule: str) -> None:
         self.path = path
         self._rule = rule
-        self._lock = threading.Lock()
         self._usable = True
-        self._connection: sqlite3.Connection | None = None
-        self._owner = 0
 
     def get(self, questions: Sequence[Question]) -> dict[int, Verdict]:
         """The cached verdicts, by position in ``questions``."""
@@ -127,45 +121,26 @@ class VerdictCache:
             for question, verdict in verdicts.items()
             if verdict.verdict != "timed out"
         ]
+        insert = "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)"
+        self._run(lambda database: database.executemany(insert, rows))
 
-        def write(database: sqlite3.Connection) -> None:
-            with database:
-                database.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)", rows)
-
-        self._run(write)
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            if self._connection is not None and self._owner == os.getpid():
-                self._connection.close()
-            self._connection = None
-
-    def _run(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Run one read or write; after the first error the cache is not used any more."""
-        with self._lock:
-            try:
-                if self._usable:
-                    work(self._connect())
-            except (sqlite3.Error, OSError) as error:
-                self._usable = False
-                self._connection = None
-                logger.warning(
-                    f"{self.path}: verdict cache not used: {error}; delete the file to start anew"
-                )
-
-    def _connect(self) -> sqlite3.Connection:
-        if self._connection is None or self._owner != os.getpid():  # not usable after a fork
+    def _run(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Open the file for one read or write; after the first error it is not used any more."""
+        if not self._usable:
+            return
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=10, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, "
-                "verdict TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID"
-            )
-            self._connection, self._owner = connection, os.getpid()
-        return self._connection
+            with closing(sqlite3.connect(self.path, timeout=10)) as database, database:
+                database.execute("PRAGMA journal_mode=WAL")
+                database.execute("PRAGMA synchronous=NORMAL")
+                database.execute(
+                    "CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, "
+                    "verdict TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID"
+                )
+                work(database)
+        except (sqlite3.Error, OSError) as error:
+            self._usable = False
+            logger.warning(f"{self.path}: verdict cache not used: {error}; delete it to start anew")
 
     def _key(self, question: Question) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
