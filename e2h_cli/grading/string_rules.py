@@ -198,7 +198,7 @@ def latex_to_text(text: str, released: bool) -> str:
     text = text.replace("\\tfrac", "\\frac").replace("\\dfrac", "\\frac")
     try:
         converted = _converter(released)(text.replace("\\frac", " \\frac"))
-    except Exception:  # for malformed LaTeX pylatexenc may raise anything
+    except Exception:  # pylatexenc may raise anything on malformed LaTeX
         return text
     return str(converted).strip()
 
@@ -232,8 +232,9 @@ def _converter(released: bool) -> Callable[[str], Any]:
     macros = [latex2text.MacroTextSpec(*macro) for macro in (symbols | functions).items()]
     context.add_context_category("answers", prepend=True, macros=macros)
     converter = latex2text.LatexNodes2Text(latex_context=context)
-    walker_context = latexwalker.get_default_latex_context_db()  # slow to build
-    return partial(converter.latex_to_text, latex_context=walker_context)
+    walker = latexwalker.get_default_latex_context_db()  # slow to build
+    # Tolerant parsing takes exponential time on nested groups that are not closed.
+    return partial(converter.latex_to_text, latex_context=walker, tolerant_parsing=False)
 
 
 def _grouped(text: str) -> str:

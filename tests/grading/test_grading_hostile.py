@@ -53,6 +53,10 @@ HOSTILE = [
     "," * 1_000,
     "x_{" * 100,
     r"\begin{pmatrix}" * 50,
+    r"\sqrt[" * 45,
+    r"\sqrt[{" * 20 + "}" * 20,
+    r"\frac{\begin{pmatrix}" * 20,
+    r"\frac{" * 45 + "1" + "}" * 45,
     "﷽" * 100,
 ]
 LIMIT = 2.0
