@@ -94,10 +94,9 @@ class Evaluator:
         match kind:
             case "add":
                 return self._add(*values)
-            case "multiply":
-                return _bounded(_apply(operator.mul, *values))
-            case "divide":
-                return _bounded(_apply(operator.truediv, *values))
+            case "multiply" | "divide":
+                operation = operator.mul if kind == "multiply" else operator.truediv
+                return _bounded(_apply(operation, *values))
             case "negative":
                 return -values[0]
             case "sign":

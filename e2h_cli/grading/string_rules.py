@@ -233,7 +233,7 @@ def _converter(released: bool) -> Callable[[str], Any]:
     context.add_context_category("answers", prepend=True, macros=macros)
     converter = latex2text.LatexNodes2Text(latex_context=context)
     walker = latexwalker.get_default_latex_context_db()  # slow to build
-    # Tolerant parsing takes exponential time on nested groups that are not closed.
+    # Tolerant parsing would take exponential time on nested groups that are not closed.
     return partial(converter.latex_to_text, latex_context=walker, tolerant_parsing=False)
 
 
