@@ -9,7 +9,7 @@ import torch
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import chain_arithmetic, template
-from e2h_cli.data.split_files import read_part
+from e2h_cli.data.split_files import read_split
 from e2h_cli.models import loading, tiny
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.pretrain import PretrainSettings
@@ -26,7 +26,7 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
     held_out = {
         p.problem
         for part in ("validation", "test")
-        for p in read_part(context.input_path("problems"), part)
+        for p in read_split(context.input_path("problems"), part)
     }
     if not all(_is_chain(question) for question in held_out):
         raise InputError(

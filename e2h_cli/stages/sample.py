@@ -10,7 +10,7 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import ENGINE_STATS, fingerprint, read_jsonl, write_atomic
 from e2h_cli.data import template
-from e2h_cli.data.split_files import part_file, read_part, read_training_problems
+from e2h_cli.data.split_files import read_split, read_training_problems, split_file
 from e2h_cli.inference.sampling import FILE, SampleStats, SamplingJob
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sample import SampleSettings
@@ -19,8 +19,8 @@ from e2h_cli.settings.sample import SampleSettings
 def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     """Draw the samples that are not on disk yet; merge; count. None where shards are missing."""
     settings = context.settings
-    file = part_file(context.input_path("problems"), settings.part)
-    problems = read_part(context.input_path("problems"), settings.part)[: settings.limit]
+    file = split_file(context.input_path("problems"), settings.part)
+    problems = read_split(context.input_path("problems"), settings.part)[: settings.limit]
     prefix, read = _shots(context, settings)
     job = SamplingJob(
         model=context.model_or_path("model"),

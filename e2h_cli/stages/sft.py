@@ -12,10 +12,10 @@ from e2h_cli.common.files import fingerprint, read_jsonl, write_jsonl
 from e2h_cli.data.external_rows import text_of
 from e2h_cli.data.sft_rows import sft_rows
 from e2h_cli.data.split_files import read_training_problems
+from e2h_cli.data.training_rows import rows_file
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sft import SftSettings
-from e2h_cli.stages.supervise import rows_file
 from e2h_cli.training.sft import sft_row
 from e2h_cli.training.trainer import train_model
 

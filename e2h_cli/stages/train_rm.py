@@ -19,6 +19,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_jsonl, write_jsonl
 from e2h_cli.data import template
 from e2h_cli.data.rm_labels import read_rows
+from e2h_cli.data.training_rows import RowKind, rows_file
 from e2h_cli.evaluation.rm_metrics import roc_auc
 from e2h_cli.inference.batching import forward
 from e2h_cli.models.loading import load_tokenizer
@@ -27,14 +28,13 @@ from e2h_cli.models.reward_model import new_reward_model
 from e2h_cli.models.token_spans import Encoded, encode
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.train_rm import TrainRMSettings
-from e2h_cli.stages.supervise import Kind, rows_file
 from e2h_cli.training.early_stopping import Validation
 from e2h_cli.training.reward_losses import pair_loss, token_loss
 from e2h_cli.training.trainer import NO_LOSS, Row, train_model
 
 TOO_LONG = "too-long.jsonl"
 _LAST_TOKENS = {"every-token": None, "last-three": 3, "separator": 1}
-_KINDS: dict[str, tuple[Kind, ...]] = {"prm": ("prm",), "orm": ("orm",), "oprm": ("prm", "orm")}
+_KINDS: dict[str, tuple[RowKind, ...]] = {"prm": ("prm",), "orm": ("orm",), "oprm": ("prm", "orm")}
 _SHOWN_ROWS = 3
 _MOST_VALIDATION_ROWS = 2000
 _VALIDATION_BATCH_TOKENS = 16384

@@ -21,7 +21,7 @@ import pytest
 
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.split_files import read_part
+from e2h_cli.data.split_files import read_split
 from e2h_cli.inference.engines.base import Decoding, Request
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.inference.sampling import missing_requests
@@ -51,7 +51,7 @@ def sample(run: Path, *more: str) -> subprocess.CompletedProcess[str]:
 
 
 def wanted(run: Path, part: str, n: int) -> list[tuple[str, int]]:
-    return [(p.id, i) for p in read_part(run / "split", part) for i in range(n)]
+    return [(p.id, i) for p in read_split(run / "split", part) for i in range(n)]
 
 
 def keys(run: Path) -> list[tuple[str, int]]:
@@ -89,7 +89,7 @@ def test_shots_stand_in_front_and_the_next_question_ends_the_solution(run: Path)
 
 def test_stop_texts_end_a_solution_in_both_engines_at_the_same_place(run: Path) -> None:
     model, tokenizer = load_generator(str(run / "sft")), load_tokenizer(str(run / "sft"))
-    prompts = [template.prompt(p.problem) for p in read_part(run / "split", "test")]
+    prompts = [template.prompt(p.problem) for p in read_split(run / "split", "test")]
     requests = [Request(str(i), (0,), p, 0) for i, p in enumerate(prompts)]
     plain, cut = (
         {
@@ -406,7 +406,7 @@ def test_the_quickstart_s_accuracy_is_the_same_with_both_engines(tmp_path: Path)
         cwd=tmp_path, timeout=1200,
     )  # fmt: skip
     assert made.returncode == 0, made.stdout + made.stderr
-    problems = {p.id: p for p in read_part(run / "split", "test")}
+    problems = {p.id: p for p in read_split(run / "split", "test")}
     right = []
     for engine in ("vllm", "transformers"):
         done = e2h(
