@@ -74,9 +74,8 @@ def test_an_outcome_reward_model_from_own_samples(
     cli: Cli, math_data: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    train = [
-        p for p in read_problems(math_data / "train.jsonl") if p.level < 4 and p.answer == "2"
-    ][:12]
+    train = read_problems(math_data / "train.jsonl")
+    train = [p for p in train if p.level < 4 and p.answer in ("2", "3")][:12]
     write_problems(data / "train.jsonl", train)
     write_problems(data / "test.jsonl", read_problems(math_data / "test.jsonl")[:2])
     tokens = builders.tokenizer("byte-bpe", [p.problem for p in train])
