@@ -1,6 +1,6 @@
 """Write docs/commands.md from the parameters of the Typer app.
 
-    python docs/build_commands.py
+    python -m docs.build_commands
 
 ``tests/docs`` fails when the file is not what this script writes.
 """

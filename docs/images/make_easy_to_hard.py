@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent
 NAME = "easy-to-hard"
 NOTE = "tiny scale, seed 0, 200 hard problems, 95 % interval over problems"
 
-# method -> label, colour, line width, and where the label stands relative to the line's end (points)
+# method -> label, colour, line width, and points that the label is above the line's end
 LINES: dict[str, tuple[str, str, float, int]] = {
     "pass": ("pass@N", "#8a8a8a", 1.4, 0),
     "weighted-voting": ("weighted voting", "#c2410c", 2.8, 6),
