@@ -21,7 +21,7 @@ from e2h_cli.settings.train_rm import TrainRMSettings
 from e2h_cli.stages.supervise import Kind, rows_file
 from e2h_cli.training.reward_losses import pair_loss, token_loss
 from e2h_cli.training.reward_rows import LabelCounts, is_held_out, pair_rows, reward_row
-from e2h_cli.training.reward_validation import reward_validation
+from e2h_cli.training.reward_validation import auc_validation
 from e2h_cli.training.trainer import train_model
 from e2h_cli.training.training_rows import NO_LOSS
 
@@ -60,7 +60,7 @@ def run(context: StageContext[TrainRMSettings]) -> dict[str, Any]:
     validation = None
     if settings.patience:
         held_out += _validation_rows(context.inputs["rows"], settings.kind)
-        validation = reward_validation(held_out, tokenizer, settings)
+        validation = auc_validation(held_out, tokenizer, settings)
     trained = train_model(
         new_reward_model(context.model_or_path("model"), settings.kind),
         tokenizer,

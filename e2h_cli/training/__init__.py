@@ -2,7 +2,7 @@
 
 ``train_model`` trains on a list of ``Row``s (token ids with one label per token), resumes from the
 last checkpoint, and saves the model. ``sft_row``, ``reward_row`` and ``pair_rows`` make the rows,
-``token_loss`` and ``pair_loss`` are the losses of reward models, and ``reward_validation`` is what
+``token_loss`` and ``pair_loss`` are the losses of reward models, and ``auc_validation`` is what
 they stop early by. The names below import torch
 when they are first used.
 """
@@ -20,7 +20,7 @@ _MODULES = {
     "pair_loss": "reward_losses",
     "pair_rows": "reward_rows",
     "reward_row": "reward_rows",
-    "reward_validation": "reward_validation",
+    "auc_validation": "reward_validation",
     "sft_row": "sft",
     "token_loss": "reward_losses",
     "train_model": "trainer",

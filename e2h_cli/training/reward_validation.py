@@ -21,7 +21,7 @@ from e2h_cli.training.training_rows import NO_LOSS, Row
 _MAX_ROWS = 2000
 
 
-def reward_validation(
+def auc_validation(
     rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, settings: TrainRMSettings
 ) -> Validation:
     """ROC AUC of steps for a PRM, of outcomes for an ORM, and the mean of both for an OPRM.

@@ -105,7 +105,7 @@ def train_model(
             hint="train without them, or without FSDP",
         )
     _train_or_resume(trainer, Progress(title, settings.checkpoint_seconds))
-    _save(trainer, tokenizer, output_dir)
+    _save(trainer, trained, tokenizer, output_dir)
     return _counts(rows, trainer.state)
 
 
@@ -185,10 +185,10 @@ def _train_or_resume(trainer: Trainer, progress: Progress) -> None:
         trainer._load_best_model()
 
 
-def _save(trainer: Trainer, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def _save(trainer: Trainer, model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """The model, its tokenizer, and a log of the losses and then of the validations."""
-    model, weights = trainer.model, None
-    if trainer.is_fsdp_enabled:
+    weights = None
+    if trainer.is_fsdp_enabled:  # each process holds a part
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()  # so that it loads without PEFT
