@@ -16,7 +16,7 @@ from e2h_cli.data import chain_arithmetic, template
 from e2h_cli.models import tiny
 from e2h_cli.stages.train_rm import labelled_rows
 from e2h_cli.training.reward_rows import reward_row
-from e2h_cli.training.training_rows import LengthGrouped
+from e2h_cli.training.token_rows import LengthGrouped
 
 TARGET = 3.0
 _BATCH = 32

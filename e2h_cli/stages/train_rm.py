@@ -22,8 +22,8 @@ from e2h_cli.stages.supervise import Kind, rows_file
 from e2h_cli.training.reward_losses import pair_loss, token_loss
 from e2h_cli.training.reward_rows import LabelCounts, is_held_out, pair_rows, reward_row
 from e2h_cli.training.reward_validation import auc_validation
+from e2h_cli.training.token_rows import NO_LOSS
 from e2h_cli.training.trainer import train_model
-from e2h_cli.training.training_rows import NO_LOSS
 
 TOO_LONG = "too-long.jsonl"
 # Kind of reward model -> the kinds of rows that it is trained on.

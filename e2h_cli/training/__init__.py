@@ -13,8 +13,8 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
-    "NO_LOSS": "training_rows",
-    "Row": "training_rows",
+    "NO_LOSS": "token_rows",
+    "Row": "token_rows",
     "Validation": "trainer",
     "freeze": "trainer",
     "pair_loss": "reward_losses",

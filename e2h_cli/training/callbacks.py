@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from e2h_cli.common import distributed
 from e2h_cli.common.console import progress_bar
 from e2h_cli.common.errors import RunError
-from e2h_cli.training.training_rows import LengthGrouped
+from e2h_cli.training.token_rows import LengthGrouped
 
 _STEPS_PER_CLOCK_CHECK = 10
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from e2h_cli.training.training_rows import NO_LOSS
+from e2h_cli.training.token_rows import NO_LOSS
 
 
 def token_loss(

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import template
 from e2h_cli.models.token_spans import EncodedCompletion, encode
-from e2h_cli.training.training_rows import NO_LOSS, Row
+from e2h_cli.training.token_rows import NO_LOSS, Row
 
 # loss_on -> how many tokens at the end of a step carry its label; None is all.
 _LABELLED_TOKENS = {"every-token": None, "last-three": 3, "separator": 1}

@@ -15,8 +15,8 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.evaluation.rm_metrics import roc_auc
 from e2h_cli.settings.train_rm import TrainRMSettings
 from e2h_cli.training.reward_rows import encode_labelled
+from e2h_cli.training.token_rows import NO_LOSS, Row
 from e2h_cli.training.trainer import Validation
-from e2h_cli.training.training_rows import NO_LOSS, Row
 
 _MAX_ROWS = 2000
 

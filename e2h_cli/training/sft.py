@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.data.template import answer_header
 from e2h_cli.models.token_spans import encode
-from e2h_cli.training.training_rows import NO_LOSS, Row
+from e2h_cli.training.token_rows import NO_LOSS, Row
 
 
 def sft_row(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> Row:

@@ -29,7 +29,7 @@ from e2h_cli.common.files import write_atomic
 from e2h_cli.settings.base import TrainingSettings
 from e2h_cli.training.callbacks import EpochOrder, Progress
 from e2h_cli.training.checkpoints import STATE_FILE, last_checkpoint
-from e2h_cli.training.training_rows import Example, LengthGrouped, PadCollator, Row, rows_of
+from e2h_cli.training.token_rows import Example, LengthGrouped, PadCollator, Row, rows_of
 
 logger = logging.getLogger(__name__)
 

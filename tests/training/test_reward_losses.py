@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from e2h_cli.training.reward_losses import pair_loss, token_loss
-from e2h_cli.training.training_rows import NO_LOSS
+from e2h_cli.training.token_rows import NO_LOSS
 
 
 def test_token_loss_by_hand() -> None:

@@ -19,8 +19,8 @@ from e2h_cli.models import tiny
 from e2h_cli.settings.base import TrainingSettings
 from e2h_cli.training.checkpoints import last_checkpoint
 from e2h_cli.training.reward_losses import token_loss
+from e2h_cli.training.token_rows import NO_LOSS, Row
 from e2h_cli.training.trainer import Validation, freeze, train_model
-from e2h_cli.training.training_rows import NO_LOSS, Row
 
 TOKENS = tiny.tokenizer()
 FAST = {"batch_size": 8, "learning_rate": 1e-2}

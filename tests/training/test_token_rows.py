@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from e2h_cli.training.training_rows import LengthGrouped
+from e2h_cli.training.token_rows import LengthGrouped
 
 
 def test_rows_of_similar_length_share_a_batch_and_none_is_lost() -> None:
