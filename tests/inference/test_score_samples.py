@@ -108,7 +108,8 @@ def test_two_models_at_once_score_the_same(
     monkeypatch.setattr(scoring, "gpu_count", lambda: 2)
     table = scoring.score_samples(
         read_samples(run / "sample"), read_problems_with_answers(run / "split"),
-        str(run / "train-rm"), run / "two", conditions={}, batch_tokens=4096, precision="auto", title="t",
+        str(run / "train-rm"), run / "two", conditions={}, batch_tokens=4096, precision="auto",
+        title="t",
     )  # fmt: skip
     theirs = pq.read_table(mini_run / "rerank/scores/scores.parquet").to_pylist()
     assert len((run / "two/engines.jsonl").read_text().splitlines()) == 2
