@@ -57,7 +57,7 @@ def main() -> None:
         _make(Path(folder), options.size)
         model = open_reward_model(folder, precision="bf16" if gpu else "fp32")
         full = model.backbone
-        readings = [model.read(*one, True) for one in _solutions(options.solutions)]
+        readings = [model.encode(*one, True) for one in _solutions(options.solutions)]
         found: dict[str, list[list[float]]] = {}
         tally = passes.ScoringStats()
 
@@ -66,7 +66,7 @@ def main() -> None:
             tally = passes.ScoringStats()
             made: dict[int, list[float]] = {}
             for many, scores in passes.forward(
-                full, model.head, readings, 16384, device=model.device, pad=model.pad,
+                full, model.head, readings, 16384, device=model.device, pad=model.pad_token_id,
                 problems=problems, tally=tally,
             ):  # fmt: skip
                 for i, one in zip(many, scores, strict=True):
@@ -80,34 +80,36 @@ def main() -> None:
             score("e2h", None)
 
         def file_order() -> None:
-            longest = max(len(r.ids) for r in readings)
+            longest = max(len(r.input_ids) for r in readings)
             found["file order"] = []
             for start in range(0, len(readings), options.batch):
                 batch = readings[start : start + options.batch]
                 values = model.head(_features(batch, longest)).float().cpu()
                 for row, r in enumerate(batch):
-                    found["file order"].append(values[row, [*r.steps, r.outcome]].tolist())
+                    found["file order"].append(
+                        values[row, [*r.step_positions, r.outcome_position]].tolist()
+                    )
 
         def prefixes() -> None:
             cuts = [
-                (i, EncodedSolution(r.ids[: place + 1], [], place))
+                (i, EncodedSolution(r.input_ids[: place + 1], [], place))
                 for i, r in enumerate(readings)
-                for place in [*r.steps, r.outcome]
+                for place in [*r.step_positions, r.outcome_position]
             ]
             found["prefixes"] = [[] for _ in readings]
             for start in range(0, len(cuts), options.batch):
                 batch = cuts[start : start + options.batch]
-                longest = max(len(cut.ids) for _, cut in batch)
+                longest = max(len(cut.input_ids) for _, cut in batch)
                 values = model.head(_features([cut for _, cut in batch], longest)).float().cpu()
                 for row, (i, cut) in enumerate(batch):
-                    found["prefixes"][i].append(float(values[row, cut.outcome]))
+                    found["prefixes"][i].append(float(values[row, cut.outcome_position]))
 
         def _features(batch: list[EncodedSolution], longest: int) -> torch.Tensor:
-            ids = torch.full((len(batch), longest), model.pad)
+            ids = torch.full((len(batch), longest), model.pad_token_id)
             mask = torch.zeros_like(ids)
             for row, r in enumerate(batch):
-                ids[row, : len(r.ids)] = torch.tensor(r.ids)
-                mask[row, : len(r.ids)] = 1
+                ids[row, : len(r.input_ids)] = torch.tensor(r.input_ids)
+                mask[row, : len(r.input_ids)] = 1
             out = full(input_ids=ids.to(model.device), attention_mask=mask.to(model.device))
             return out.last_hidden_state
 
@@ -121,7 +123,7 @@ def main() -> None:
                 start = time.perf_counter()
                 way()
                 seconds[name].append(time.perf_counter() - start)
-        tokens = sum(len(r.ids) for r in readings)
+        tokens = sum(len(r.input_ids) for r in readings)
         print(f"{options.size}, {len(readings)} solutions, {tokens:,} tokens, "
               f"{torch.get_num_threads()} threads, {'GPU' if gpu else 'CPU'}")  # fmt: skip
         for name, taken in seconds.items():

@@ -79,18 +79,18 @@ def forward(
     least = _SHARED_TOKENS[device.type == "cuda"]
     for members in groups.values():
         common = shared_prefix([readings[i] for i in members])
-        tail = sum(len(readings[i].ids) - common for i in members)
+        tail = sum(len(readings[i].input_ids) - common for i in members)
         cache = passes.prefix(members[0], common) if common and tail >= least else None
         if cache is None:
             rest += members
             continue
         passes.tally.shared += common * (len(members) - 1)
-        for batch in batches([len(readings[i].ids) - common for i in members], batch_tokens):
+        for batch in batches([len(readings[i].input_ids) - common for i in members], batch_tokens):
             chosen = [members[i] for i in batch]
             yield chosen, passes.scores(chosen, common, copy.deepcopy(cache))
     if problems is None:
         rest = list(range(len(readings)))
-    for batch in batches([len(readings[i].ids) for i in rest], batch_tokens):
+    for batch in batches([len(readings[i].input_ids) for i in rest], batch_tokens):
         chosen = [rest[i] for i in batch]
         yield chosen, passes.scores(chosen)
 
@@ -100,13 +100,13 @@ def shared_prefix(readings: Sequence[EncodedSolution]) -> int:
     if len(readings) < _SHARED_ROWS:
         return 0
     # What the first and the last in the order of lists share, all share.
-    first, last = min(r.ids for r in readings), max(r.ids for r in readings)
+    first, last = min(r.input_ids for r in readings), max(r.input_ids for r in readings)
     common = next(
         (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
     )
-    common = min(common, *(min([*r.steps, r.outcome]) for r in readings))
+    common = min(common, *(min([*r.step_positions, r.outcome_position]) for r in readings))
     saved = common * (len(readings) - 1)
-    return common if saved >= _SHARED_SAVES * sum(len(r.ids) for r in readings) else 0
+    return common if saved >= _SHARED_SAVES * sum(len(r.input_ids) for r in readings) else 0
 
 
 @dataclass
@@ -122,19 +122,19 @@ class _Passes:
 
     def prefix(self, member: int, length: int) -> Any:
         """Keys and values of a beginning; None where the model has none (it looks both ways)."""
-        ids = torch.tensor([self.readings[member].ids[:length]], device=self.device)
+        ids = torch.tensor([self.readings[member].input_ids[:length]], device=self.device)
         self.tally.tokens += length
         return getattr(self.backbone(input_ids=ids, use_cache=True), "past_key_values", None)
 
     def scores(self, batch: Sequence[int], start: int = 0, cache: Any = None) -> list[Scores]:
         """Scores of some solutions, from token ``start`` on."""
         readings = [self.readings[i] for i in batch]
-        longest = max(len(r.ids) for r in readings) - start
+        longest = max(len(r.input_ids) for r in readings) - start
         ids = torch.full((len(batch), longest), self.pad)
         mask = torch.zeros_like(ids)
         for row, r in enumerate(readings):
-            ids[row, : len(r.ids) - start] = torch.tensor(r.ids[start:])
-            mask[row, : len(r.ids) - start] = 1
+            ids[row, : len(r.input_ids) - start] = torch.tensor(r.input_ids[start:])
+            mask[row, : len(r.input_ids) - start] = 1
         if cache is None:
             output = self.backbone(
                 input_ids=ids.to(self.device), attention_mask=mask.to(self.device)
@@ -146,7 +146,7 @@ class _Passes:
                 input_ids=ids.to(self.device), past_key_values=cache, use_cache=True
             )
         features = output if isinstance(output, torch.Tensor) else output.last_hidden_state
-        places = [[*r.steps, r.outcome] for r in readings]
+        places = [[*r.step_positions, r.outcome_position] for r in readings]
         rows = torch.tensor([row for row, many in enumerate(places) for _ in many])
         columns = torch.tensor([place - start for many in places for place in many])
         values = self.head(features[rows.to(self.device), columns.to(self.device)]).float().cpu()

@@ -155,7 +155,7 @@ def score(job: ScoreJob, done: Callable[[int], None] = lambda count: None) -> di
     begin = time.monotonic()
     model = open_reward_model(job.reward, job.family, job.precision)
     loaded = time.monotonic()
-    readings = [model.read(one.question, one.text, one.finished) for one in job.todo]
+    readings = [model.encode(one.question, one.text, one.finished) for one in job.todo]
     tally = ScoringStats()
     # Larger passes leave the cache of a CPU: 16,384 tokens are 1.4 to 1.9 times slower than 2,048.
     budget = job.batch_tokens or (16384 if model.device.type == "cuda" else 2048)
@@ -163,7 +163,7 @@ def score(job: ScoreJob, done: Callable[[int], None] = lambda count: None) -> di
     done(0)
     try:
         for batch, scores in forward(model.backbone, model.head, readings, budget,
-                                     device=model.device, pad=model.pad, tally=tally,
+                                     device=model.device, pad=model.pad_token_id, tally=tally,
                                      problems=[one.problem for one in job.todo]):  # fmt: skip
             rows = []
             for index, found in zip(batch, scores, strict=True):
@@ -215,12 +215,13 @@ def show(
 ) -> None:
     """Print a solution with the positions that are read and the values that stand there."""
     model = open_reward_model(reward, family, precision)
-    reading = model.read(problem.problem, text, finished)
-    found = forward(model.backbone, model.head, [reading], len(reading.ids),
-                    device=model.device, pad=model.pad)  # fmt: skip
+    reading = model.encode(problem.problem, text, finished)
+    found = forward(model.backbone, model.head, [reading], len(reading.input_ids),
+                    device=model.device, pad=model.pad_token_id)  # fmt: skip
     _, (scores,) = next(iter(found))
-    values = dict(zip(reading.steps, scores.steps, strict=True)) | {reading.outcome: scores.outcome}
-    console.print(_marked(model, reading.ids, values, f"{problem.id} ({model.family}): "))
+    values = dict(zip(reading.step_positions, scores.steps, strict=True))
+    values[reading.outcome_position] = scores.outcome
+    console.print(_marked(model, reading.input_ids, values, f"{problem.id} ({model.family}): "))
 
 
 def _marked(
