@@ -49,8 +49,6 @@ SCORE_SCHEMA = pa.schema(
 )
 
 _ROWS_PER_PART = 4096
-# Uncompressed rows that ``merge`` may hold in memory at a time.
-_MERGE_BYTES = 48 * 2**20
 
 
 class SampleKeys(Set[tuple[str, int]]):
@@ -145,22 +143,29 @@ class ShardedParquetStore:
             self._rows = []
         self._flushed = time.monotonic()
 
-    def merge(self, ids: Iterable[str], on_table: Callable[[pa.Table], None] | None = None) -> None:
+    def merge(
+        self,
+        ids: Iterable[str],
+        on_table: Callable[[pa.Table], None] | None = None,
+        *,
+        max_bytes: int = 48 * 2**20,
+    ) -> None:
         """Write all rows of ``ids`` into the target, in that order and by sample number.
 
         Rows of other ids are left out; of a key that is there twice the first row is kept. Memory
-        use is bounded: about ``_MERGE_BYTES`` of rows, always of whole ids, are merged at a time,
-        and one file is read at a time.
+        use is bounded: about ``max_bytes`` of rows, always of whole ids, are merged at a time, and
+        one file is read at a time.
 
         Args:
             ids: problem ids.
             on_table: called with every table that is written.
+            max_bytes: of uncompressed rows.
         """
         self.flush()
         files = [file for file in self._files() if self._read(file, KEY_COLUMNS) is not None]
         rows = self._locate_rows(files, list(ids))
         size = sum(_uncompressed_bytes(file) for file in files)
-        max_rows = max(1, len(rows) * _MERGE_BYTES // max(size, 1))
+        max_rows = max(1, len(rows) * max_bytes // max(size, 1))
         with atomic_file(self.target) as stream:
             writer = pq.ParquetWriter(stream, self.schema, compression="zstd")
             for chunk in _chunks_of_whole_ids(rows, max_rows):
