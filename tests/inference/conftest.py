@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from e2h_cli.data.split_files import read_part
-from tests.conftest import MINI, Done, copy_stages, e2h
+from tests.conftest import MINI, Done, copy_stages, e2h, e2h_process
 
 needs_vllm = pytest.mark.skipif(
     find_spec("vllm") is None, reason="vLLM is not installed here; run: make test-vllm"
@@ -30,6 +30,11 @@ def arguments(run: Path, *options: str) -> list[str]:
 
 def sample(run: Path, *options: str) -> Done:
     return e2h(*arguments(run, *options), cwd=run.parent)
+
+
+def sample_process(run: Path, *options: str) -> Done:
+    """For vLLM, which needs the file descriptor of stdout."""
+    return e2h_process(*arguments(run, *options), cwd=run.parent)
 
 
 def expected_keys(run: Path, part: str, n: int) -> list[tuple[str, int]]:
