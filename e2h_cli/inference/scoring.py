@@ -34,14 +34,14 @@ _CONDITIONS_FILE = "conditions.json"
 
 
 def score_texts(
-    reward_model: RewardModel, questions: Sequence[str], solutions: Sequence[str]
+    reward_model: RewardModel | str, questions: Sequence[str], solutions: Sequence[str]
 ) -> list[Scores]:
     """Scores of finished solutions, each of the question at the same index.
 
-    Example:
-        model = open_reward_model("peiyi9979/math-shepherd-mistral-7b-prm")
-        score_texts(model, questions, solutions)[0].outcome
+    ``reward_model``: a loaded one, or a model folder or Hub name.
     """
+    if isinstance(reward_model, str):
+        reward_model = open_reward_model(reward_model)
     pairs = zip(questions, solutions, strict=True)
     encoded = [reward_model.read(question, text, True) for question, text in pairs]
     scores: dict[int, Scores] = {}
