@@ -22,21 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.random_model import save_random_model
 from e2h_cli.data import template
 from e2h_cli.inference.batching import ScoringStats, score_encoded
-from e2h_cli.models import tiny
 from e2h_cli.models.reward_formats import EncodedSolution, open_reward_model
 from e2h_cli.models.reward_model import new_reward_model
 
-# hidden_size, layers, heads, intermediate_size
-SIZES = {
-    "tiny": (96, 4, 6, 288),
-    "20m": (512, 6, 8, 1376),
-    "1b": (2048, 20, 16, 5632),
-    "7b": (4096, 32, 32, 11008),
-}
+SIZES = ("tiny", "20m", "1b", "7b")
 TARGETS = {"file order": 3.0, "prefixes": 10.0}
 
 
@@ -56,7 +49,7 @@ def main() -> None:
     gpu = torch.cuda.is_available()
 
     with tempfile.TemporaryDirectory() as folder:
-        _save_random_model(Path(folder), options.size)
+        _save_reward_model(Path(folder), options.size)
         model = open_reward_model(folder, precision="bf16" if gpu else "fp32")
         full = model.backbone
         encoded = [model.read(*one, True) for one in _solutions(options.solutions)]
@@ -160,28 +153,11 @@ def _solutions(count: int) -> list[tuple[str, str]]:
     return pairs
 
 
-def _save_random_model(folder: Path, size: str) -> None:
-    hidden, layers, heads, intermediate = SIZES[size]
-    tokenizer = tiny.tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden,
-        intermediate_size=intermediate,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        max_position_embeddings=2048,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-    )
-    LlamaForCausalLM(config).to(torch.bfloat16 if size == "7b" else torch.float32).save_pretrained(
-        folder
-    )
+def _save_reward_model(folder: Path, size: str) -> None:
+    save_random_model(folder, size, torch.bfloat16 if size == "7b" else torch.float32)
     model = new_reward_model(str(folder), "prm", "bf16" if size == "7b" else "fp32")
     torch.nn.init.normal_(model.score.weight, std=0.1)
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def _matrix_rate() -> float:

@@ -23,20 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
+from benchmarks.random_model import save_random_model
 from e2h_cli.common import parquet_store
 from e2h_cli.data import template
 from e2h_cli.inference.engines.base import Request, SamplingParameters, sample_seed
 from e2h_cli.inference.sampling import sample_row
-from e2h_cli.models import tiny
 
-# hidden_size, layers, heads, intermediate_size
-SIZES = {
-    "5m": (256, 6, 8, 688),
-    "1b": (2048, 20, 16, 5632),
-    "7b": (4096, 32, 32, 11008),
-}
+SIZES = ("5m", "1b", "7b")
 
 
 def main() -> None:
@@ -57,7 +52,13 @@ def main() -> None:
 
     vllm = import_vllm()
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer = _save_random_model(Path(folder), options.size)
+        small = options.size == "5m"
+        tokenizer = save_random_model(
+            Path(folder),
+            options.size,
+            torch.float32 if small else torch.bfloat16,
+            vocab_size=None if small else 32000,
+        )
         gpu = torch.cuda.is_available()
         limit = {"gpu_memory_utilization": 0.4} if gpu else {}
         ours = VLLMEngine(
@@ -170,28 +171,6 @@ def main() -> None:
                 ratio = statistics.median(a / b for a, b in pairs)
                 verdict = "" if ratio >= target else "   BELOW TARGET"
                 print(f"e2h / {name}: {ratio:.2f} (target {target:.2f}){verdict}")
-
-
-def _save_random_model(folder: Path, size: str) -> Any:
-    hidden, layers, heads, intermediate = SIZES[size]
-    tokenizer = tiny.tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer) if size == "5m" else 32000,
-        hidden_size=hidden,
-        intermediate_size=intermediate,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        max_position_embeddings=512,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-    )
-    LlamaForCausalLM(config).to(torch.float32 if size == "5m" else torch.bfloat16).save_pretrained(
-        folder
-    )
-    tokenizer.save_pretrained(folder)
-    return tokenizer
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def score_samples(
         RunError: a score is NaN or infinite.
     """
     _clear_if_changed(folder, conditions)
-    job = ScoringJob(reward_model, family, precision, batch_tokens, folder.resolve(), "main", [])
+    job = ScoringJob(reward_model, family, precision, batch_tokens, folder.resolve(), "", [])
     store = job.store()
     solutions = _distinct_solutions(samples, problems, store.keys())
     if solutions:
@@ -196,20 +196,12 @@ def _score_all(job: ScoringJob, count: int, title: str) -> Iterator[dict[str, An
     jobs = [
         replace(
             job,
-            writer=f"{job.writer}-{i}",
+            writer=str(i),
             solutions=[s for s in job.solutions if worker[s.problem_id] == i],
         )
         for i in range(workers)
     ]
-    in_process = workers == 1
-    yield from run_with_progress(
-        score,
-        [job] if in_process else jobs,
-        job.store(),
-        title=title,
-        total=count,
-        in_process=in_process,
-    )
+    return run_with_progress(score, jobs, job.store(), title=title, total=count)
 
 
 def score(
