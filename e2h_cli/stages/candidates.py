@@ -98,7 +98,7 @@ def find_scores(
             "problems": context.input_fingerprints["problems"],
             "transform": settings.transform,
         }
-        scoring.keep_scores(scores, context.output_dir / SCORES, conditions)
+        scoring.write_scores(scores, context.output_dir / SCORES, conditions)
         return scores, ""
     if not context.inputs["reward_model"]:
         if settings.method != "majority":

@@ -96,7 +96,7 @@ def measure_reward(
 
 
 def _tables(stage: Path) -> tuple[pa.Table, pa.Table]:
-    file = stage / SCORES / scoring.FILE
+    file = stage / SCORES / scoring.SCORES_FILE
     if not file.is_file():
         raise InputError("no scores here", where=stage, hint="make them with: e2h rerank")
     scores = parquet_store.read_table(file, parquet_store.SCORE_SCHEMA)

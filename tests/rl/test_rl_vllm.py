@@ -9,21 +9,21 @@ import pytest
 
 from e2h_cli.common.files import read_jsonl
 from e2h_cli.data import template
-from e2h_cli.inference.engines.base import Decoding, Engine, Request
+from e2h_cli.inference.engines.base import Engine, Request, SamplingParameters
 from e2h_cli.inference.engines.select import open_engine
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.settings.sample import SampleSettings
 from tests import builders
-from tests.conftest import RL, e2h
+from tests.conftest import RL, e2h_process
 
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm installs it")
 
 
 def greedy(engine: Engine) -> list[str]:
     requests = [Request(f"p{i}", (0,), template.prompt(f"What is {i}?"), 0) for i in range(4)]
-    found = {g.id: g.text for many in engine.generate(requests, Decoding(0, 0, max_tokens=12))
-             for g in many}  # fmt: skip
+    parameters = SamplingParameters(temperature=0, max_tokens=12)
+    found = {g.id: g.text for many in engine.generate(requests, parameters) for g in many}
     return [found[r.id] for r in requests]
 
 
@@ -50,8 +50,11 @@ def test_two_steps_with_vllm(mini_run: Path, rl_run: Path, tmp_path: Path) -> No
     (tmp_path / "mini").symlink_to(mini_run)
     for stage in ("validation-samples", "votes"):
         shutil.copytree(rl_run / stage, tmp_path / "run" / stage)
-    done = e2h("rl", "--recipe", RL, "--scale", "tiny", "--run-dir", "run", "--engine", "vllm",
-               cwd=tmp_path)  # fmt: skip
+    # In a process of its own: vLLM needs the file descriptor of stdout, which tests replace.
+    done = e2h_process(
+        "rl", "--recipe", RL, "--scale", "tiny", "--run-dir", "run", "--engine", "vllm",
+        cwd=tmp_path,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = [line for _, line in read_jsonl(tmp_path / "run/rl/log.jsonl")]
     assert [line["step"] for line in lines] == [0, 1, 2]
