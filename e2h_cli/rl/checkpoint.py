@@ -1,4 +1,4 @@
-"""What a killed run needs to go on with the same trajectory, whole or not there."""
+"""Checkpoints of PPO and GRPO, from which a killed run continues as if it had not been killed."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from safetensors.torch import load_file
 
 from e2h_cli.common.errors import RunError
 from e2h_cli.common.files import atomic_file, fsync_folder, write_atomic
-from e2h_cli.rl.policy_update import Learner
+from e2h_cli.rl.policy_update import PolicyUpdater
 from e2h_cli.training.early_stopping import save_trained
 
 _STATE = "state.json"
 
 
 class Checkpoints:
-    """Trained weights, optimisers and the log so far; the newest whole one is kept.
+    """Trained weights, optimizer states and the log; only the newest complete checkpoint is kept.
 
-    Data order and the noise of solutions depend on seed and step alone, so they need no state.
+    The order of the data and the seeds of the samples depend on seed and step alone, so that no
+    random state is saved.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def save(self, learner: Learner, state: dict[str, Any]) -> None:
-        """Write everything under ``state["step"]``, then drop what is older.
+    def save(self, updater: PolicyUpdater[Any], state: dict[str, Any]) -> None:
+        """Write a checkpoint of step ``state["step"]``, then remove the older one.
 
         Raises:
             RunError: it cannot be written. The older checkpoint is still there.
         """
         try:
-            self._save(learner, state)
+            self._save(updater, state)
         except (OSError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(
@@ -44,42 +45,45 @@ class Checkpoints:
                 hint="free space; the same command goes on from the one before",
             ) from error
 
-    def _save(self, learner: Learner, state: dict[str, Any]) -> None:
-        name = f"checkpoint-{state['step']}"
-        place = self._folder / f"{name}.partial"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        for model, weights in learner.models().items():
-            save_trained(weights, place / f"{model}.safetensors")
-            with atomic_file(place / f"{model}.optimiser.pt") as file:
-                torch.save(learner.optimisers[model].state_dict(), file)
-        write_atomic(place / _STATE, json.dumps({**state, "update": learner.update}))
-        shutil.rmtree(self._folder / name, ignore_errors=True)
-        place.rename(self._folder / name)
+    def _save(self, updater: PolicyUpdater[Any], state: dict[str, Any]) -> None:
+        folder = self._folder / f"checkpoint-{state['step']}"
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, model in updater.models.trained.items():
+            save_trained(model, partial / f"{name}.safetensors")
+            with atomic_file(partial / f"{name}.optimizer.pt") as file:
+                torch.save(updater.optimizers[name].state_dict(), file)
+        state = {**state, "optimizer_steps": updater.optimizer_steps}
+        write_atomic(partial / _STATE, json.dumps(state))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
         fsync_folder(self._folder)
-        for old in self._folder.glob("checkpoint-*"):
-            if old.name != name:
-                shutil.rmtree(old, ignore_errors=True)
+        for other in self._folder.glob("checkpoint-*"):
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)
 
-    def load(self, learner: Learner) -> dict[str, Any] | None:
-        """Put the newest whole checkpoint into models and optimisers; its state, or None."""
-        whole = {
+    def load(self, updater: PolicyUpdater[Any]) -> dict[str, Any] | None:
+        """Load the newest checkpoint into models and optimizers; its state, or None."""
+        complete = {
             int(match[1]): path
             for path in self._folder.glob("checkpoint-*")
             if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
         }
-        if not whole:
+        if not complete:
             return None
-        place = whole[max(whole)]
-        for name, model in learner.models().items():
-            load_weights(model, place / f"{name}.safetensors")
-            held = torch.load(place / f"{name}.optimiser.pt", weights_only=True, map_location="cpu")
-            learner.optimisers[name].load_state_dict(held)
-        state: dict[str, Any] = json.loads((place / _STATE).read_text())
-        learner.update = state.pop("update")
+        folder = complete[max(complete)]
+        for name, model in updater.models.trained.items():
+            load_weights(model, folder / f"{name}.safetensors")
+            saved = torch.load(
+                folder / f"{name}.optimizer.pt", weights_only=True, map_location="cpu"
+            )
+            updater.optimizers[name].load_state_dict(saved)
+        state: dict[str, Any] = json.loads((folder / _STATE).read_text())
+        updater.optimizer_steps = state.pop("optimizer_steps")
         return state
 
 
 def load_weights(model: Any, file: Path) -> None:
-    """Put weights that ``save_trained`` wrote into a model; what was not trained stays."""
+    """Load weights that ``save_trained`` wrote; weights that are not trained stay."""
     model.load_state_dict(load_file(file), strict=False)
