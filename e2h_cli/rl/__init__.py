@@ -1,39 +1,26 @@
 """Reinforcement learning of a generator: PPO, GRPO, ReST-EM and iterative DPO.
 
-Rewards: ``rewards_of``, ``running_minimum``, ``differences``, ``format_cost``. Advantages: ``gae``,
-``whiten``, ``token_kl``, ``group_advantages``, ``group_step_advantages``. Training data:
-``right_solutions``, ``preference_pairs``. Training: ``OnPolicyTrainer`` with ``PPOUpdater`` or
-``GRPOUpdater``, ``RestEMTrainer``, ``IterativeDPOTrainer``. Checkpoints: ``ValidationSet``,
-``best_checkpoint``, ``compare_rules``, ``plot_training``.
+``rewards``: step scores and answers to rewards; ``advantages`` and ``losses``: pure functions of
+PPO and GRPO; ``preference_data``: training data of ReST-EM and DPO; ``on_policy`` and ``iterated``:
+the training loops; ``checkpoint_selection``: which checkpoint is the best.
 """
 
 from importlib import import_module
 from typing import Any
 
-_MODULES = {
-    "OnPolicyTrainer": "on_policy",
-    "PPOUpdater": "ppo",
-    "GRPOUpdater": "grpo",
-    "RestEMTrainer": "rest_em",
-    "IterativeDPOTrainer": "dpo",
-    "Rewards": "rewards",
-    "rewards_of": "rewards",
-    "running_minimum": "rewards",
-    "differences": "rewards",
-    "format_cost": "rewards",
-    "gae": "advantages",
-    "whiten": "advantages",
-    "token_kl": "advantages",
-    "group_advantages": "advantages",
-    "group_step_advantages": "advantages",
-    "ScoredSolution": "preference_data",
-    "right_solutions": "preference_data",
-    "preference_pairs": "preference_data",
-    "ValidationSet": "checkpoint_selection",
-    "best_checkpoint": "checkpoint_selection",
-    "compare_rules": "checkpoint_selection",
-    "plot_training": "run_log",
+_NAMES = {
+    "rewards": ("Rewards", "rewards_of", "running_minimum", "differences", "format_cost"),
+    "advantages": ("gae", "whiten", "token_kl", "group_advantages", "group_step_advantages"),
+    "preference_data": ("ScoredSolution", "right_solutions", "preference_pairs"),
+    "checkpoint_selection": ("ValidationSet", "best_checkpoint", "compare_rules"),
+    "run_log": ("plot_training",),
+    "on_policy": ("OnPolicyTrainer",),
+    "ppo": ("PPOUpdater",),
+    "grpo": ("GRPOUpdater",),
+    "rest_em": ("RestEMTrainer",),
+    "dpo": ("IterativeDPOTrainer",),
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = list(_MODULES)
 
 

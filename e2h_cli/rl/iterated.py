@@ -11,6 +11,7 @@ import logging
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -42,10 +43,11 @@ S = TypeVar("S", bound=IteratedSettings)
 Solutions = Mapping[str, Sequence[ScoredSolution]]
 
 
+@dataclass
 class IteratedTrainer(ABC, Generic[S]):
     """Trains a generator in iterations on solutions that the last iteration's model sampled.
 
-    Args:
+    Attributes:
         problems: questions; those whose answer may be graded have their gold answer.
         validation: problems on which iterations are compared.
         initial_model: path or Hub name of the initial generator.
@@ -55,36 +57,28 @@ class IteratedTrainer(ABC, Generic[S]):
         output_dir: for the log and a folder per iteration.
         scratch_dir: for samples and checkpoints of an incomplete iteration.
         title: of the progress bars.
-
-    Attributes:
-        history: one entry per iteration, from the initial model on: "step" (the number of the
-            iteration), and the accuracy by each checkpoint rule.
+        models: paths or Hub names of the initial model and that of every iteration.
+        history: one entry per model: "step" (the number of the iteration), and the accuracy by each
+            checkpoint rule.
         log: metrics of every iteration.
         unit: what "step" counts.
     """
 
+    problems: Sequence[Problem]
+    validation: ValidationSet
+    initial_model: str
+    reward_model: str | None
+    settings: S
+    grader: Grader
+    output_dir: Path
+    scratch_dir: Path
+    title: str
     unit = "iteration"
 
-    def __init__(
-        self,
-        problems: Sequence[Problem],
-        validation: ValidationSet,
-        initial_model: str,
-        reward_model: str | None,
-        settings: S,
-        grader: Grader,
-        *,
-        output_dir: Path,
-        scratch_dir: Path,
-        title: str,
-    ) -> None:
-        self.problems, self.validation, self.grader = problems, validation, grader
-        self.reward_model, self.settings = reward_model, settings
-        self.output_dir, self.scratch_dir, self.title = output_dir, scratch_dir, title
-        # Initial model and that of every iteration.
-        self.models = [initial_model]
+    def __post_init__(self) -> None:
+        self.models = [self.initial_model]
         self.history: list[dict[str, Any]] = []
-        self.log = RunLog(output_dir, [], validation.sizes)
+        self.log = RunLog(self.output_dir, [], self.validation.sizes)
 
     @abstractmethod
     def _training_rows(self, iteration: int, solutions: Solutions) -> list[dict[str, Any]]:
@@ -106,7 +100,7 @@ class IteratedTrainer(ABC, Generic[S]):
     def train(self) -> None:
         """Do all iterations, as long as there is something to train on."""
         folder = self._folder(0)
-        lines: list[dict[str, Any]] = [{"step": 0, **self._validate(folder, self.models[0])}]
+        lines: list[dict[str, Any]] = [{"step": 0, **self._validate(folder, self.initial_model)}]
         keys = list(lines[0])
         for iteration in range(1, self.settings.iterations + 1):
             line = self._iteration(iteration)
@@ -119,7 +113,7 @@ class IteratedTrainer(ABC, Generic[S]):
             self.log.add(line)
         self.log.close()
 
-    def save_checkpoint(self, step: int, folder: Path) -> None:
+    def save_model(self, step: int, folder: Path) -> None:
         """Save the model of an iteration; 0 is the initial model."""
         path = self.models[step]
         load_generator(path, "fp32", to_device=False).save_pretrained(folder)

@@ -8,6 +8,7 @@ import random
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Engine
 from e2h_cli.inference.engines.select import decoding_of
 from e2h_cli.models.reward_formats import RewardModel
-from e2h_cli.rl.checkpoint import Checkpoints, load_weights
+from e2h_cli.rl.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint
 from e2h_cli.rl.policy_engine import sleep, sync_weights
 from e2h_cli.rl.policy_update import PolicyUpdater
@@ -45,53 +46,48 @@ ROLLOUTS = "rollouts"
 STOPPED = "stopped"
 
 
+@dataclass
 class OnPolicyTrainer:
     """Trains a policy on its own solutions, one update per step.
 
-    Args:
+    Continues from the checkpoint in the scratch folder if there is one.
+
+    Attributes:
         problems: questions; those whose answer may be graded have their gold answer.
         validation: problems on which checkpoints are compared.
         updater: the models and the algorithm.
         engine: samples from the policy of the updater.
         reward_model: None where only the final answer is rewarded.
         grader: compares answers.
-        output_dir: for the log, the rollouts, and the policy of a run that stopped.
-        scratch_dir: for checkpoints, from which the training continues if there are any.
+        output_dir: for the log, the rollouts, and the policy of a run that stopped early.
+        scratch_dir: for checkpoints and the best weights.
         title: of the progress bar.
-
-    Attributes:
         history: one entry per validation: "step", and the accuracy by each checkpoint rule.
         log: metrics of every step.
         unit: what "step" counts.
     """
 
+    problems: Sequence[Problem]
+    validation: ValidationSet
+    updater: PolicyUpdater[Any]
+    engine: Engine
+    reward_model: RewardModel | None
+    grader: Grader
+    output_dir: Path
+    scratch_dir: Path
+    title: str
     unit = "step"
 
-    def __init__(
-        self,
-        problems: Sequence[Problem],
-        validation: ValidationSet,
-        updater: PolicyUpdater[Any],
-        engine: Engine,
-        reward_model: RewardModel | None,
-        grader: Grader,
-        *,
-        output_dir: Path,
-        scratch_dir: Path,
-        title: str,
-    ) -> None:
-        self._problems, self._validation, self._grader = problems, validation, grader
-        self._updater, self._engine, self._reward_model = updater, engine, reward_model
-        self._settings, self._models = updater.settings, updater.models
-        self._output_dir, self._scratch_dir, self._title = output_dir, scratch_dir, title
-        self._checkpoints = Checkpoints(scratch_dir)
-        state = self._checkpoints.load(updater) or {"step": 0, "history": [], "lines": []}
-        self.step: int = state["step"]
-        self.history: list[dict[str, Any]] = state["history"]
+    def __post_init__(self) -> None:
+        self._settings, self._models = self.updater.settings, self.updater.models
+        self._checkpoint = self.scratch_dir / "checkpoint.pt"
+        state = load_checkpoint(self._checkpoint, self.updater) or {}
+        self.step: int = state.get("step", 0)
+        self.history: list[dict[str, Any]] = state.get("history", [])
         if self.step:
             logger.info(f"resuming from step {self.step}")
-            sync_weights(engine, self._models)
-        self.log = RunLog(output_dir, state["lines"], validation.sizes)
+            sync_weights(self.engine, self._models)
+        self.log = RunLog(self.output_dir, state.get("lines", []), self.validation.sizes)
         self._saved_step, self._saved_at = self.step, time.monotonic()
         # True while weights, step and log do not belong together.
         self._updating = False
@@ -116,17 +112,17 @@ class OnPolicyTrainer:
         finally:
             self.log.close()
 
-    def save_checkpoint(self, step: int, folder: Path) -> None:
+    def save_model(self, step: int, folder: Path) -> None:
         """Save the best checkpoint by the rule, which is that of ``step``, as a model."""
         load_weights(self._models.policy, self._best_file(step))
         self._save_policy(folder)
-        shutil.rmtree(self._output_dir / STOPPED, ignore_errors=True)
+        shutil.rmtree(self.output_dir / STOPPED, ignore_errors=True)
 
     def _train(self) -> None:
         settings = self._settings
         with progress_bar() as bar:
             task = bar.add_task(
-                self._title, total=settings.steps, completed=self.step, begin=self.step,
+                self.title, total=settings.steps, completed=self.step, begin=self.step,
                 unit="steps", note="",
             )  # fmt: skip
             if not self.history:
@@ -149,21 +145,21 @@ class OnPolicyTrainer:
         """Sample, score and update once; returns the line of the log."""
         started = time.monotonic()
         rollouts = self._sample()
-        sleep(self._engine)
+        sleep(self.engine)
         sampled = time.monotonic()
         rollouts = self._score(rollouts)
         if distributed.is_main_process():
-            shutil.rmtree(self._scratch_dir / ROLLOUTS, ignore_errors=True)
+            shutil.rmtree(self.scratch_dir / ROLLOUTS, ignore_errors=True)
         scored = time.monotonic()
         self._updating = True
-        metrics = self._updater.update(make_batch(rollouts, self._models.tokenizer), self.step)
-        sync_weights(self._engine, self._models)
+        metrics = self.updater.update(make_batch(rollouts, self._models.tokenizer), self.step)
+        sync_weights(self.engine, self._models)
         self.step += 1
         return {
             "step": self.step,
             **rollout_metrics(rollouts),
             **metrics,
-            "learning_rate": self._updater.learning_rate,
+            "learning_rate": self.updater.learning_rate,
             "rollout_seconds": round(sampled - started, 3),
             "score_seconds": round(scored - sampled, 3),
             "learn_seconds": round(time.monotonic() - scored, 3),
@@ -171,21 +167,21 @@ class OnPolicyTrainer:
 
     @property
     def _rollout_file(self) -> Path:
-        return self._output_dir / ROLLOUTS / f"step-{self.step:06d}.parquet"
+        return self.output_dir / ROLLOUTS / f"step-{self.step:06d}.parquet"
 
     def _sample(self) -> list[Rollout]:
         """The solutions of this step; those that a killed run left on disk are kept."""
         settings = self._settings
         problems = questions_of_step(
-            self._problems, settings.prompts_per_step, self.step, settings.seed
+            self.problems, settings.prompts_per_step, self.step, settings.seed
         )
         by_id = {p.id: p for p in problems}
         if distributed.run_on_main(self._rollout_file.is_file):
             return read_solutions(self._rollout_file, by_id)
-        folder = self._scratch_dir / ROLLOUTS / self._rollout_file.stem
+        folder = self.scratch_dir / ROLLOUTS / self._rollout_file.stem
         store = open_store(folder / "solutions.parquet", folder, f"parts-{distributed.rank()}")
         sample_solutions(
-            self._engine,
+            self.engine,
             distributed.split_between_processes(problems),
             settings.num_generations,
             decoding_of(settings),
@@ -199,8 +195,8 @@ class OnPolicyTrainer:
     def _score(self, rollouts: list[Rollout]) -> list[Rollout]:
         """Score the rollouts, each process its share, and write them to the output folder."""
         share = distributed.split_between_processes(rollouts)
-        batch_tokens = self._updater.batch_tokens
-        score_rollouts(share, self._grader, self._settings, self._reward_model, batch_tokens)
+        batch_tokens = self.updater.batch_tokens
+        score_rollouts(share, self.grader, self._settings, self.reward_model, batch_tokens)
         if distributed.world_size() > 1:
             from accelerate.utils import gather_object
 
@@ -212,7 +208,7 @@ class OnPolicyTrainer:
     def _validate(self) -> dict[str, float | None]:
         """Accuracy by each rule; keeps the weights if they are the best so far."""
         accuracies = distributed.run_on_main(
-            lambda: self._validation.measure(self._engine, self._settings.seed)
+            lambda: self.validation.measure(self.engine, self._settings.seed)
         )
         self.history.append({"step": self.step, **accuracies})
         best = best_checkpoint(self.history, self._settings.checkpoint_rule)
@@ -221,15 +217,15 @@ class OnPolicyTrainer:
         return accuracies
 
     def _best_file(self, step: int) -> Path:
-        return self._scratch_dir / f"best-{step}.safetensors"
+        return self.scratch_dir / f"best-{step}.safetensors"
 
     def _save(self) -> None:
         """Write a checkpoint, and remove weights that are no longer the best."""
         if distributed.is_main_process():
             state = {"step": self.step, "history": self.history, "lines": self.log.lines}
-            self._checkpoints.save(self._updater, state)
+            save_checkpoint(self._checkpoint, self.updater, state)
             best = best_checkpoint(self.history, self._settings.checkpoint_rule)
-            for file in self._scratch_dir.glob("best-*.safetensors"):
+            for file in self.scratch_dir.glob("best-*.safetensors"):
                 if best is None or file != self._best_file(best["step"]):
                     file.unlink()
         self._saved_step, self._saved_at = self.step, time.monotonic()
@@ -250,8 +246,8 @@ class OnPolicyTrainer:
                 self._save()
         with contextlib.suppress(RuntimeError, RunError, OSError):
             if self.step:
-                self._save_policy(self._output_dir / STOPPED)
-                logger.warning(f"the policy as it is now is in {self._output_dir / STOPPED}")
+                self._save_policy(self.output_dir / STOPPED)
+                logger.warning(f"the policy as it is now is in {self.output_dir / STOPPED}")
 
     def _save_policy(self, folder: Path) -> None:
         model, weights = self._models.merged_policy()

@@ -30,8 +30,8 @@ class RestEMTrainer(IteratedTrainer[RestEMSettings]):
         ]
 
     def _train_on(self, rows: Path, folder: Path) -> dict[str, Any]:
-        settings, initial_model = self.settings, self.models[0]
-        tokenizer = load_tokenizer(initial_model)
+        settings = self.settings
+        tokenizer = load_tokenizer(self.initial_model)
         encoded = [
             sft_row(tokenizer, row["prompt"], row["completion"]) for _, row in read_jsonl(rows)
         ]
@@ -42,7 +42,7 @@ class RestEMTrainer(IteratedTrainer[RestEMSettings]):
                 hint="raise --max-length",
             )
         counts = train_model(
-            load_generator(initial_model, "fp32", to_device=False),
+            load_generator(self.initial_model, "fp32", to_device=False),
             tokenizer,
             fitting,
             settings,

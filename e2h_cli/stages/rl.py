@@ -66,7 +66,7 @@ def run(context: Context) -> dict[str, Any]:
                 return {}
             best = best_checkpoint(trainer.history, settings.checkpoint_rule)
             assert best is not None  # there are validation problems
-            trainer.save_checkpoint(best["step"], context.output_dir)
+            trainer.save_model(best["step"], context.output_dir)
     choices = compare_rules(trainer.history, settings.checkpoint_rule, trainer.unit)
     for line in choices:
         console.print(line)
@@ -185,14 +185,12 @@ def _trainer(
         "scratch_dir": context.scratch_dir,
         "title": context.stage,
     }
-    if isinstance(settings, RestEMSettings):
+    if isinstance(settings, RestEMSettings | DPOSettings):
         log_memory_plan(model, reward_model, settings)
-        return RestEMTrainer(problems, validation, model, reward_model, settings, grader, **folders)
-    if isinstance(settings, DPOSettings):
-        log_memory_plan(model, reward_model, settings)
-        return IterativeDPOTrainer(
-            problems, validation, model, reward_model, settings, grader, **folders
+        algorithm: type[IteratedTrainer[Any]] = (
+            RestEMTrainer if isinstance(settings, RestEMSettings) else IterativeDPOTrainer
         )
+        return algorithm(problems, validation, model, reward_model, settings, grader, **folders)
     assert isinstance(settings, PPOSettings | GRPOSettings)
     used = reward_model if settings.shaping != "none" else None
     log_memory_plan(model, used, settings)
