@@ -28,9 +28,7 @@ def gae(
     Args:
         rewards: of the token at t.
         values: expected return before the token at t is sampled.
-        mask: 1 at completion tokens.
-        gamma: discount per token.
-        gae_lambda: lambda.
+        mask, gamma, gae_lambda: 1 at completion tokens; discount per token; lambda.
 
     Returns:
         Advantages, and returns = advantages + values; 0 outside the mask.

@@ -46,11 +46,7 @@ class ValidationSet:
         return self.accuracies(answers)
 
     def accuracies(self, answers: Mapping[str, str | None]) -> dict[str, float | None]:
-        """Accuracy in [0, 1] by rule; None where the rule has no problems.
-
-        Args:
-            answers: problem id -> greedy answer.
-        """
+        """Accuracy of greedy answers (by problem id) in [0, 1], by rule; None without problems."""
         return {rule: self._accuracy(gold, answers) for rule, gold in self._gold().items()}
 
     @property
@@ -80,9 +76,7 @@ def best_checkpoint(
 ) -> Mapping[str, Any] | None:
     """The first validation with the highest accuracy by a rule; None where none was measured.
 
-    Args:
-        history: one entry per validation: "step", and the accuracy by each rule.
-        rule: of the choice.
+    ``history`` has an entry per validation: "step", and the accuracy by each rule.
     """
     measured = [entry for entry in history if entry.get(rule) is not None]
     return max(measured, key=lambda e: e[rule], default=None)
@@ -93,10 +87,7 @@ def compare_rules(
 ) -> list[str]:
     """A line per rule that tells which checkpoint it would choose, and one for the last checkpoint.
 
-    Args:
-        history: see ``best_checkpoint``.
-        rule: the one in use.
-        unit: what ``step`` counts: "step" or "iteration".
+    ``rule`` is the one in use; ``unit`` is what "step" counts: "step" or "iteration".
     """
     lines = []
     for name in RULES:

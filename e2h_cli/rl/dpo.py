@@ -96,15 +96,8 @@ def train_dpo(
 ) -> dict[str, Any]:
     """Train a model on preference pairs and save it; the reference is the model itself.
 
-    A killed training continues from its last checkpoint.
-
-    Args:
-        model: path or Hub name.
-        file: JSONL rows of prompt, chosen and rejected.
-        settings: learning rate, batch size, beta.
-        output_dir: for the model.
-        scratch_dir: for checkpoints.
-        title: of the progress bar.
+    ``file`` has JSONL rows of prompt, chosen and rejected. A killed training continues from its
+    last checkpoint in ``scratch_dir``.
 
     Raises:
         InputError: every pair is too long.

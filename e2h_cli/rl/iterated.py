@@ -229,14 +229,7 @@ class IteratedTrainer(ABC, Generic[S]):
     def _sample(
         self, file: Path, model: str, problems: Sequence[Problem], **choices: Any
     ) -> pa.Table:
-        """Samples of a model as ``e2h sample`` draws them; read from the file if it is there.
-
-        Args:
-            file: Parquet file for the samples.
-            model: path or Hub name.
-            problems: questions.
-            choices: settings of ``e2h sample``.
-        """
+        """Samples of a model by settings of ``e2h sample``; read from ``file`` if it is there."""
         from e2h_cli.inference.worker_pool import sample_all
 
         own = self.settings

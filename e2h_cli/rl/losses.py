@@ -22,13 +22,7 @@ def policy_loss(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Clipped surrogate loss (Schulman et al. 2017): mean of max(-A r, -A clip(r, 1 - c, 1 + c)).
 
-    Args:
-        logprobs: of the tokens under the current policy.
-        old_logprobs: of the tokens under the policy that sampled them.
-        advantages: per token.
-        mask: 1 at completion tokens.
-        clip_range: c.
-        token_count: completion tokens of the optimizer step.
+    r = exp(logprobs - old_logprobs), where ``old_logprobs`` are those of the policy that sampled.
 
     Returns:
         The loss, and the number of tokens whose ratio was clipped.

@@ -28,21 +28,14 @@ def open_policy_engine(
     prompts: Sequence[str],
     scratch_dir: Path,
 ) -> Engine:
-    """An engine that samples from the policy.
+    """An engine that samples from the policy, which was loaded from ``generator``.
 
     The transformers engine runs the trained model itself; several processes each have their own.
     vLLM has a copy of the weights, which ``sync_weights`` updates after every step.
 
-    Args:
-        models: the policy.
-        generator: path or Hub name that the policy was loaded from.
-        settings: engine, token limit.
-        prompts: all that will be used, to check their length.
-        scratch_dir: for a copy of the model that vLLM may need.
-
     Raises:
-        InputError: a prompt and its solution do not fit into the model, or vLLM with several
-            processes.
+        InputError: one of the prompts and its solution do not fit into the model, or vLLM with
+            several processes.
     """
     longest = longest_sequence(generator, models.tokenizer, prompts, settings.max_tokens)
     several = distributed.world_size() > 1

@@ -85,11 +85,6 @@ def load_policy_models(
 
     The value model starts from the reward model (paper p.7) if that was trained by e2h and has the
     policy's tokenizer, else from the generator with a new head of zeros.
-
-    Args:
-        generator: path or Hub name of the initial policy.
-        reward_model: path or Hub name, or None.
-        settings: algorithm, precision, what is trained.
     """
     torch.manual_seed(settings.seed)  # LoRA adapters start at random
     tokenizer = load_tokenizer(generator)

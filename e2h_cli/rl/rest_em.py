@@ -21,6 +21,7 @@ class RestEMTrainer(IteratedTrainer[RestEMSettings]):
     """Every iteration fine-tunes the initial model on solutions of the last one's model."""
 
     def _training_rows(self, iteration: int, solutions: Solutions) -> list[dict[str, Any]]:
+        # The seed must not change, or the same run would train on other solutions.
         rng = random.Random(f"round {self.settings.seed} {iteration}")
         max_count = self.settings.max_correct_per_problem
         return [

@@ -62,14 +62,10 @@ def score_rollouts(
 def _score_steps(
     rollouts: Sequence[Rollout], reward_model: RewardModel, batch_tokens: int, *, lowest: bool
 ) -> None:
-    """Score steps and outcomes.
+    """Set the ``scores`` of rollouts.
 
-    Args:
-        rollouts: whose ``scores`` are set.
-        reward_model: gives P(correct).
-        batch_tokens: tokens per forward pass.
-        lowest: take the lowest score of the last three tokens of a step, as the released code does,
-            whose tokenizer makes two tokens of a blank line.
+    ``lowest`` takes the lowest score of the last three tokens of a step, as the released code does,
+    whose tokenizer makes two tokens of a blank line.
     """
     encoded = [reward_model.read(r.problem.problem, r.text, r.finished) for r in rollouts]
     counts = [len(e.steps) for e in encoded]

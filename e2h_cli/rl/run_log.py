@@ -29,11 +29,8 @@ _COLOURS = ("#0072B2", "#009E73", "#D55E00")
 class RunLog:
     """The log of a training, one line per step or iteration; only rank 0 writes it.
 
-    Args:
-        folder: for log.jsonl and tensorboard/.
-        lines: those of a checkpoint from which the training continues; later ones in the files are
-            overwritten.
-        sizes: number of validation problems by rule.
+    A training that continues from a checkpoint gives its ``lines``; later ones in the files are
+    overwritten. ``sizes``: number of validation problems by rule.
     """
 
     def __init__(
@@ -77,11 +74,7 @@ def hacking_warning(lines: Sequence[Mapping[str, Any]], sizes: Mapping[Checkpoin
     """A sentence if the reward has risen while a validation accuracy has fallen from its best.
 
     Looks at accuracy on easy problems and at agreement with the vote on hard ones; neither reads a
-    hard gold answer.
-
-    Args:
-        lines: of the log.
-        sizes: number of validation problems by rule.
+    hard gold answer. ``sizes``: number of validation problems by rule.
     """
     rewards = [line["reward"] for line in lines if "reward" in line]
     if len(rewards) < 2 * _WINDOW:
@@ -112,13 +105,9 @@ def hacking_warning(lines: Sequence[Mapping[str, Any]], sizes: Mapping[Checkpoin
 def plot_training(
     lines: Sequence[Mapping[str, Any]], target: Path, *, note: str, unit: str
 ) -> list[Path]:
-    """Plot reward, accuracies, KL and length over the steps; return the PNG and the SVG file.
+    """Plot reward, accuracies, KL and length over the steps as ``target``.png and .svg.
 
-    Args:
-        lines: of the log.
-        target: path without suffix.
-        note: text under the panels.
-        unit: label of the horizontal axis, "step" or "iteration".
+    ``note`` is the text under the panels; ``unit`` ("step" or "iteration") labels the x axis.
     """
     from e2h_cli.reports.style import drawn, save
 

@@ -52,10 +52,10 @@ def run(context: Context) -> dict[str, Any]:
     """Train a generator by reinforcement learning; the stage's folder is the model."""
     settings = context.settings
     # On rank 0 alone, so that a mistake is reported once.
-    distributed.run_on_main(lambda: check(context))
+    distributed.run_on_main(lambda: _check(context))
     with get_grader(settings.grader, cache=context.verdict_cache) as grader:
-        problems, read = training_problems(context)
-        validation = validation_set(context, grader)
+        problems, read = _training_problems(context)
+        validation = _validation_set(context, grader)
         read["validation.jsonl"] = fingerprint(
             part_file(context.input_path("problems"), "validation")
         )
@@ -87,7 +87,7 @@ def run(context: Context) -> dict[str, Any]:
     }
 
 
-def check(context: Context) -> None:
+def _check(context: Context) -> None:
     """Check that the settings agree with each other and with the inputs.
 
     Raises:
@@ -118,9 +118,10 @@ def check(context: Context) -> None:
         )
     if _needs_reward_model(settings):
         if not context.optional_input("reward_model"):
+            other = ", or take --shaping none for final answers only"
             raise InputError(
                 f"--algo {settings.algo} needs a reward model",
-                hint="give --reward-model, or take --shaping none for final answers only",
+                hint="give --reward-model" + (other if settings.algo != "dpo" else ""),
             )
     elif settings.answers == "none" or (
         settings.answers == "easy" and settings.questions == "hard"
@@ -138,7 +139,7 @@ def _needs_reward_model(settings: RLSettings) -> bool:
     return isinstance(settings, DPOSettings)
 
 
-def training_problems(context: Context) -> tuple[list[Problem], dict[str, str]]:
+def _training_problems(context: Context) -> tuple[list[Problem], dict[str, str]]:
     """The questions, with gold answers where the settings allow, and fingerprints of their files.
 
     Hard gold answers are in a file of their own, which is opened only for ``--answers all``.
@@ -150,7 +151,7 @@ def training_problems(context: Context) -> tuple[list[Problem], dict[str, str]]:
     return [p.hidden() for p in problems] if settings.answers == "none" else problems, read
 
 
-def validation_set(context: Context, grader: Grader) -> ValidationSet:
+def _validation_set(context: Context, grader: Grader) -> ValidationSet:
     """The validation problems with the votes.
 
     Raises:
@@ -180,32 +181,29 @@ def _trainer(
     """The trainer of the algorithm of the settings."""
     settings, model = context.settings, context.model_or_path("model")
     reward_model = context.optional_input("reward_model")
-    folders: dict[str, Any] = {
-        "output_dir": context.output_dir,
-        "scratch_dir": context.scratch_dir,
-        "title": context.stage,
-    }
-    if isinstance(settings, RestEMSettings | DPOSettings):
-        log_memory_plan(model, reward_model, settings)
-        algorithm: type[IteratedTrainer[Any]] = (
-            RestEMTrainer if isinstance(settings, RestEMSettings) else IterativeDPOTrainer
+    folders = (context.output_dir, context.scratch_dir, context.stage)
+    if isinstance(settings, OnPolicySettings) and settings.shaping == "none":
+        reward_model = None
+    log_memory_plan(model, reward_model, settings)
+    if isinstance(settings, RestEMSettings):
+        return RestEMTrainer(problems, validation, model, reward_model, settings, grader, *folders)
+    if isinstance(settings, DPOSettings):
+        return IterativeDPOTrainer(
+            problems, validation, model, reward_model, settings, grader, *folders
         )
-        return algorithm(problems, validation, model, reward_model, settings, grader, **folders)
     assert isinstance(settings, PPOSettings | GRPOSettings)
-    used = reward_model if settings.shaping != "none" else None
-    log_memory_plan(model, used, settings)
     # Fails before the models are loaded if there are too few questions.
     questions_of_step(problems, settings.prompts_per_step, 0, settings.seed)
-    models = load_policy_models(model, used, settings)
+    models = load_policy_models(model, reward_model, settings)
     prompts = list({template.prompt(p.problem) for p in [*problems, *validation.problems]})
     engine = open_policy_engine(models, model, settings, prompts, context.scratch_dir)
-    opened = _open_reward_model(used, settings) if used else None
+    scorer = _open_reward_model(reward_model, settings) if reward_model else None
     updater = (
         PPOUpdater(models, settings)
         if isinstance(settings, PPOSettings)
         else GRPOUpdater(models, settings)
     )
-    return OnPolicyTrainer(problems, validation, updater, engine, opened, grader, **folders)
+    return OnPolicyTrainer(problems, validation, updater, engine, scorer, grader, *folders)
 
 
 def _open_reward_model(path: str, settings: OnPolicySettings) -> RewardModel:

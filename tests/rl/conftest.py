@@ -8,11 +8,27 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.common.files import read_jsonl
+from e2h_cli.data import template
+from e2h_cli.data.problem import Problem
+from e2h_cli.rl.rewards import Rewards
+from e2h_cli.rl.rollouts import Rollout
 from tests.conftest import RL, Done, copy_stages, e2h
 
 RULES = ("vote", "easy", "paper")
+QUESTIONS = [Problem(f"q{i}", f"a{i} b+4 c*2", 1, "", "", answer="1") for i in range(8)]
+
+
+def rollout(
+    tokens: PreTrainedTokenizerFast, problem: Problem, text: str, finished: bool, rewards: Rewards
+) -> Rollout:
+    ids = tokens(text, add_special_tokens=False).input_ids
+    ids = [*ids, tokens.eos_token_id] if finished else ids or [tokens.eos_token_id]
+    return Rollout(
+        problem, 0, text, finished, ids, template.parse(text, finished=finished), rewards=rewards
+    )
 
 
 def log_lines(folder: Path) -> list[dict[str, Any]]:
@@ -30,14 +46,14 @@ def weights(folder: Path) -> torch.Tensor:
     return torch.cat([t.flatten() for t in load_file(folder / "model.safetensors").values()])
 
 
-def rl_command(*options: str | Path, run: str = "run") -> list[str]:
+def rl_command(*options: str | Path) -> list[str]:
     """Command line of ``e2h rl`` on the small recipe."""
-    return ["rl", "--recipe", str(RL), "--scale", "tiny", "--run-dir", run, *map(str, options)]
+    return ["rl", "--recipe", str(RL), "--scale", "tiny", "--run-dir", "run", *map(str, options)]
 
 
-def rl(folder: Path, *options: str | Path, run: str = "run") -> Done:
+def rl(folder: Path, *options: str | Path) -> Done:
     """``e2h rl`` on the small recipe, in this process."""
-    return e2h(*rl_command(*options, run=run), cwd=folder)
+    return e2h(*rl_command(*options), cwd=folder)
 
 
 @pytest.fixture
