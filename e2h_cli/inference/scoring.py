@@ -56,8 +56,9 @@ def token_scores(
     """Each token of an encoded solution, with P(correct) at the positions that are scored."""
     encoded = reward_model.encode(question, text, finished)
     [(_, [scores])] = score_encoded(reward_model, [encoded])
-    values = dict(zip(encoded.steps, scores.steps, strict=True)) | {encoded.outcome: scores.outcome}
-    tokens = [reward_model.tokenizer.decode([token]) for token in encoded.ids]
+    values = dict(zip(encoded.step_positions, scores.steps, strict=True))
+    values[encoded.outcome_position] = scores.outcome
+    tokens = [reward_model.tokenizer.decode([token]) for token in encoded.input_ids]
     return [(token, values.get(position)) for position, token in enumerate(tokens)]
 
 

@@ -13,15 +13,15 @@ import pytest
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_jsonl
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.predictions import read_predictions, winners, write_predictions
+from e2h_cli.evaluation.predictions import predictions, read_predictions, write_predictions
 from e2h_cli.evaluation.sample_groups import SampleGroup
 from e2h_cli.grading import get_grader
 from e2h_cli.inference.engines.base import Generation, Request, SamplingParameters
 from e2h_cli.reports import table5
 from e2h_cli.reports.results import Measurement
 from e2h_cli.reports.tables import MAIN_GROUPS
-from e2h_cli.rl.checkpoint_selection import Validation, best, side_by_side
-from e2h_cli.rl.run_log import hacking
+from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint, compare_rules
+from e2h_cli.rl.run_log import hacking_warning
 
 
 class Fake:
@@ -53,15 +53,15 @@ def test_three_rules_see_three_things() -> None:
     votes = {"e1": "9", "h1": "3", "h2": "8"}  # of easy problems none counts; h3 has none
     engine = Fake({"e1": "1", "e2": "7", "h1": "3", "h2": "8", "h3": "5"})
     with get_grader("exact") as grader:
-        validation = Validation(
+        validation = ValidationSet(
             problems, 3, votes, grader, SamplingParameters(0.7, 20, max_tokens=5)
         )
         found = validation.measure(engine, 0)
         assert found == {"vote": 1.0, "easy": 0.5, "paper": 3 / 5}
         assert validation.sizes == {"vote": 2, "easy": 2, "paper": 5}
         assert engine.decodings[0].temperature == 0
-        hard_only = Validation(problems[2:], 3, {}, grader, SamplingParameters())
-        assert hard_only.values({"h1": None, "h2": "4", "h3": None}) == {
+        hard_only = ValidationSet(problems[2:], 3, {}, grader, SamplingParameters())
+        assert hard_only.accuracies({"h1": None, "h2": "4", "h3": None}) == {
             "vote": None, "easy": None, "paper": 1 / 3
         }  # fmt: skip
 
@@ -74,12 +74,12 @@ HISTORY = [
 
 
 def test_the_first_of_the_best_is_taken() -> None:
-    taken = {rule: best(HISTORY, rule) for rule in ("vote", "easy", "paper")}  # type: ignore[arg-type]
+    taken = {rule: best_checkpoint(HISTORY, rule) for rule in ("vote", "easy", "paper")}  # type: ignore[arg-type]
     assert {rule: entry["step"] for rule, entry in taken.items() if entry} == {
         "vote": 5, "easy": 0, "paper": 10
     }  # fmt: skip
-    assert best([{"step": 0, "vote": None}], "vote") is None
-    text = side_by_side(HISTORY, "vote", "step")
+    assert best_checkpoint([{"step": 0, "vote": None}], "vote") is None
+    text = compare_rules(HISTORY, "vote", "step")
     assert text[0] == "rule vote takes step 5: vote 70.0 %, easy 90.0 %, paper 70.0 % <- chosen"
     assert "(this rule reads hard gold answers)" in text[2]
     assert text[3] == "the last step, 10: vote 70.0 %, easy 80.0 %, paper 80.0 %"
@@ -95,37 +95,37 @@ def log(rewards: list[float], easy: list[float]) -> list[dict[str, Any]]:
 def test_a_warning_when_reward_rises_and_accuracy_falls() -> None:
     sizes = {"easy": 200, "vote": 200}
     rising, falling = [0.1 * i for i in range(12)], [0.95 - 0.03 * i for i in range(12)]
-    message = hacking(log(rising, falling), sizes)  # type: ignore[arg-type]
+    message = hacking_warning(log(rising, falling), sizes)  # type: ignore[arg-type]
     assert "reward rose from 0.200 to 0.900" in message
     assert "held-out easy problems fell from 95.0 % at step 0 to 62.0 %" in message
-    assert not hacking(log(rising[::-1], falling), sizes)  # type: ignore[arg-type]
+    assert not hacking_warning(log(rising[::-1], falling), sizes)  # type: ignore[arg-type]
     # Within the noise of 200 problems, and with too few steps to say.
-    assert not hacking(log(rising, [0.95] * 11 + [0.93]), sizes)  # type: ignore[arg-type]
-    assert not hacking(log(rising, falling)[:9], sizes)  # type: ignore[arg-type]
+    assert not hacking_warning(log(rising, [0.95] * 11 + [0.93]), sizes)  # type: ignore[arg-type]
+    assert not hacking_warning(log(rising, falling)[:9], sizes)  # type: ignore[arg-type]
     votes = [{**line, "easy": 1.0, "vote": line["easy"]} for line in log(rising, falling)]
-    assert "agreement with the vote" in hacking(votes, sizes)  # type: ignore[arg-type]
+    assert "agreement with the vote" in hacking_warning(votes, sizes)  # type: ignore[arg-type]
 
 
-def test_winners_by_hand(tmp_path: Path) -> None:
-    pool = SampleGroup(problem("p", 1, "2"), ("1", "2", None, "2", "3"),
+def test_predictions_by_hand(tmp_path: Path) -> None:
+    group = SampleGroup(problem("p", 1, "2"), ("1", "2", None, "2", "3"),
                 np.array([0, 1, -1, 1, 2]), np.array([False, True, False]))  # fmt: skip
     none = SampleGroup(
         problem("q", 1, "2"), (None,) * 5, np.array([-1] * 5), np.zeros(0, dtype=bool)
     )
     scores = [np.array([0.9, 0.3, 1.0, 0.4, 0.1]), np.ones(5)]
-    rows = [*winners([pool, none], "majority", "", [np.ones(5), np.ones(5)]),
-            *winners([pool, none], "weighted-voting", "prod", scores),
-            *winners([pool, none], "best-of-n", "min", scores)]  # fmt: skip
+    rows = [*predictions([group, none], "majority", "", [np.ones(5), np.ones(5)]),
+            *predictions([group, none], "weighted-voting", "prod", scores),
+            *predictions([group, none], "best-of-n", "min", scores)]  # fmt: skip
     assert [row["answer"] for row in rows] == ["2", None, "1", None, "1", None]
     write_predictions(tmp_path, rows)
     assert read_predictions(tmp_path) == {"p": "1"}
     write_predictions(tmp_path, rows[:2])
     assert read_predictions(tmp_path) == {"p": "2"}
-    with pytest.raises(InputError, match=r"no winners\.jsonl"):
+    with pytest.raises(InputError, match=r"no predictions\.jsonl"):
         read_predictions(tmp_path / "no")
 
 
-def test_rerank_writes_the_winners(mini_run: Path) -> None:
+def test_rerank_writes_predictions(mini_run: Path) -> None:
     rows = [row for _, row in read_jsonl(mini_run / "rerank/predictions.jsonl")]
     assert {row["method"] for row in rows} == {"majority", "weighted-voting", "best-of-n"}
     assert all(set(row) == {"id", "method", "aggregate", "answer"} for row in rows)
