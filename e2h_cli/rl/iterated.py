@@ -22,7 +22,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.sample_groups import aggregate_scores
+from e2h_cli.evaluation.score_tables import aggregate_scores
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.sampling import FILE, SamplingJob

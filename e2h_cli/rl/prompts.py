@@ -12,7 +12,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.split_files import max_level, part_file, read_part, read_training_problems
-from e2h_cli.evaluation.predictions import read_predictions
+from e2h_cli.reports.result_files import read_predictions
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Decoding
 from e2h_cli.inference.engines.select import decoding_of

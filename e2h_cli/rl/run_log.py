@@ -120,7 +120,7 @@ def plot(lines: Sequence[Mapping[str, Any]], target: Path, *, note: str, unit: s
         note: stands under the title.
         unit: of the horizontal axis, "step" or "round".
     """
-    from e2h_cli.reports.style import drawn, save
+    from e2h_cli.reports.figures import new_figure, save_figure
 
     panels = [
         ("reward", {"reward": "reward"}),
@@ -134,7 +134,7 @@ def plot(lines: Sequence[Mapping[str, Any]], target: Path, *, note: str, unit: s
         for title, names in panels
         if any(line.get(name) is not None for line in lines for name in names)
     ]
-    with drawn(len(shown), 2.9, 2.7) as (drawing, axes):
+    with new_figure(len(shown), 2.9, 2.7) as (drawing, axes):
         for axis, (title, names) in zip(axes, shown, strict=True):
             for name, colour in zip(names, _COLOURS, strict=False):
                 points = [(li["step"], li[name]) for li in lines if li.get(name) is not None]
@@ -152,4 +152,4 @@ def plot(lines: Sequence[Mapping[str, Any]], target: Path, *, note: str, unit: s
                 drawing.legend(
                     handles, labels, loc="outside upper center", ncols=len(labels), frameon=False
                 )
-        return save(drawing, target, note)
+        return save_figure(drawing, target, note)

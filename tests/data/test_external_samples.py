@@ -15,7 +15,7 @@ from e2h_cli.common import parquet_store
 from e2h_cli.common.errors import InputError
 from e2h_cli.data.external_samples import LOWEST_SCORE, Kind, match, read_foreign
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.sample_groups import aggregate_scores
+from e2h_cli.evaluation.score_tables import aggregate_scores
 
 QWEN = {
     "idx": 7,

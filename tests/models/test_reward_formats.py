@@ -327,7 +327,7 @@ def test_foreign_models_score_and_vote(family: str, steps: bool, run: Path, tmp_
     found = pq.read_table(run / "rerank/scores/scores.parquet")
     assert found.num_rows == 96
     assert any(found["step_scores"].to_pylist()) == steps
-    results = json.loads((run / "rerank/results.json").read_text())["figures"]
+    results = json.loads((run / "rerank/results.json").read_text())["metrics"]
     hows = {f["aggregate"] for f in results if f["method"] == "best-of-n"}
     assert hows == ({"min"} if steps else {"last"})
     line = json.loads((run / "rerank/scores/engines.jsonl").read_text())
