@@ -41,8 +41,8 @@ $(VENV)-vllm/installed: pyproject.toml
 	@touch $@
 
 test-vllm: $(VENV)-vllm/installed
-	$(VENV)-vllm/bin/python -m pytest tests/inference/test_sampling.py tests/inference/test_engine.py \
-		tests/rl/test_rl_vllm.py -k "(vllm or engine) and not transformers]"
+	$(VENV)-vllm/bin/python -m pytest tests/inference tests/rl/test_rl_vllm.py \
+		-k "(vllm or engine) and not transformers]"
 
 bench-vllm: $(VENV)-vllm/installed
 	$(VENV)-vllm/bin/python -m benchmarks.vllm_sampling

@@ -23,7 +23,7 @@ from e2h_cli.data import chain_arithmetic, template
 from e2h_cli.data.problem import Problem
 from e2h_cli.grading import get_grader
 from e2h_cli.grading.verdict import Grader
-from e2h_cli.inference.engines.base import Decoding
+from e2h_cli.inference.engines.base import SamplingParameters
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models import tiny
 from e2h_cli.models.reward_formats import RewardModel, open_reward_model
@@ -102,7 +102,9 @@ def _ours(
         problems = _problems(options.rollouts // _N, step)
         marks = [time.perf_counter()]
         store = open_store(place / f"{step}.parquet", place / f"parts-{step}", "a")
-        write_solutions(engine, problems, _N, Decoding(1.0, 0, max_tokens=_TOKENS), step, store)
+        write_solutions(
+            engine, problems, _N, SamplingParameters(1.0, 0, max_tokens=_TOKENS), step, store
+        )
         store.merge(p.id for p in problems)
         rollouts = read_solutions(place / f"{step}.parquet", {p.id: p for p in problems})
         marks.append(time.perf_counter())

@@ -15,7 +15,7 @@ from typing import Any
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
 from e2h_cli.grading.verdict import Grader
-from e2h_cli.inference.engines.base import Decoding, Engine, Request
+from e2h_cli.inference.engines.base import Engine, Request, SamplingParameters
 from e2h_cli.settings.rl import CheckpointRule
 
 RULES: tuple[CheckpointRule, ...] = ("vote", "easy", "paper")
@@ -33,7 +33,7 @@ class Validation:
     max_level: int
     votes: Mapping[str, str]
     grader: Grader
-    decoding: Decoding
+    decoding: SamplingParameters
 
     def measure(self, engine: Engine, seed: int) -> dict[str, float | None]:
         """Greedy accuracy by each rule, in [0, 1]; None where there is nothing to measure it on."""

@@ -25,7 +25,7 @@ from e2h_cli.data.problem import Problem
 from e2h_cli.evaluation.score_tables import aggregate_scores
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.grading.verdict import Grader
-from e2h_cli.inference.sampling import FILE, SamplingJob
+from e2h_cli.inference.sampling import SAMPLES_FILE, SamplingJob, sample_all
 from e2h_cli.inference.scoring import score_samples
 from e2h_cli.models.loading import free_memory, load_generator, load_tokenizer
 from e2h_cli.pipeline.run_folder import SCRATCH_DIR, ResolvedInput, StageFolder
@@ -110,7 +110,7 @@ class _Rounds:
         # The noise of a round is its own.
         seed = (settings.seed << 32) + number
         samples = self._drawn(
-            place, FILE, model, problems, {**decoding, "n": settings.num_generations}, seed
+            place, SAMPLES_FILE, model, problems, {**decoding, "n": settings.num_generations}, seed
         )
         found = self._candidates(place, samples)
         if settings.algo == "rest-em":
@@ -180,7 +180,7 @@ class _Rounds:
             problems,
             self.reward,
             place / "scores",
-            conditions={"samples": fingerprint(place / FILE), "reward": self.reward},
+            conditions={"samples": fingerprint(place / SAMPLES_FILE), "reward": self.reward},
             family=self.settings.family,
             batch_tokens=self.settings.batch_tokens,
             precision="auto",
@@ -194,8 +194,6 @@ class _Rounds:
         choices: dict[str, Any], seed: int,
     ) -> pa.Table:  # fmt: skip
         """Samples of a model, drawn as ``e2h sample`` draws them."""
-        from e2h_cli.inference.worker_pool import sample_all
-
         own = self.settings
         job = SamplingJob(
             model=model,

@@ -10,7 +10,7 @@ from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import template
 from e2h_cli.inference.engines.base import Engine
-from e2h_cli.inference.engines.select import chosen_engine, longest_sequence
+from e2h_cli.inference.engines.select import longest_sequence, select_engine
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.loading import free_memory
 from e2h_cli.rl.policy_models import Actors
@@ -43,25 +43,25 @@ def open_engine(
         )
     if (
         distributed.world_size() > 1
-        or chosen_engine(settings.engine, settings.engine_arg) != "vllm"
+        or select_engine(settings.engine, settings.engine_arg) != "vllm"
     ):
         return TransformersEngine(
-            actors.policy, actors.tokenizer, rows=settings.generation_batch_size
+            actors.policy, actors.tokenizer, batch_size=settings.generation_batch_size
         )
-    from e2h_cli.inference.engines.vllm_engine import VLLMEngine, check_arguments, widened
+    from e2h_cli.inference.engines.vllm_engine import VLLMEngine
 
-    check_arguments(settings.engine_arg)
     own = (
         {"enable_sleep_mode": True, "gpu_memory_utilization": _GPU_SHARE}
         if torch.cuda.is_available()
         else {}
     )
     return VLLMEngine(
-        widened(generator, scratch / "wide-heads"),
+        generator,
         actors.tokenizer,
-        longest=longest,
+        max_model_len=longest,
         precision="bf16" if torch.cuda.is_available() else "fp32",
-        arguments={**own, **settings.engine_arg},
+        engine_args={**own, **settings.engine_arg},
+        scratch_dir=scratch,
     )
 
 

@@ -14,8 +14,8 @@ from e2h_cli.data.problem import Problem
 from e2h_cli.data.split_files import max_level, part_file, read_part, read_training_problems
 from e2h_cli.reports.result_files import read_predictions
 from e2h_cli.grading.verdict import Grader
-from e2h_cli.inference.engines.base import Decoding
-from e2h_cli.inference.engines.select import decoding_of
+from e2h_cli.inference.engines.base import SamplingParameters
+from e2h_cli.inference.engines.select import sampling_parameters
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.rl.checkpoint_selection import Validation
 from e2h_cli.rl.rewards import RewardShaping
@@ -32,7 +32,7 @@ class Setup:
 
     problems: list[Problem]
     validation: Validation
-    decoding: Decoding
+    decoding: SamplingParameters
     read: dict[str, str]
 
 
@@ -50,7 +50,7 @@ def set_up(context: StageContext[RLSettings], grader: Grader) -> Setup:
     votes = read_predictions(context.input_path("votes")) if context.inputs["votes"] else {}
     validation = read_part(place, "validation")
     read["validation.jsonl"] = fingerprint(part_file(place, "validation"))
-    decoding = decoding_of(settings)
+    decoding = sampling_parameters(settings)
     measured = Validation(validation, max_level(place), votes, grader, decoding)
     if not measured.sizes[settings.checkpoint_rule]:
         raise InputError(

@@ -16,8 +16,8 @@ from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.template import Solution, parse
 from e2h_cli.grading.verdict import Grader
-from e2h_cli.inference.batching import Scores, forward
-from e2h_cli.inference.engines.base import Decoding, Engine, Generation
+from e2h_cli.inference.batching import Scores, score_encoded
+from e2h_cli.inference.engines.base import Engine, Generation, SamplingParameters
 from e2h_cli.inference.sampling import missing_requests
 from e2h_cli.models.reward_formats import EncodedSolution, RewardModel
 from e2h_cli.models.token_spans import encode
@@ -75,7 +75,7 @@ def write_solutions(
     engine: Engine,
     problems: Sequence[Problem],
     n: int,
-    decoding: Decoding,
+    decoding: SamplingParameters,
     run_seed: int,
     store: parquet_store.ShardedParquetStore,
 ) -> None:
@@ -174,8 +174,8 @@ def score_rollouts(
     counts = [len(reading.steps) for reading in readings]
     if lowest:
         readings = [_with_last_tokens(reading) for reading in readings]
-    passes = forward(reward.backbone, reward.head, readings, batch_tokens, device=reward.device,
-                     pad=reward.pad, problems=[r.problem.id for r in rollouts])  # fmt: skip
+    problems = [r.problem.id for r in rollouts]
+    passes = score_encoded(reward, readings, batch_tokens, problems=problems)
     for batch, scores in passes:
         for i, found in zip(batch, scores, strict=True):
             size = len(found.steps) // counts[i] if counts[i] else 1

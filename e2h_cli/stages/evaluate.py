@@ -227,7 +227,7 @@ def _reward_model(
 
 def _samples_and_scores(stage: Path) -> tuple[pa.Table, pa.Table]:
     """What a rerank stage has voted on."""
-    file = stage / SCORES / scoring.FILE
+    file = stage / SCORES / scoring.SCORES_FILE
     if not file.is_file():
         raise InputError("no scores here", where=stage, hint="make them with: e2h rerank")
     scores = parquet_store.read_table(file, parquet_store.SCORE_SCHEMA)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from rich.text import Text
 
 from e2h_cli.common import parquet_store
 from e2h_cli.common.console import console
@@ -31,7 +32,7 @@ from e2h_cli.evaluation.score_tables import require_probabilities, sigmoid
 from e2h_cli.grading import get_grader
 from e2h_cli.inference import scoring
 from e2h_cli.inference.sampling import read_samples
-from e2h_cli.models.reward_formats import kind_of
+from e2h_cli.models.reward_formats import kind_of, open_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports.result_files import write_accuracy, write_predictions, write_results
 from e2h_cli.reports.results import problem_groups, summarise
@@ -94,18 +95,24 @@ def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
 
 
 def show_tokens(context: StageContext[RerankSettings]) -> None:
-    """Print the first sample with the positions that are scored and their scores."""
+    """Print the tokens of the first sample, with position and score where they are scored."""
     settings = context.settings
     candidates = _candidates(context)
     first = candidates.samples.slice(0, 1).to_pylist()[0]
-    scoring.show(
-        candidates.problems[first["id"]],
-        first["text"],
-        first["finish_reason"] == "stop",
-        context.model_or_path("reward_model"),
-        settings.family,
-        settings.precision,
+    problem = candidates.problems[first["id"]]
+    model = open_reward_model(
+        context.model_or_path("reward_model"), settings.family, settings.precision
     )
+    finished = first["finish_reason"] == "stop"
+    scored = scoring.token_scores(model, problem.problem, first["text"], finished)
+    line = Text(f"{problem.id} ({model.family}): ", style="bold")
+    for position, (token, score) in enumerate(scored):
+        shown = token.replace("\n", "\\n")
+        if score is None:
+            line.append(f"{shown} ", style="dim")
+        else:
+            line.append(f"{shown}[{position}]={score:.3f} ", style="bold cyan")
+    console.print(line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +208,7 @@ def _scores(
             "problems": fingerprints["problems"],
             "transform": settings.transform,
         }
-        scoring.keep_scores(scores, folder, conditions)
+        scoring.write_scores(scores, folder, conditions)
         return scores, ""
     if settings.method != "majority":
         raise InputError(

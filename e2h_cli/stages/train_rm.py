@@ -20,7 +20,7 @@ from e2h_cli.common.files import read_jsonl, write_jsonl
 from e2h_cli.data import template
 from e2h_cli.data.rm_labels import read_rows
 from e2h_cli.evaluation.rm_metrics import roc_auc
-from e2h_cli.inference.batching import forward
+from e2h_cli.inference.batching import score_batches
 from e2h_cli.models.loading import load_tokenizer
 from e2h_cli.models.reward_formats import EncodedSolution
 from e2h_cli.models.reward_model import new_reward_model
@@ -219,7 +219,7 @@ def _validation(
     def measure(model: PreTrainedModel) -> float:
         steps: list[tuple[float, bool]] = []
         outcomes: list[tuple[float, bool]] = []
-        found = forward(
+        found = score_batches(
             lambda **batch: model(**batch).logits,
             lambda logits: logits[..., 0].float().sigmoid(),
             readings,

@@ -62,7 +62,7 @@ def built(folder: Path, loader: type, tokens: PreTrainedTokenizerFast, **options
 
 def scores(model: RewardModel, text: str, *, finished: bool = True) -> list[float]:
     reading = model.read(QUESTION, text, finished)
-    found = passes.forward(
+    found = passes.score_batches(
         model.backbone, model.head, [reading], 10**6, device=model.device, pad=model.pad
     )
     _, (one,) = next(iter(found))
@@ -219,9 +219,9 @@ def test_batches_change_no_score_and_pad_little(tmp_path: Path) -> None:
 
     def found(budget: int) -> tuple[dict[int, list[float]], passes.ScoringStats]:
         tally = passes.ScoringStats()
-        made = passes.forward(
+        made = passes.score_batches(
             reward.backbone, reward.head, readings, budget, device=reward.device, pad=reward.pad,
-            tally=tally,
+            stats=tally,
         )  # fmt: skip
         return {
             i: [*one.steps, one.outcome]
@@ -256,9 +256,9 @@ def test_a_shared_prompt_changes_no_score(tmp_path: Path, monkeypatch: pytest.Mo
             problems: list[str] | None, reward: RewardModel = reward, readings: list = readings
         ) -> tuple[dict, passes.ScoringStats]:
             tally = passes.ScoringStats()
-            made = passes.forward(
+            made = passes.score_batches(
                 reward.backbone, reward.head, readings, 300, device=reward.device,
-                pad=reward.pad, tally=tally, problems=problems,
+                pad=reward.pad, stats=tally, problems=problems,
             )  # fmt: skip
             return {
                 i: [*one.steps, one.outcome]
@@ -280,7 +280,7 @@ def test_a_score_that_is_no_number_stops_the_work(tmp_path: Path) -> None:
     tokens = tokens_of()
     reward = open_reward_model(built(tmp_path, AutoModelForCausalLM, tokens), "llemma")
     reading = reward.read(QUESTION, TEXT, True)
-    broken = passes.forward(
+    broken = passes.score_batches(
         reward.backbone, lambda x: x.sum(-1) * float("nan"), [reading], 99,
         device=reward.device, pad=reward.pad,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForTokenClassification, PreTrainedTok
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
 from e2h_cli.grading import get_grader
-from e2h_cli.inference.engines.base import Decoding
+from e2h_cli.inference.engines.base import SamplingParameters
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.loading import load_generator
 from e2h_cli.models.reward_formats import open_reward_model
@@ -290,7 +290,9 @@ def test_a_policy_of_characters_learns_from_a_reward_model_of_word_pieces(
     with get_grader("exact") as grader:
         for step in range(8):
             store = open_store(tmp_path / f"{step}.parquet", tmp_path / f"parts-{step}", "a")
-            write_solutions(engine, QUESTIONS, 8, Decoding(1.0, 0, max_tokens=24), step, store)
+            write_solutions(
+                engine, QUESTIONS, 8, SamplingParameters(1.0, 0, max_tokens=24), step, store
+            )
             store.merge(q.id for q in QUESTIONS)
             hidden = {q.id: q.hidden() for q in QUESTIONS}
             rollouts = read_solutions(tmp_path / f"{step}.parquet", hidden)

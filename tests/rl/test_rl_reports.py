@@ -16,7 +16,7 @@ from e2h_cli.data.problem import Problem
 from e2h_cli.evaluation.predictions import read_predictions, winners, write_predictions
 from e2h_cli.evaluation.sample_groups import SampleGroup
 from e2h_cli.grading import get_grader
-from e2h_cli.inference.engines.base import Decoding, Generation, Request
+from e2h_cli.inference.engines.base import Generation, Request, SamplingParameters
 from e2h_cli.reports import table5
 from e2h_cli.reports.results import Measurement
 from e2h_cli.reports.tables import MAIN_GROUPS
@@ -31,10 +31,10 @@ class Fake:
 
     def __init__(self, answers: dict[str, str]) -> None:
         self.answers = answers
-        self.decodings: list[Decoding] = []
+        self.decodings: list[SamplingParameters] = []
 
     def generate(
-        self, requests: Iterable[Request], decoding: Decoding
+        self, requests: Iterable[Request], decoding: SamplingParameters
     ) -> Iterator[list[Generation]]:
         self.decodings.append(decoding)
         for r in requests:
@@ -53,12 +53,14 @@ def test_three_rules_see_three_things() -> None:
     votes = {"e1": "9", "h1": "3", "h2": "8"}  # of easy problems none counts; h3 has none
     engine = Fake({"e1": "1", "e2": "7", "h1": "3", "h2": "8", "h3": "5"})
     with get_grader("exact") as grader:
-        validation = Validation(problems, 3, votes, grader, Decoding(0.7, 20, max_tokens=5))
+        validation = Validation(
+            problems, 3, votes, grader, SamplingParameters(0.7, 20, max_tokens=5)
+        )
         found = validation.measure(engine, 0)
         assert found == {"vote": 1.0, "easy": 0.5, "paper": 3 / 5}
         assert validation.sizes == {"vote": 2, "easy": 2, "paper": 5}
         assert engine.decodings[0].temperature == 0
-        hard_only = Validation(problems[2:], 3, {}, grader, Decoding())
+        hard_only = Validation(problems[2:], 3, {}, grader, SamplingParameters())
         assert hard_only.values({"h1": None, "h2": "4", "h3": None}) == {
             "vote": None, "easy": None, "paper": 1 / 3
         }  # fmt: skip

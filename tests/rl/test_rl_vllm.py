@@ -9,7 +9,7 @@ import pytest
 
 from e2h_cli.common.files import read_jsonl
 from e2h_cli.data import template
-from e2h_cli.inference.engines.base import Decoding, Engine, Request
+from e2h_cli.inference.engines.base import Engine, Request, SamplingParameters
 from e2h_cli.inference.engines.select import open_engine
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.loading import load_generator, load_tokenizer
@@ -22,8 +22,8 @@ pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm instal
 
 def greedy(engine: Engine) -> list[str]:
     requests = [Request(f"p{i}", (0,), template.prompt(f"What is {i}?"), 0) for i in range(4)]
-    found = {g.id: g.text for many in engine.generate(requests, Decoding(0, 0, max_tokens=12))
-             for g in many}  # fmt: skip
+    parameters = SamplingParameters(temperature=0, max_tokens=12)
+    found = {g.id: g.text for many in engine.generate(requests, parameters) for g in many}
     return [found[r.id] for r in requests]
 
 

@@ -1,4 +1,4 @@
-"""The transformers engine writes what the model says, and the same whatever shares its batch."""
+"""The transformers engine samples from the model's distribution, whatever else is in the batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from e2h_cli.data.problem import Problem
-from e2h_cli.inference.engines.base import Decoding, Request, sample_seed
+from e2h_cli.inference.engines.base import Request, SamplingParameters, sample_seed
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine, choose
 from e2h_cli.inference.sampling import missing_requests
 from e2h_cli.models import tiny
@@ -28,14 +28,19 @@ def requests(n: int, seed: int = 0, names: str = "abc") -> list[Request]:
     return [Request(name, tuple(range(n)), PROMPTS[name], seed) for name in names]
 
 
-def draw(model: torch.nn.Module, wanted: list[Request], decoding: Decoding, rows: int = 64) -> dict:
-    engine = TransformersEngine(model, TOKENS, rows=rows)
-    return {(g.id, g.sample): g for many in engine.generate(wanted, decoding) for g in many}
+def draw(
+    model: torch.nn.Module,
+    wanted: list[Request],
+    parameters: SamplingParameters,
+    batch_size: int = 64,
+) -> dict:
+    engine = TransformersEngine(model, TOKENS, batch_size=batch_size)
+    return {(g.id, g.sample): g for many in engine.generate(wanted, parameters) for g in many}
 
 
 def test_greedy_is_that_of_model_generate(model: LlamaForCausalLM) -> None:
-    decoding = Decoding(temperature=0, max_tokens=24)
-    found = draw(model, requests(1), decoding)
+    parameters = SamplingParameters(temperature=0, max_tokens=24)
+    found = draw(model, requests(1), parameters)
     for name, text in PROMPTS.items():
         ids = TOKENS(text, return_tensors="pt").input_ids
         expected = model.generate(ids, do_sample=False, max_new_tokens=24)[0, ids.shape[1] :]
@@ -51,16 +56,16 @@ def test_sliding_window_models_take_the_library_s_cache() -> None:
             eos_token_id=TOKENS.eos_token_id, pad_token_id=TOKENS.pad_token_id,
         )
     ).eval()  # fmt: skip
-    found = draw(mistral, requests(1, names="b"), Decoding(temperature=0, max_tokens=16))
+    found = draw(mistral, requests(1, names="b"), SamplingParameters(temperature=0, max_tokens=16))
     ids = TOKENS(PROMPTS["b"], return_tensors="pt").input_ids
     expected = mistral.generate(ids, do_sample=False, max_new_tokens=16)[0, ids.shape[1] :]
     assert found["b", 0].text == TOKENS.decode(expected, skip_special_tokens=True)
 
 
 def test_every_key_once_and_limits_are_kept(model: LlamaForCausalLM) -> None:
-    decoding = Decoding(temperature=1.0, top_k=0, max_tokens=20, logprob=True)
-    engine = TransformersEngine(model, TOKENS, rows=16)
-    written = [g for many in engine.generate(requests(10), decoding) for g in many]
+    parameters = SamplingParameters(temperature=1.0, top_k=0, max_tokens=20, logprob=True)
+    engine = TransformersEngine(model, TOKENS, batch_size=16)
+    written = [g for many in engine.generate(requests(10), parameters) for g in many]
     assert sorted((g.id, g.sample) for g in written) == sorted(
         (name, i) for name in "abc" for i in range(10)
     )
@@ -75,24 +80,24 @@ def test_every_key_once_and_limits_are_kept(model: LlamaForCausalLM) -> None:
 
 def test_samples_do_not_depend_on_what_shares_the_batch(model: LlamaForCausalLM) -> None:
     """A resumed run draws what an unbroken one would have drawn."""
-    decoding = Decoding(temperature=1.0, top_k=0, max_tokens=16, logprob=True)
-    together = draw(model, requests(8), decoding, rows=64)
-    alone = draw(model, [Request("b", (5, 2), PROMPTS["b"], 0)], decoding)
+    parameters = SamplingParameters(temperature=1.0, top_k=0, max_tokens=16, logprob=True)
+    together = draw(model, requests(8), parameters, batch_size=64)
+    alone = draw(model, [Request("b", (5, 2), PROMPTS["b"], 0)], parameters)
     assert {k: g.text for k, g in alone.items()} == {k: together[k].text for k in alone}
     assert alone["b", 5].logprob == pytest.approx(together["b", 5].logprob, abs=1e-3)
 
 
 def test_seeds_make_other_samples(model: LlamaForCausalLM) -> None:
-    decoding = Decoding(temperature=1.0, top_k=0, max_tokens=16)
-    one, two = (draw(model, requests(8, seed), decoding) for seed in (0, 1))
+    parameters = SamplingParameters(temperature=1.0, top_k=0, max_tokens=16)
+    one, two = (draw(model, requests(8, seed), parameters) for seed in (0, 1))
     assert {k: g.text for k, g in one.items()} != {k: g.text for k, g in two.items()}
     seeds = {sample_seed(r, p, s) for r in (0, 1) for p in ("a", "b") for s in (0, 1, 11)}
     assert len(seeds) == 12
 
 
 def test_logprobs_are_those_of_the_model(model: LlamaForCausalLM) -> None:
-    decoding = Decoding(temperature=0.7, top_k=5, max_tokens=12, logprob=True)
-    found = draw(model, requests(2), decoding)["b", 1]
+    parameters = SamplingParameters(temperature=0.7, top_k=5, max_tokens=12, logprob=True)
+    found = draw(model, requests(2), parameters)["b", 1]
     text = PROMPTS["b"] + found.text
     ids = TOKENS(text).input_ids + [TOKENS.eos_token_id] * (found.finish_reason == "stop")
     start = len(TOKENS(PROMPTS["b"]).input_ids)
@@ -102,29 +107,29 @@ def test_logprobs_are_those_of_the_model(model: LlamaForCausalLM) -> None:
     assert found.logprob == pytest.approx(expected, abs=1e-3)
 
 
-def frequencies(decoding: Decoding, logits: torch.Tensor) -> dict[int, float]:
+def frequencies(parameters: SamplingParameters, logits: torch.Tensor) -> dict[int, float]:
     rows = 40_000
     noise = torch.rand(rows, generator=torch.Generator().manual_seed(0))
-    tokens, _ = choose(logits.expand(rows, -1), noise, decoding)
+    tokens, _ = choose(logits.expand(rows, -1), noise, parameters)
     return {token: count / rows for token, count in Counter(tokens.tolist()).items()}
 
 
 @pytest.mark.parametrize(
-    ("decoding", "expected"),
+    ("parameters", "expected"),
     [
-        (Decoding(temperature=1.0, top_k=0), [0.5, 0.3, 0.15, 0.05]),
-        (Decoding(temperature=1.0, top_k=2), [0.625, 0.375]),
-        (Decoding(temperature=1.0, top_k=0, top_p=0.7), [0.625, 0.375]),
-        (Decoding(temperature=1.0, top_k=0, min_p=0.2), [0.5263, 0.3158, 0.1579]),
-        (Decoding(temperature=0.5, top_k=0), [0.6849, 0.2466, 0.0616, 0.0068]),
-        (Decoding(temperature=0), [1.0]),
+        (SamplingParameters(temperature=1.0, top_k=0), [0.5, 0.3, 0.15, 0.05]),
+        (SamplingParameters(temperature=1.0, top_k=2), [0.625, 0.375]),
+        (SamplingParameters(temperature=1.0, top_k=0, top_p=0.7), [0.625, 0.375]),
+        (SamplingParameters(temperature=1.0, top_k=0, min_p=0.2), [0.5263, 0.3158, 0.1579]),
+        (SamplingParameters(temperature=0.5, top_k=0), [0.6849, 0.2466, 0.0616, 0.0068]),
+        (SamplingParameters(temperature=0), [1.0]),
     ],
 )
 def test_tokens_are_chosen_with_their_probability(
-    decoding: Decoding, expected: list[float]
+    parameters: SamplingParameters, expected: list[float]
 ) -> None:
     logits = torch.tensor([[0.05, 0.5, 0.15, 0.3]]).log()
-    found = frequencies(decoding, logits)
+    found = frequencies(parameters, logits)
     by_rank = [1, 3, 2, 0]
     assert set(found) == set(by_rank[: len(expected)])
     for token, share in zip(by_rank, expected, strict=False):
