@@ -1,4 +1,4 @@
-"""The ``e2h`` program: registers the subcommands, and turns errors into one line each."""
+"""The ``e2h`` program: registers the subcommands and prints errors as one line each."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def _main(
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."""
-    # OpenMP threads that wait spin; where another program wants their core, they keep it from the
-    # thread that they wait for, and training becomes ten times slower. Must be set before torch.
+    # Waiting OpenMP threads spin. On a busy machine they take the core from the thread that they
+    # wait for, and training becomes ten times slower. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    # The libraries' notes to their developers; must be set before torch too.
+    # Hides warnings of torch's C++ code to its developers; must be set before the import, too.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     sys.exit(run_app(sys.argv[1:]))
 
@@ -73,7 +73,7 @@ def run_app(arguments: list[str]) -> int:
 
 
 def _usage(error: typer.TyperException) -> str:
-    """A mistake on the command line, in one line that names the help page."""
+    """A mistake on the command line in one line, with the help page that explains it."""
     message = getattr(error, "format_message", lambda: str(error))()
     context = getattr(error, "ctx", None)
     hint = f"; see {context.command_path} --help" if context is not None else ""

@@ -1,8 +1,8 @@
 """The run folder: one subfolder per stage, each with a record of how it was made.
 
-``stage.json`` says which settings and inputs made the folder, how far it got, and hashes of what
-came out. A stage is up to date when it is finished and its settings and the fingerprints of its
-inputs are those that would be used now.
+``stage.json`` records settings, fingerprints of inputs and outputs, versions, times and status. A
+stage is up to date when it is finished and its settings and the fingerprints of its inputs are
+those that would be used now.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import ENGINE_STATS, fingerprint, make_folder, read_json, write_json
 
 STAGE_RECORD = "stage.json"
-# Work in progress, and what it leaves behind: no part of a stage's output.
+# Work in progress; not part of a stage's output.
 SCRATCH_DIR = "unfinished"
 
 Status = Literal["missing", "started", "failed", "finished"]
@@ -55,24 +55,24 @@ class StageFolder:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What ``stage.json`` says; empty where there is none."""
+        """Content of ``stage.json``; empty if there is none."""
         file = self.path / STAGE_RECORD
         return dict(read_json(file)) if file.is_file() else {}
 
     @property
     def status(self) -> Status:
-        """How far the stage got."""
+        """Status of the stage."""
         status: Status = self.record.get("status", "missing")
         return status
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no file that could be lost."""
+        """Whether the folder holds no output."""
         return not any(f.is_file() and not _is_own(f) for f in self.path.rglob("*"))
 
     @property
     def fingerprint(self) -> str:
-        """Hash of a finished stage's output."""
+        """Hash of a finished stage's outputs."""
         return str(self.record.get("fingerprint", ""))
 
     def differences(
@@ -117,7 +117,7 @@ class StageFolder:
     def start(
         self, command: str, settings: dict[str, Any], inputs: dict[str, list[ResolvedInput]]
     ) -> None:
-        """Note that work has begun. What an interrupted run left stays, to be resumed."""
+        """Record that the stage has started. Files of an interrupted run stay, to be resumed."""
         make_folder(self.path)
         resumed = self.record.get("started") if self.status in ("started", "failed") else None
         write_json(
@@ -139,7 +139,7 @@ class StageFolder:
         )
 
     def finish(self, counts: dict[str, Any], seconds: float) -> None:
-        """Note that the stage is whole, with hashes of its files."""
+        """Record that the stage is finished, with hashes of its files."""
         shutil.rmtree(self.path / SCRATCH_DIR, ignore_errors=True)
         outputs = {
             file.relative_to(self.path).as_posix(): fingerprint(file)
@@ -158,7 +158,7 @@ class StageFolder:
         write_json(self.path / STAGE_RECORD, record)
 
     def fail(self, why: str, seconds: float) -> None:
-        """Note why the stage stopped."""
+        """Record why the stage stopped."""
         record = self.record
         record.update(
             status="failed", error=why, seconds=round(record.get("seconds", 0.0) + seconds, 1)
@@ -208,7 +208,7 @@ def _locked(folder: Path, name: str, *, shared: bool) -> Iterator[None]:
 
 
 def _is_own(file: Path) -> bool:
-    """Whether a file says how the stage was made, or locks it, and is nothing that it made."""
+    """Whether a file is a record or a lock of e2h's own, not an output."""
     return file.name in (STAGE_RECORD, ENGINE_STATS) or file.name.startswith(".lock")
 
 

@@ -1,4 +1,4 @@
-"""Running stages: find the inputs, see what is up to date, do the rest, keep the record."""
+"""Runs stages: resolve the inputs, check what is up to date, run the rest, record the result."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
 def default_scale() -> Scale:
-    """tiny, or paper where a GPU can be used."""
-    # Importing torch takes seconds; without a device file there is nothing for it to find.
+    """tiny; paper if there is a GPU."""
+    # Importing torch takes seconds; without a device file it would find no GPU.
     if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")):
         return "tiny"
     import torch
@@ -40,8 +40,11 @@ def default_scale() -> Scale:
 class Runner:
     """Runs stages of a recipe in a run folder.
 
-    ``make_inputs``: whether missing inputs that other stages make are made on the way; ``replace``:
-    whether finished work under other settings may be thrown away.
+    Attributes:
+        recipe: at one scale.
+        run_folder: where the stages' folders are.
+        make_inputs: whether stages that make missing inputs are run first.
+        replace: whether work that was done under other settings may be deleted.
     """
 
     recipe: Recipe
@@ -50,7 +53,7 @@ class Runner:
     replace: bool
 
     def run(self, stage: Stage) -> None:
-        """Bring one stage up to date, with the inputs that it lacks."""
+        """Bring one stage up to date, after the stages that make its missing inputs."""
         if distributed.world_size() > 1 and not stage.command.distributed:
             raise InputError(
                 f"{stage.command.name} is one process", hint="start it without accelerate launch"
@@ -71,7 +74,7 @@ class Runner:
                 self._execute(stage, folder, settings, inputs, context)
 
     def run_all(self, last: str | None = None) -> None:
-        """Bring every stage up to date, in order, up to ``last``."""
+        """Bring every stage up to date, in the order of the recipe, up to ``last``."""
         if last is not None and last not in self.recipe.stages:
             raise InputError(
                 f"no stage {last!r}",
@@ -100,7 +103,7 @@ class Runner:
         return {name: found[name] for name in specs}
 
     def _resolve(self, stage: Stage, name: str, spec: InputSpec, given: str) -> ResolvedInput:
-        """A stage of the recipe, which is made if it is missing; a local path; or a Hub name."""
+        """Resolve a stage of the recipe (run first if missing), a local path or a Hub name."""
         maker = self.recipe.stages.get(given)
         if maker is not None:
             folder = self.run_folder.stage(given)
@@ -152,7 +155,7 @@ class Runner:
         settings: dict[str, Any],
         inputs: dict[str, list[ResolvedInput]],
     ) -> bool:
-        """Whether the stage is up to date; clears what must be rebuilt, or refuses to."""
+        """Whether the stage is up to date. Clears its folder if it must be rebuilt, or refuses."""
         status = folder.status
         if status == "missing":
             return False
@@ -240,7 +243,7 @@ def _load(path: str) -> Callable[[StageContext[Any]], Any]:
 
 
 def _command_line(recipe: Recipe, stage: Stage) -> str:
-    """The command line that makes a stage."""
+    """The command line that runs a stage."""
     words = ["e2h", stage.command.name]
     if recipe.of_command(stage.command.name, stage.name).name != stage.command.name:
         words += ["--stage", stage.name]

@@ -11,20 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import MINI, Cli
-
-ONE_LINE = "error: "
-
-
-def assert_one_line(done: subprocess.CompletedProcess[str], *words: str, code: int = 2) -> None:
-    """Exit code, one clear line on stderr, no trace."""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert done.returncode == code, done.stdout + done.stderr
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith(ONE_LINE)
-    for word in words:
-        assert word in lines[0], lines[0]
-    assert "Traceback" not in done.stdout + done.stderr
+from tests.conftest import MINI, Cli, assert_one_line
 
 
 def record(folder: Path, stage: str) -> dict:
