@@ -172,7 +172,7 @@ def _table5(
     if any(stage.ids != ids for stage in measured):
         raise InputError("the sample stages answer different problems", where=context.output_dir)
     lines, orderings = table5.lines_of(
-        [_generator_origin(Path(path)) for path in context.inputs["samples"]],
+        [generator_origin(Path(path)) for path in context.inputs["samples"]],
         [stage.measurements[0] for stage in measured],
         problem_groups([problems[i] for i in ids], levels),
         confidence=context.settings.confidence,
@@ -187,7 +187,7 @@ def _table5(
     return table5.as_markdown(tables, notes), table5.as_json(lines, orderings)
 
 
-def _generator_origin(samples: Path) -> table5.Origin:
+def generator_origin(samples: Path) -> table5.Origin:
     """How the generator of a sample stage was trained."""
     record = input_record(samples, "model")
     if not record:
