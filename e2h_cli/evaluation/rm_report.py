@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from e2h_cli.common.parquet_store import KEY_COLUMNS
 from e2h_cli.evaluation.labelled_scores import (
     LabelledScores,
     LabelledSolutions,
-    StepLabels,
+    ScoredSamples,
     labelled_outcomes,
     labelled_solutions,
     labelled_steps,
@@ -64,12 +63,9 @@ _Measured = tuple[str, float, tuple[Floats, Callable[[Floats], Floats]] | None]
 
 
 def reward_metrics(
-    samples: pa.Table,
-    scores: pa.Table,
-    right: Bools,
+    scored: ScoredSamples,
     groups: Mapping[str, Bools],
     *,
-    step_labels: StepLabels | None = None,
     aggregates: Sequence[str] = ("last", "prod", "min"),
     threshold: float = 0.5,
     confidence: float = 0.95,
@@ -83,11 +79,8 @@ def reward_metrics(
     over the right ones.
 
     Args:
-        samples: rows of ``SAMPLE_SCHEMA``.
-        scores: rows of ``SCORE_SCHEMA`` for the same samples in the same order, probabilities.
-        right: (rows,) whether the answer of a sample is right.
+        scored: samples, their scores (probabilities) and labels.
         groups: masks (problems,), problems in the order of the rows.
-        step_labels: see ``labelled_steps``; None where there are no step labels.
         aggregates: how step scores become the score of an outcome: "last" is the outcome score.
         threshold: scores at or above it predict "right".
         confidence: of the intervals.
@@ -96,10 +89,11 @@ def reward_metrics(
     Raises:
         ValueError: the rows do not match, or the scores are not probabilities.
     """
+    samples, scores, step_labels = scored.samples, scored.scores, scored.step_labels
     same = samples.select(KEY_COLUMNS).equals(scores.select(KEY_COLUMNS))
-    if not same or len(right) != scores.num_rows:
+    if not same or len(scored.right) != scores.num_rows:
         raise ValueError("samples, scores and labels are not of the same rows")
-    outcomes = {a: labelled_outcomes(scores, right, a) for a in aggregates}
+    outcomes = {a: labelled_outcomes(scores, scored.right, a) for a in aggregates}
     steps = None if step_labels is None else labelled_steps(scores, step_labels)
     solutions = None if step_labels is None else labelled_solutions(scores, step_labels)
     lengths = {"steps": step_arrays(scores)[1]}

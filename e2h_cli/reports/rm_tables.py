@@ -7,7 +7,7 @@ from typing import Any
 
 from e2h_cli.evaluation.rm_report import Diagnostic
 from e2h_cli.reports.results import MAIN_GROUPS, Metric
-from e2h_cli.reports.tables import ReportTable
+from e2h_cli.reports.tables import ReportTable, Row, pivot
 
 _METHODS = {"weighted-voting": "weighted", "best-of-n": "best-of-n"}
 _METRICS = ("accuracy", "balanced accuracy", "roc auc", "calibration error", "first error f1")
@@ -22,7 +22,7 @@ _COLUMNS = {
 
 def diagnostics_table(diagnostics: Iterable[Diagnostic], name: str) -> ReportTable:
     """Metrics of the reward model of the stage ``name``, by group and score."""
-    cells: dict[tuple[str, str], dict[str, str]] = {}
+    cells: dict[tuple[Row, str], str] = {}
     for d in diagnostics:
         # First errors are about whole solutions and step scores: they are in the row of the steps.
         item = "steps" if d.score == "step" else f"outcome ({d.score})"
@@ -30,12 +30,9 @@ def diagnostics_table(diagnostics: Iterable[Diagnostic], name: str) -> ReportTab
             cell = f"{d.value:.3f}"
             if d.low is not None and d.high is not None:
                 cell += f" ({d.low:.2f}-{d.high:.2f})"
-            cells.setdefault((d.group, item), {})[d.metric] = cell
-    rows = [
-        (group, item, *(line.get(metric, "") for metric in _METRICS))
-        for (group, item), line in cells.items()
-    ]
-    return ReportTable(f"Reward model of {name}", ("", "score of", *_METRICS), rows)
+            cells[(d.group, item), d.metric] = cell
+    header = ("", "score of", *_METRICS)
+    return ReportTable(f"Reward model of {name}", header, pivot(cells, _METRICS, missing=""))
 
 
 def reward_model_tables(
@@ -71,33 +68,28 @@ def _at_largest_n(metrics: Sequence[Metric]) -> list[Metric]:
 
 def aggregation_table(metrics: Sequence[Metric], scale: str) -> ReportTable:
     """Accuracy at the largest N: a row per reward model and aggregation."""
-    cells: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
-    for m in _at_largest_n(metrics):
-        cells.setdefault((m.reward_model, m.aggregate), {})[m.method, m.group] = m.accuracy
     columns = [(method, group) for method in _METHODS for group in MAIN_GROUPS]
     header = ("reward", "aggregation", *(f"{_METHODS[m]} {group}" for m, group in columns))
-    rows = [
-        (name, aggregate, *(f"{line[c]:.1f}" if c in line else "-" for c in columns))
-        for (name, aggregate), line in sorted(cells.items(), key=lambda item: item[0][0])
-    ]
+    cells = {
+        ((m.reward_model, m.aggregate), (m.method, m.group)): f"{m.accuracy:.1f}"
+        for m in sorted(_at_largest_n(metrics), key=lambda m: m.reward_model)
+    }
     largest = max((m.n for m in metrics), default=0)
     title = f"Accuracy in percent at N = {largest} by aggregation ({scale} scale)"
-    return ReportTable(title, header, rows)
+    return ReportTable(title, header, pivot(cells, columns))
 
 
 def diagnostics_by_stage(diagnostics: Iterable[Mapping[str, Any]], scale: str) -> ReportTable:
     """Accuracy and ROC AUC on steps and on outcomes: a row per group and reward model."""
-    cells: dict[tuple[str, str], dict[str, float]] = {}
-    for d in diagnostics:
-        column = _COLUMNS.get((d["item"], d["score"], d["metric"]))
-        if column and d["group"] in MAIN_GROUPS:
-            cells.setdefault((d["group"], d["stage"]), {})[column] = d["value"]
+    rows = sorted(
+        (d for d in diagnostics if d["group"] in MAIN_GROUPS),
+        key=lambda d: MAIN_GROUPS.index(d["group"]),
+    )
+    cells = {
+        ((d["group"], d["stage"]), column): f"{d['value']:.3f}"
+        for d in rows
+        if (column := _COLUMNS.get((d["item"], d["score"], d["metric"])))
+    }
     columns = list(_COLUMNS.values())
-    rows = [
-        (group, stage, *(f"{line[c]:.3f}" if c in line else "-" for c in columns))
-        for group in MAIN_GROUPS
-        for (of_group, stage), line in cells.items()
-        if of_group == group
-    ]
     title = f"Reward models by themselves ({scale} scale)"
-    return ReportTable(title, ("", "scores of", *columns), rows)
+    return ReportTable(title, ("", "scores of", *columns), pivot(cells, columns))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,8 @@ class Line:
     prm: bool
     reads_hard: str
     checkpoint: int | None
-    accuracy: dict[str, tuple[float, float, float]]
-    against_sft: dict[str, tuple[float, float]]
+    accuracy: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    against_sft: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -62,17 +62,8 @@ class Line:
         return self.method, self.questions, self.answers, self.prm
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """How a generator was trained: its row in the table, and the checkpoint."""
-
-    key: Key
-    reads_hard: str
-    checkpoint: int | None
-
-
-def origin_of(record: Mapping[str, Any], samples: Path) -> Origin:
-    """The origin of a generator by the record of the stage that trained it.
+def line_of(record: Mapping[str, Any], samples: Path) -> Line:
+    """The row of a generator, without numbers, by the record of the stage that trained it.
 
     Args:
         record: of the stage.
@@ -82,7 +73,7 @@ def origin_of(record: Mapping[str, Any], samples: Path) -> Origin:
         InputError: the stage is neither ``sft`` nor ``rl``.
     """
     if record["command"] == "sft":
-        return Origin(_SFT, "no", None)
+        return Line(*_SFT, "no", None)
     if record["command"] != "rl":
         raise InputError(
             f"table 5 has no row for a generator made by e2h {record['command']}", where=samples
@@ -100,22 +91,22 @@ def origin_of(record: Mapping[str, Any], samples: Path) -> Origin:
         if settings["checkpoint_rule"] == "paper"
         else "no"
     )
-    key = (_METHODS[algo], settings["questions"], answers, prm)
-    return Origin(key, reads_hard, record["counts"].get("best_step"))
+    checkpoint = record["counts"].get("best_step")
+    return Line(_METHODS[algo], settings["questions"], answers, prm, reads_hard, checkpoint)
 
 
-def lines_of(
-    origins: Sequence[Origin],
+def add_numbers(
+    lines: Sequence[Line],
     measurements: Sequence[Measurement],
     groups: Mapping[str, Bools],
     *,
     confidence: float,
     seed: int,
-) -> tuple[list[Line], list[dict[str, Any]]]:
-    """Rows with intervals and paired tests against SFT, and the paper's orderings on ours.
+) -> list[dict[str, Any]]:
+    """Add intervals and paired tests against SFT to the rows; return the paper's orderings on ours.
 
     Args:
-        origins: of the rows.
+        lines: rows without numbers.
         measurements: accuracy of each row on the same problems.
         groups: masks of easy, hard, all.
         confidence: of the intervals.
@@ -124,14 +115,15 @@ def lines_of(
     Raises:
         InputError: two rows have the same key, or a group has no problem.
     """
-    for key, count in Counter(o.key for o in origins).items():
+    for key, count in Counter(line.key for line in lines).items():
         if count > 1:
             raise InputError(f"two of the samples are of: {name_of(key)}")
     for group in MAIN_GROUPS:
         if group not in groups:
             raise InputError(f"the samples answer no {group} problem, and table 5 has a column")
     named = {
-        o.key: replace(m, method=name_of(o.key)) for o, m in zip(origins, measurements, strict=True)
+        line.key: replace(m, method=name_of(line.key))
+        for line, m in zip(lines, measurements, strict=True)
     }
     pairs = [(key, _SFT) for key in named if key != _SFT] + list(_CLAIMS)
     results = summarise(
@@ -143,15 +135,15 @@ def lines_of(
         seed=seed,
         rounded=False,
     )
-    lines = {name_of(o.key): Line(*o.key, o.reads_hard, o.checkpoint, {}, {}) for o in origins}
+    by_name = {name_of(line.key): line for line in lines}
     for metric in results.metrics:
-        lines[metric.method].accuracy[metric.group] = (metric.accuracy, metric.low, metric.high)
+        by_name[metric.method].accuracy[metric.group] = (metric.accuracy, metric.low, metric.high)
     compared = {(c.group, c.a, c.b): c for c in results.comparisons}
     for (group, a, b), test in compared.items():
         if b == name_of(_SFT):
-            lines[a].against_sft[group] = (test.difference, test.p)
+            by_name[a].against_sft[group] = (test.difference, test.p)
     claims = [(a, b, compared.get(("hard", name_of(a), name_of(b)))) for a, b in _CLAIMS]
-    return list(lines.values()), [_ordering(a, b, c) for a, b, c in claims if c is not None]
+    return [_ordering(a, b, c) for a, b, c in claims if c is not None]
 
 
 def _ordering(a: Key, b: Key, test: Comparison) -> dict[str, Any]:
@@ -179,11 +171,11 @@ def paper_rows(block: str) -> dict[Key, dict[str, Any]]:
     """The paper's rows for one supervision set."""
     file = Path(__file__).parent / "paper" / "table5.yaml"
     rows = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return {
-        (r["method"], r["questions"], r["answers"], r["prm"]): r
-        for r in rows
-        if r["block"] == block
-    }
+    return {_key_of(row): row for row in rows if row["block"] == block}
+
+
+def _key_of(row: Mapping[str, Any]) -> Key:
+    return row["method"], row["questions"], row["answers"], row["prm"]
 
 
 def other_seeds(folders: Sequence[str]) -> list[dict[Key, float]]:
@@ -197,12 +189,7 @@ def other_seeds(folders: Sequence[str]) -> list[dict[Key, float]]:
         table = read_json(Path(folder) / RESULTS).get(NAME)
         if table is None:
             raise InputError("no table 5 here", where=folder, hint="make it with: e2h run table2")
-        found.append(
-            {
-                (r["method"], r["questions"], r["answers"], r["prm"]): r["accuracy"]["hard"][0]
-                for r in table["rows"]
-            }
-        )
+        found.append({_key_of(row): row["accuracy"]["hard"][0] for row in table["rows"]})
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -70,6 +70,15 @@ class ReportTable:
 def markdown_of(tables: Iterable[ReportTable]) -> str:
     """Tables as Markdown, one after the other."""
     return "\n".join(table.markdown for table in tables)
+
+
+def pivot(
+    cells: Mapping[tuple[Row, Hashable], str], columns: Iterable[Hashable], missing: str = "-"
+) -> list[Row]:
+    """One row per first key of ``cells``, with its text in each column."""
+    rows = dict.fromkeys(row for row, _ in cells)
+    columns = list(columns)
+    return [(*row, *(cells.get((row, column), missing) for column in columns)) for row in rows]
 
 
 def result_tables(results: Results, scale: str, confidence: float) -> list[ReportTable]:

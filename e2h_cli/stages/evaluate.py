@@ -171,8 +171,9 @@ def _table5(
     ids = measured[0].ids
     if any(stage.ids != ids for stage in measured):
         raise InputError("the sample stages answer different problems", where=context.output_dir)
-    lines, orderings = table5.lines_of(
-        [generator_origin(Path(path)) for path in context.inputs["samples"]],
+    lines = [table5_line(Path(path)) for path in context.inputs["samples"]]
+    orderings = table5.add_numbers(
+        lines,
         [stage.measurements[0] for stage in measured],
         problem_groups([problems[i] for i in ids], levels),
         confidence=context.settings.confidence,
@@ -187,8 +188,8 @@ def _table5(
     return table5.as_markdown(tables, notes), table5.as_json(lines, orderings)
 
 
-def generator_origin(samples: Path) -> table5.Origin:
-    """How the generator of a sample stage was trained."""
+def table5_line(samples: Path) -> table5.Line:
+    """The row of a sample stage by how its generator was trained."""
     record = input_record(samples, "model")
     if not record:
         raise InputError(
@@ -196,7 +197,7 @@ def generator_origin(samples: Path) -> table5.Origin:
             where=samples,
             hint="give sample stages of the same run",
         )
-    return table5.origin_of(record, samples)
+    return table5.line_of(record, samples)
 
 
 def _reward_model(
@@ -212,14 +213,8 @@ def _reward_model(
         Rows for results.json; values are shares, correlations or errors, not percent.
     """
     scored = label_samples(*_samples_and_scores(stage), problems, grader)
-    diagnostics = reward_metrics(
-        scored.samples,
-        scored.scores,
-        scored.right,
-        problem_groups(scored.problems, levels),
-        step_labels=scored.step_labels,
-        confidence=context.settings.confidence,
-    )
+    groups = problem_groups(scored.problems, levels)
+    diagnostics = reward_metrics(scored, groups, confidence=context.settings.confidence)
     console.print(diagnostics_table(diagnostics, stage.name))
     _plot_reward_model(context, scored, f"reward-of-{stage.name}")
     return [{"stage": stage.name, **asdict(row)} for row in diagnostics]

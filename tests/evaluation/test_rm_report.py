@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from e2h_cli.evaluation.labelled_scores import ScoredSamples, StepLabels
 from e2h_cli.evaluation.rm_report import Diagnostic, reward_metrics
 from tests.evaluation.score_rows import LABELS, many, tables
+
+
+def scored(
+    samples: pa.Table, scores: pa.Table, right: np.ndarray, labels: StepLabels | None = None
+) -> ScoredSamples:
+    return ScoredSamples(samples, scores, right, [], labels)
 
 
 def by_name(rows: list[Diagnostic]) -> dict[tuple[str, str, str, str], Diagnostic]:
@@ -17,7 +25,7 @@ def test_reward_metrics_by_group() -> None:
     samples, scores = tables()
     right = np.array([True, False, True, False])
     groups = {"easy": np.array([True, False]), "all": np.array([True, True])}
-    rows = by_name(reward_metrics(samples, scores, right, groups, step_labels=LABELS))
+    rows = by_name(reward_metrics(scored(samples, scores, right, LABELS), groups))
     accuracy = rows["all", "outcome", "last", "accuracy"]
     assert (accuracy.value, accuracy.low, accuracy.high) == (1.0, 1.0, 1.0)
     assert (accuracy.items, accuracy.problems, accuracy.share_right) == (4, 2, 0.5)
@@ -33,20 +41,20 @@ def test_reward_metrics_by_group() -> None:
     assert tokens.value == pytest.approx(0)
     assert (tokens.low, tokens.high) == (None, None)
     assert all(np.isfinite(r.value) for r in rows.values())
-    without = by_name(reward_metrics(samples, scores, right, groups))
+    without = by_name(reward_metrics(scored(samples, scores, right), groups))
     assert {key[1] for key in without} == {"outcome"}
 
 
 def test_reward_metrics_wants_matching_rows() -> None:
     samples, scores = tables()
     with pytest.raises(ValueError, match="same rows"):
-        reward_metrics(samples.slice(1), scores, np.ones(4, dtype=bool), {})
+        reward_metrics(scored(samples.slice(1), scores, np.ones(4, dtype=bool)), {})
 
 
 def test_intervals_cover_the_value_and_shrink() -> None:
     samples, scores, right, labels = many()
     groups = {"all": np.ones(60, dtype=bool), "few": np.arange(60) < 8}
-    rows = by_name(reward_metrics(samples, scores, right, groups, step_labels=labels))
+    rows = by_name(reward_metrics(scored(samples, scores, right, labels), groups))
     for key, row in rows.items():
         if row.low is not None and row.high is not None:
             assert row.low <= row.value <= row.high, key
@@ -59,6 +67,6 @@ def test_intervals_cover_the_value_and_shrink() -> None:
 def test_a_group_without_steps_has_no_step_metrics() -> None:
     samples, scores = tables()
     groups = {"hard": np.array([False, True])}
-    rows = reward_metrics(samples, scores, np.array([True] * 4), groups, step_labels=LABELS)
+    rows = reward_metrics(scored(samples, scores, np.ones(4, dtype=bool), LABELS), groups)
     assert {row.item for row in rows} == {"outcome"}
     assert not any(row.metric in ("roc auc", "balanced accuracy") for row in rows)

@@ -22,17 +22,17 @@ def rows_of_ours() -> tuple[list[table5.Line], list[dict[str, Any]]]:
     hard[:50] = 1
     better = hard.copy()
     better[50:70] = 1
-    origins = [table5.Origin(("SFT", "-", "-", False), "no", None),
-               table5.Origin(("PPO", "all", "easy", True), "no", 5),
-               table5.Origin(("PPO", "easy", "easy", False), "no", 5),
-               table5.Origin(("GRPO", "all", "easy", True), "choice", 9),
-               table5.Origin(("DPO", "all", "easy", True), "train", 9)]  # fmt: skip
+    lines = [table5.Line("SFT", "-", "-", False, "no", None),
+               table5.Line("PPO", "all", "easy", True, "no", 5),
+               table5.Line("PPO", "easy", "easy", False, "no", 5),
+               table5.Line("GRPO", "all", "easy", True, "choice", 9),
+               table5.Line("DPO", "all", "easy", True, "train", 9)]  # fmt: skip
     accuracies = [hard, better, hard, better, better]
     values = [np.concatenate([easy, a]) for a in accuracies]
     measurements = [Measurement("g", "", "greedy", "", 1, v) for v in values]
     mask = np.arange(200) < 100
     groups = {"easy": mask, "hard": ~mask, "all": np.ones(200, dtype=bool)}
-    return table5.lines_of(origins, measurements, groups, confidence=0.95, seed=0)
+    return lines, table5.add_numbers(lines, measurements, groups, confidence=0.95, seed=0)
 
 
 def test_rows_with_intervals_and_tests() -> None:
@@ -99,30 +99,28 @@ def record(command: str, **settings: str) -> dict[str, Any]:
 
 def test_the_row_of_a_generator_is_told_by_its_record() -> None:
     samples = Path("greedy")
-    assert table5.origin_of(record("sft"), samples) == table5.Origin(
-        ("SFT", "-", "-", False), "no", None
-    )
+    assert table5.line_of(record("sft"), samples) == table5.Line("SFT", "-", "-", False, "no", None)
     common = {"questions": "all", "shaping": "paper", "checkpoint_rule": "vote"}
-    easy = table5.origin_of(record("rl", algo="ppo", answers="easy", **common), samples)
-    assert easy == table5.Origin(("PPO", "all", "easy", True), "no", 5)
-    hard = table5.origin_of(record("rl", algo="rest-em", answers="all", **common), samples)
-    assert hard == table5.Origin(("ReST-EM", "all", "all", False), "train", 5)
+    easy = table5.line_of(record("rl", algo="ppo", answers="easy", **common), samples)
+    assert easy == table5.Line("PPO", "all", "easy", True, "no", 5)
+    hard = table5.line_of(record("rl", algo="rest-em", answers="all", **common), samples)
+    assert hard == table5.Line("ReST-EM", "all", "all", False, "train", 5)
     common["checkpoint_rule"] = "paper"
-    chosen = table5.origin_of(record("rl", algo="dpo", answers="easy", **common), samples)
+    chosen = table5.line_of(record("rl", algo="dpo", answers="easy", **common), samples)
     assert chosen.reads_hard == "choice"
     with pytest.raises(InputError, match="no row for a generator made by e2h pretrain"):
-        table5.origin_of(record("pretrain"), samples)
+        table5.line_of(record("pretrain"), samples)
 
 
 def test_a_row_that_is_there_twice_and_a_missing_group() -> None:
-    sft = table5.Origin(("SFT", "-", "-", False), "no", None)
+    sft = table5.Line("SFT", "-", "-", False, "no", None)
     measurements = [Measurement("g", "", "greedy", "", 1, np.ones(2))] * 2
     groups = {name: np.ones(2, dtype=bool) for name in MAIN_GROUPS}
     with pytest.raises(InputError, match="two of the samples are of: SFT"):
-        table5.lines_of([sft, sft], measurements, groups, confidence=0.95, seed=0)
+        table5.add_numbers([sft, sft], measurements, groups, confidence=0.95, seed=0)
     del groups["hard"]
     with pytest.raises(InputError, match="answer no hard problem"):
-        table5.lines_of([sft], measurements[:1], groups, confidence=0.95, seed=0)
+        table5.add_numbers([sft], measurements[:1], groups, confidence=0.95, seed=0)
 
 
 @pytest.mark.parametrize("block", ["PRM800K", "MetaMath"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.stages.evaluate import generator_origin
+from e2h_cli.stages.evaluate import table5_line
 from tests.conftest import MINI, Cli, assert_one_line, copy_stages
 
 
@@ -38,10 +38,10 @@ def test_missing_inputs_are_named(cli: Cli) -> None:
 def test_table5_takes_samples_of_known_generators(
     cli: Cli, rl_run: Path, mini_run: Path, tmp_path: Path
 ) -> None:
-    assert generator_origin(mini_run / "greedy").key == ("SFT", "-", "-", False)
-    assert generator_origin(rl_run / "greedy-rl").key[0] == "PPO"
+    assert table5_line(mini_run / "greedy").key == ("SFT", "-", "-", False)
+    assert table5_line(rl_run / "greedy-rl").method == "PPO"
     with pytest.raises(InputError, match="nothing is known of the generator"):
-        generator_origin(tmp_path)
+        table5_line(tmp_path)
     common = ("--problems", mini_run / "split", "--table", "table5", "--run-dir", "run")
     votes = ("--samples", "none", "--votes", mini_run / "rerank")
     assert_one_line(cli("eval", *votes, *common), "table 5 is made of samples alone")
