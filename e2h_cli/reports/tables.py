@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions
@@ -73,9 +74,9 @@ def markdown_of(tables: Iterable[ReportTable]) -> str:
 
 
 def pivot(
-    cells: Mapping[tuple[Row, Hashable], str], columns: Iterable[Hashable], missing: str = "-"
+    cells: Mapping[tuple[Any, Any], str], columns: Iterable[Any], missing: str = "-"
 ) -> list[Row]:
-    """One row per first key of ``cells``, with its text in each column."""
+    """Rows of a table by ``cells``: (first columns of the row, column) -> text."""
     rows = dict.fromkeys(row for row, _ in cells)
     columns = list(columns)
     return [(*row, *(cells.get((row, column), missing) for column in columns)) for row in rows]
