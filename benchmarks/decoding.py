@@ -45,7 +45,7 @@ def main() -> None:
             model, tokenizer = load_generator(options.model), load_tokenizer(options.model)
         else:
             tokenizer = tiny.tokenizer()
-            model = tiny.model(tokenizer, hidden=96, layers=4, heads=6)
+            model = tiny.model(tokenizer, hidden_size=96, num_layers=4, num_heads=6)
         models.append(model.eval())
     ours, theirs = models
     rng = random.Random(0)

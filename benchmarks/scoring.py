@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.random_model import save_random_model
 from e2h_cli.data import template
-from e2h_cli.inference.batching import ScoringStats, score_encoded
+from e2h_cli.inference.batching import ScoringStats, score_batches
 from e2h_cli.models.reward_formats import EncodedSolution, open_reward_model
 from e2h_cli.models.reward_model import new_reward_model
 
@@ -52,7 +52,7 @@ def main() -> None:
         _save_reward_model(Path(folder), options.size)
         model = open_reward_model(folder, precision="bf16" if gpu else "fp32")
         full = model.backbone
-        encoded = [model.read(*one, True) for one in _solutions(options.solutions)]
+        encoded = [model.encode(*one, True) for one in _solutions(options.solutions)]
         results: dict[str, list[list[float]]] = {}
         stats = ScoringStats()
 
@@ -60,7 +60,7 @@ def main() -> None:
             nonlocal stats
             stats = ScoringStats()
             values: dict[int, list[float]] = {}
-            batches = score_encoded(model, encoded, 16384, problems=problems, stats=stats)
+            batches = score_batches(model, encoded, 16384, problems=problems, stats=stats)
             for indices, batch in batches:
                 for i, scores in zip(indices, batch, strict=True):
                     values[i] = [*scores.steps, scores.outcome]
@@ -73,34 +73,36 @@ def main() -> None:
             score("e2h", None)
 
         def file_order() -> None:
-            longest = max(len(r.ids) for r in encoded)
+            longest = max(len(r.input_ids) for r in encoded)
             results["file order"] = []
             for start in range(0, len(encoded), options.batch):
                 batch = encoded[start : start + options.batch]
                 values = model.head(_features(batch, longest)).float().cpu()
                 for row, r in enumerate(batch):
-                    results["file order"].append(values[row, [*r.steps, r.outcome]].tolist())
+                    results["file order"].append(
+                        values[row, [*r.step_positions, r.outcome_position]].tolist()
+                    )
 
         def prefixes() -> None:
             cuts = [
-                (i, EncodedSolution(r.ids[: position + 1], [], position))
+                (i, EncodedSolution(r.input_ids[: position + 1], [], position))
                 for i, r in enumerate(encoded)
-                for position in [*r.steps, r.outcome]
+                for position in [*r.step_positions, r.outcome_position]
             ]
             results["prefixes"] = [[] for _ in encoded]
             for start in range(0, len(cuts), options.batch):
                 batch = cuts[start : start + options.batch]
-                longest = max(len(cut.ids) for _, cut in batch)
+                longest = max(len(cut.input_ids) for _, cut in batch)
                 values = model.head(_features([cut for _, cut in batch], longest)).float().cpu()
                 for row, (i, cut) in enumerate(batch):
-                    results["prefixes"][i].append(float(values[row, cut.outcome]))
+                    results["prefixes"][i].append(float(values[row, cut.outcome_position]))
 
         def _features(batch: list[EncodedSolution], longest: int) -> torch.Tensor:
-            ids = torch.full((len(batch), longest), model.pad)
+            ids = torch.full((len(batch), longest), model.pad_token_id)
             mask = torch.zeros_like(ids)
             for row, r in enumerate(batch):
-                ids[row, : len(r.ids)] = torch.tensor(r.ids)
-                mask[row, : len(r.ids)] = 1
+                ids[row, : len(r.input_ids)] = torch.tensor(r.input_ids)
+                mask[row, : len(r.input_ids)] = 1
             out = full(input_ids=ids.to(model.device), attention_mask=mask.to(model.device))
             return out.last_hidden_state
 
@@ -114,7 +116,7 @@ def main() -> None:
                 start = time.perf_counter()
                 method()
                 seconds[name].append(time.perf_counter() - start)
-        tokens = sum(len(r.ids) for r in encoded)
+        tokens = sum(len(r.input_ids) for r in encoded)
         print(f"{options.size}, {len(encoded)} solutions, {tokens:,} tokens, "
               f"{torch.get_num_threads()} threads, {'GPU' if gpu else 'CPU'}")  # fmt: skip
         for name, taken in seconds.items():

@@ -12,9 +12,10 @@ from scipy.special import expit
 from e2h_cli.common import parquet_store
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
-from e2h_cli.data.external_samples import Scale, match, read_foreign
+from e2h_cli.data.external_formats import Scale
+from e2h_cli.data.external_samples import import_samples, match_problems
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.split_files import PAPER_MAX_LEVEL, max_level, read_problems_with_answers
+from e2h_cli.data.split_files import PAPER_MAX_LEVEL, max_level, read_answered_problems
 from e2h_cli.evaluation.sample_groups import SampleGroup
 from e2h_cli.inference import scoring
 from e2h_cli.inference.sampling import read_samples
@@ -49,9 +50,7 @@ def find_candidates(context: StageContext[RerankSettings], settings: RerankSetti
         InputError: an input is missing, or cannot be read.
     """
     known = (
-        read_problems_with_answers(context.input_path("problems"))
-        if context.inputs["problems"]
-        else {}
+        read_answered_problems(context.input_path("problems")) if context.inputs["problems"] else {}
     )
     levels = max_level(context.input_path("problems")) if known else PAPER_MAX_LEVEL
     if not context.inputs["imported"]:
@@ -64,9 +63,9 @@ def find_candidates(context: StageContext[RerankSettings], settings: RerankSetti
         )
     assert settings.import_format is not None
     file = context.input_path("imported")
-    done = read_foreign(settings.import_format, file)
+    done = import_samples(settings.import_format, file)
     if known:
-        done = match(done, known.values())
+        done = match_problems(done, known.values())
     console.print(", ".join(f"{count:,} {what}" for what, count in done.counts.items()))
     if not context.inputs["reward_model"]:
         check_scale(done.scale, settings)

@@ -14,7 +14,7 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_json
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.split_files import max_level, read_problems_with_answers
+from e2h_cli.data.split_files import max_level, read_answered_problems
 from e2h_cli.evaluation.sample_groups import group_samples
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.grading import Grader, get_grader
@@ -45,7 +45,7 @@ _MAIN_VOTE = f"weighted-voting ({BEST_AGGREGATE['weighted-voting']})"
 def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
     """Gather, test, print, draw; results go into the run folder too."""
     settings = context.settings
-    problems = read_problems_with_answers(context.input_path("problems"))
+    problems = read_answered_problems(context.input_path("problems"))
     grader = get_grader(settings.grader, cache=context.verdict_cache)
     levels = max_level(context.input_path("problems"))
     with grader:

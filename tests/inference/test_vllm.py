@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from e2h_cli.data.split_files import read_part
+from e2h_cli.data.split_files import read_split
 from e2h_cli.models import tiny
 from e2h_cli.models.wide_heads import with_head_size
 from tests.conftest import e2h_process
@@ -20,7 +20,7 @@ from tests.inference.conftest import counts, needs_vllm, sample_process
 def test_wider_heads_compute_the_same() -> None:
     torch.manual_seed(0)
     tokens = tiny.tokenizer()
-    model = tiny.model(tokens, hidden=32, layers=2, heads=4).eval()
+    model = tiny.model(tokens, hidden_size=32, num_layers=2, num_heads=4).eval()
     ids = torch.randint(3, len(tokens), (3, 40))
     for size in (16, 32):
         wide = with_head_size(model, size).eval()
@@ -74,7 +74,7 @@ def test_the_quickstart_s_accuracy_is_the_same_with_both_engines(tmp_path: Path)
         cwd=tmp_path, timeout=1200,
     )  # fmt: skip
     assert made.returncode == 0, made.stdout + made.stderr
-    problems = {p.id: p for p in read_part(run / "split", "test")}
+    problems = {p.id: p for p in read_split(run / "split", "test")}
     right = []
     for engine in ("vllm", "transformers"):
         done = e2h_process(
