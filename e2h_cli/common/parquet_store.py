@@ -81,7 +81,7 @@ class ShardedParquetStore:
         target: the merged file; it may hold rows of an earlier run already.
         folder: under which all part files are.
         schema: of the rows.
-        writer: name of this process's own folder in ``folder``; no other process may write there.
+        writer: path of this process's own folder in ``folder``; no other process may write there.
         flush_seconds: how long a row may stay in memory only.
 
     Attributes:

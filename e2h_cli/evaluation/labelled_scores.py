@@ -141,7 +141,7 @@ class ScoredSamples:
     step_labels: StepLabels | None
 
 
-def label_samples(
+def grade_scored_samples(
     samples: pa.Table, scores: pa.Table, problems: Mapping[str, Problem], grader: Grader
 ) -> ScoredSamples:
     """Grade the samples that have scores, and label their steps where an oracle can."""

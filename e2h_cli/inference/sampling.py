@@ -35,7 +35,7 @@ class SamplingJob:
         prefix: solved examples in front of every question; empty if zero-shot.
         target: the merged samples file.
         folder: under which all workers write part files.
-        writer: name of this worker's own folder in ``folder``.
+        writer: path of this worker's own folder in ``folder``.
         shares: (index from 0, count) of the shard and of the worker; see ``missing_requests``.
     """
 
@@ -81,18 +81,17 @@ def sample_all(
     settings = job.settings
     gpus = gpus_per_engine(settings.engine_arg)
     count = settings.workers or gpu_count() // gpus or 1
-    in_process = count == 1 and settings.ray is None and not in_worker
     jobs = [
-        replace(job, writer=f"{job.writer}-{i}-of-{count}", shares=(*job.shares, (i, count)))
+        replace(job, writer=f"{job.writer}/{i}-of-{count}", shares=(*job.shares, (i, count)))
         for i in range(count)
     ]
-    yield from run_with_progress(
+    return run_with_progress(
         sample,
-        [job] if in_process else jobs,
+        jobs,
         job.store(),
         title=title,
         total=missing,
-        in_process=in_process,
+        in_worker=in_worker,
         gpus_per_job=gpus,
         ray_address=settings.ray,
     )

@@ -20,7 +20,7 @@ from e2h_cli.common.parquet_store import (
     write_table,
 )
 from e2h_cli.data.problem import Problem
-from e2h_cli.inference.batching import Scores, ScoringStats, score_encoded
+from e2h_cli.inference.batching import Scores, ScoringStats, score_batches
 from e2h_cli.inference.engine_stats import append_engine_stats
 from e2h_cli.inference.worker_pool import gpu_count, run_with_progress
 from e2h_cli.models.reward_formats import RewardModel, open_reward_model
@@ -32,18 +32,18 @@ _CONDITIONS_FILE = "conditions.json"
 
 
 def score_texts(
-    reward_model: RewardModel, questions: Sequence[str], solutions: Sequence[str]
+    reward_model: RewardModel | str, questions: Sequence[str], solutions: Sequence[str]
 ) -> list[Scores]:
     """Scores of finished solutions, each of the question at the same index.
 
-    Example:
-        model = open_reward_model("peiyi9979/math-shepherd-mistral-7b-prm")
-        score_texts(model, questions, solutions)[0].outcome
+    ``reward_model``: a loaded one, or a model folder or Hub name.
     """
+    if isinstance(reward_model, str):
+        reward_model = open_reward_model(reward_model)
     pairs = zip(questions, solutions, strict=True)
-    encoded = [reward_model.read(question, text, True) for question, text in pairs]
+    encoded = [reward_model.encode(question, text, True) for question, text in pairs]
     scores: dict[int, Scores] = {}
-    for indices, batch in score_encoded(reward_model, encoded, problems=questions):
+    for indices, batch in score_batches(reward_model, encoded, problems=questions):
         scores.update(zip(indices, batch, strict=True))
     return [scores[i] for i in range(len(encoded))]
 
@@ -52,10 +52,11 @@ def token_scores(
     reward_model: RewardModel, question: str, text: str, finished: bool
 ) -> list[tuple[str, float | None]]:
     """Each token of an encoded solution, with P(correct) at the positions that are scored."""
-    encoded = reward_model.read(question, text, finished)
-    [(_, [scores])] = score_encoded(reward_model, [encoded])
-    values = dict(zip(encoded.steps, scores.steps, strict=True)) | {encoded.outcome: scores.outcome}
-    tokens = [reward_model.tokenizer.decode([token]) for token in encoded.ids]
+    encoded = reward_model.encode(question, text, finished)
+    [(_, [scores])] = score_batches(reward_model, [encoded])
+    values = dict(zip(encoded.step_positions, scores.steps, strict=True))
+    values[encoded.outcome_position] = scores.outcome
+    tokens = [reward_model.tokenizer.decode([token]) for token in encoded.input_ids]
     return [(token, values.get(position)) for position, token in enumerate(tokens)]
 
 
@@ -124,7 +125,7 @@ def score_samples(
         RunError: a score is NaN or infinite.
     """
     _clear_if_changed(folder, conditions)
-    job = ScoringJob(reward_model, family, precision, batch_tokens, folder.resolve(), "main", [])
+    job = ScoringJob(reward_model, family, precision, batch_tokens, folder.resolve(), "", [])
     store = job.store()
     solutions = _distinct_solutions(samples, problems, store.keys())
     if solutions:
@@ -179,20 +180,12 @@ def _score_all(job: ScoringJob, count: int, title: str) -> Iterator[dict[str, An
     jobs = [
         replace(
             job,
-            writer=f"{job.writer}-{i}",
+            writer=str(i),
             solutions=[s for s in job.solutions if worker[s.problem_id] == i],
         )
         for i in range(workers)
     ]
-    in_process = workers == 1
-    yield from run_with_progress(
-        score,
-        [job] if in_process else jobs,
-        job.store(),
-        title=title,
-        total=count,
-        in_process=in_process,
-    )
+    return run_with_progress(score, jobs, job.store(), title=title, total=count)
 
 
 def score(
@@ -208,13 +201,13 @@ def score(
     begin = time.monotonic()
     model = open_reward_model(job.reward_model, job.family, job.precision)
     loaded = time.monotonic()
-    encoded = [model.read(s.question, s.text, s.finished) for s in job.solutions]
+    encoded = [model.encode(s.question, s.text, s.finished) for s in job.solutions]
     problems = [s.problem_id for s in job.solutions]
     stats = ScoringStats()
     store = job.store()
     on_progress(0)
     try:
-        for indices, scores in score_encoded(
+        for indices, scores in score_batches(
             model, encoded, job.batch_tokens, problems=problems, stats=stats
         ):
             rows = [

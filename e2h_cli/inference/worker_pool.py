@@ -53,7 +53,7 @@ def run_with_progress(
     *,
     title: str,
     total: int,
-    in_process: bool,
+    in_worker: bool = False,
     gpus_per_job: int = 1,
     ray_address: str | None = None,
 ) -> Iterator[Record]:
@@ -62,11 +62,11 @@ def run_with_progress(
     Args:
         function: picklable; called as ``function(job)`` in a worker, and in this process as
             ``function(job, on_progress)`` where ``on_progress`` takes a number of new samples.
-        jobs: one per worker.
-        store: of all jobs; progress of workers is the number of new rows in it.
+        jobs: one per worker; a single job is run in this process.
+        store: of all jobs; the progress of workers is the number of new rows in it.
         title: of the progress bar.
-        total: samples that are missing.
-        in_process: run the only job in this process.
+        total: number of missing samples.
+        in_worker: start a worker even for a single job.
         gpus_per_job: GPUs of each worker.
         ray_address: of a Ray cluster; None for local processes.
     """
@@ -77,7 +77,7 @@ def run_with_progress(
             bar.start_task(task)
             bar.advance(task, count)
 
-        if in_process:
+        if len(jobs) == 1 and ray_address is None and not in_worker:
             yield function(jobs[0], on_progress)
             return
         bar.start_task(task)

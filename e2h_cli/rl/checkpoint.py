@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from e2h_cli.common.errors import RunError
 from e2h_cli.common.files import atomic_file, fsync_folder, write_atomic
 from e2h_cli.rl.policy_update import Learner
-from e2h_cli.training.early_stopping import save_trained
+from e2h_cli.training.checkpoints import save_trained
 
 _STATE = "state.json"
 

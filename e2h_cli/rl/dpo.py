@@ -15,13 +15,9 @@ from e2h_cli.common.files import read_jsonl
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.rl import DPOSettings
-from e2h_cli.training.trainer import (
-    Progress,
-    freeze,
-    last_checkpoint,
-    shared_arguments,
-    with_lora,
-)
+from e2h_cli.training.callbacks import Progress
+from e2h_cli.training.checkpoints import last_checkpoint
+from e2h_cli.training.trainer import freeze, shared_arguments, with_lora
 
 
 def train_dpo(

@@ -33,7 +33,7 @@ from e2h_cli.rl.rollouts import (
 )
 from e2h_cli.rl.run_log import Watch, plot, summary
 from e2h_cli.settings.rl import OnPolicySettings
-from e2h_cli.training.early_stopping import save_trained
+from e2h_cli.training.checkpoints import save_trained
 
 ROLLOUTS = "rollouts"
 STOPPED = "stopped"

@@ -11,12 +11,12 @@ from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.split_files import max_level, part_file, read_part, read_training_problems
-from e2h_cli.reports.result_files import read_predictions
+from e2h_cli.data.split_files import max_level, read_split, read_training_problems, split_file
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import SamplingParameters
 from e2h_cli.inference.engines.select import sampling_parameters
 from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.reports.result_files import read_predictions
 from e2h_cli.rl.checkpoint_selection import Validation
 from e2h_cli.rl.rewards import RewardShaping
 from e2h_cli.settings.rl import OnPolicySettings, RLSettings
@@ -48,8 +48,8 @@ def set_up(context: StageContext[RLSettings], grader: Grader) -> Setup:
     problems, read = training_problems(context, settings)
     place = context.input_path("problems")
     votes = read_predictions(context.input_path("votes")) if context.inputs["votes"] else {}
-    validation = read_part(place, "validation")
-    read["validation.jsonl"] = fingerprint(part_file(place, "validation"))
+    validation = read_split(place, "validation")
+    read["validation.jsonl"] = fingerprint(split_file(place, "validation"))
     decoding = sampling_parameters(settings)
     measured = Validation(validation, max_level(place), votes, grader, decoding)
     if not measured.sizes[settings.checkpoint_rule]:
@@ -69,7 +69,7 @@ def training_problems(
     Hard gold answers lie in a file of their own, which is opened only for ``--answers all``.
     """
     problems, read = read_training_problems(
-        context.input_path("problems"), settings.questions, hidden=settings.answers == "all"
+        context.input_path("problems"), settings.questions, hard_answers=settings.answers == "all"
     )
     return [p.hidden() for p in problems] if settings.answers == "none" else problems, read
 

@@ -16,7 +16,7 @@ from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.template import Solution, parse
 from e2h_cli.grading.verdict import Grader
-from e2h_cli.inference.batching import Scores, score_encoded
+from e2h_cli.inference.batching import Scores, score_batches
 from e2h_cli.inference.engines.base import Engine, Generation, SamplingParameters
 from e2h_cli.inference.sampling import missing_requests
 from e2h_cli.models.reward_formats import EncodedSolution, RewardModel
@@ -170,12 +170,12 @@ def score_rollouts(
     """Score steps and outcomes; ``lowest``: a step has the lowest score of its last three tokens,
     as in the released code, whose tokenizer makes two tokens of a blank line.
     """
-    readings = [reward.read(r.problem.problem, r.text, r.finished) for r in rollouts]
-    counts = [len(reading.steps) for reading in readings]
+    readings = [reward.encode(r.problem.problem, r.text, r.finished) for r in rollouts]
+    counts = [len(reading.step_positions) for reading in readings]
     if lowest:
         readings = [_with_last_tokens(reading) for reading in readings]
     problems = [r.problem.id for r in rollouts]
-    passes = score_encoded(reward, readings, batch_tokens, problems=problems)
+    passes = score_batches(reward, readings, batch_tokens, problems=problems)
     for batch, scores in passes:
         for i, found in zip(batch, scores, strict=True):
             size = len(found.steps) // counts[i] if counts[i] else 1
@@ -184,13 +184,13 @@ def score_rollouts(
 
 
 def _with_last_tokens(reading: EncodedSolution) -> EncodedSolution:
-    begins = [reading.start, *(step + 1 for step in reading.steps)]
+    begins = [reading.solution_start, *(step + 1 for step in reading.step_positions)]
     steps = [
         max(begin, step - back)
-        for begin, step in zip(begins, reading.steps, strict=False)
+        for begin, step in zip(begins, reading.step_positions, strict=False)
         for back in range(_LAST_TOKENS)
     ]
-    return EncodedSolution(reading.ids, steps, reading.outcome)
+    return EncodedSolution(reading.input_ids, steps, reading.outcome_position)
 
 
 def rewards_of_tokens(
@@ -219,8 +219,8 @@ def step_tokens(rollout: Rollout, tokenizer: PreTrainedTokenizerFast) -> list[in
         return []
     asked = template.prompt(rollout.problem.problem)
     encoded = encode(tokenizer, asked, rollout.text, finished=rollout.finished)
-    if encoded.ids[encoded.start :] == rollout.ids:
-        return [token - encoded.start for token in encoded.step_tokens]
+    if encoded.input_ids[encoded.solution_start :] == rollout.ids:
+        return [token - encoded.solution_start for token in encoded.step_positions]
     last = len(rollout.ids) - 1
 
     def written(token: int) -> int:

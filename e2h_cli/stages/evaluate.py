@@ -21,10 +21,10 @@ from e2h_cli.common import parquet_store
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.split_files import max_level, read_problems_with_answers
+from e2h_cli.data.split_files import max_level, read_answered_problems
 from e2h_cli.evaluation.labelled_scores import (
     ScoredSamples,
-    label_samples,
+    grade_scored_samples,
     labelled_outcomes,
     labelled_steps,
 )
@@ -69,7 +69,7 @@ class _Measured:
 def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
     """Measure, compare, print, plot; write the results here and into the run folder."""
     settings = context.settings
-    problems = read_problems_with_answers(context.input_path("problems"))
+    problems = read_answered_problems(context.input_path("problems"))
     levels = max_level(context.input_path("problems"))
     with get_grader(settings.grader, cache=context.verdict_cache) as grader:
         measured = _generators(context, problems, grader)
@@ -212,7 +212,7 @@ def _reward_model(
     Returns:
         Rows for results.json; values are shares, correlations or errors, not percent.
     """
-    scored = label_samples(*_samples_and_scores(stage), problems, grader)
+    scored = grade_scored_samples(*_samples_and_scores(stage), problems, grader)
     groups = problem_groups(scored.problems, levels)
     diagnostics = reward_metrics(scored, groups, confidence=context.settings.confidence)
     console.print(diagnostics_table(diagnostics, stage.name))

@@ -17,9 +17,9 @@ from rich.text import Text
 from e2h_cli.common import parquet_store
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
-from e2h_cli.data.external_samples import Imported, match, read_foreign
+from e2h_cli.data.external_samples import ImportedSamples, import_samples, match_problems
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.split_files import PAPER_MAX_LEVEL, max_level, read_problems_with_answers
+from e2h_cli.data.split_files import PAPER_MAX_LEVEL, max_level, read_answered_problems
 from e2h_cli.evaluation.measurements import (
     contrasts,
     measure,
@@ -125,7 +125,7 @@ class _Candidates:
 
     problems: dict[str, Problem]
     samples: pa.Table
-    imported: Imported | None
+    imported: ImportedSamples | None
     generator: str
     reward_model: str
     max_level: int
@@ -140,7 +140,7 @@ def _candidates(context: StageContext[RerankSettings]) -> _Candidates:
     known: dict[str, Problem] = {}
     levels = PAPER_MAX_LEVEL
     if context.inputs["problems"]:
-        known = read_problems_with_answers(context.input_path("problems"))
+        known = read_answered_problems(context.input_path("problems"))
         levels = max_level(context.input_path("problems"))
     reward_model = context.input_name("reward_model") if context.inputs["reward_model"] else ""
     if not context.inputs["imported"]:
@@ -151,16 +151,16 @@ def _candidates(context: StageContext[RerankSettings]) -> _Candidates:
         return _Candidates(known, samples, None, generator, reward_model, levels)
     assert context.settings.import_format is not None
     file = context.input_path("imported")
-    imported = read_foreign(context.settings.import_format, file)
+    imported = import_samples(context.settings.import_format, file)
     if known:
-        imported = match(imported, known.values())
+        imported = match_problems(imported, known.values())
     problems = {problem.id: problem for problem in imported.problems}
     return _Candidates(
         problems, imported.samples, imported, file.stem, reward_model or file.stem, levels
     )
 
 
-def _keep_imported(context: StageContext[RerankSettings], imported: Imported) -> None:
+def _keep_imported(context: StageContext[RerankSettings], imported: ImportedSamples) -> None:
     """Say what was imported, check that its scores fit the methods, keep the samples."""
     settings = context.settings
     console.print(", ".join(f"{count:,} {what}" for what, count in imported.counts.items()))

@@ -12,7 +12,7 @@ from e2h_cli.common.files import fingerprint, write_atomic
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.sft_rows import sft_rows
-from e2h_cli.data.split_files import part_file, read_part, read_training_problems
+from e2h_cli.data.split_files import read_split, read_training_problems, split_file
 from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
 from e2h_cli.inference.sampling import SAMPLES_FILE, SampleStats, SamplingJob, sample_all
 from e2h_cli.pipeline.stage_context import StageContext
@@ -27,7 +27,7 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     """
     settings = context.settings
     split = context.input_path("problems")
-    problems = read_part(split, settings.part)[: settings.limit]
+    problems = read_split(split, settings.part)[: settings.limit]
     examples, read = _few_shot_examples(split, settings) if settings.shots else ("", {})
     job = _sampling_job(context, problems, examples)
 
@@ -55,7 +55,7 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     stats = SampleStats()
     job.store().merge((problem.id for problem in problems), stats.add)
     _print(stats.counts, len(problems))
-    file = part_file(split, settings.part)
+    file = split_file(split, settings.part)
     return {
         "problems": len(problems),
         **stats.counts,

@@ -54,7 +54,7 @@ def test_score_solutions_with_any_reward_model(
         for question, steps in zip(questions, solutions, strict=True)
     ]
     Path("solutions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    run(example("open_reward_model"))
+    run(example("score_texts"))
     lines = capsys.readouterr().out.splitlines()
     assert sorted(line.split("?")[0] + "?" for line in lines) == questions
     # The answer is part of the last step in this family, and that is the outcome.

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from e2h_cli.data.split_files import read_part
-from tests.conftest import MINI, Done, copy_stages, e2h
+from e2h_cli.data.split_files import read_split
+from tests.conftest import MINI, Done, copy_stages, e2h, e2h_process
 
 needs_vllm = pytest.mark.skipif(
     find_spec("vllm") is None, reason="vLLM is not installed here; run: make test-vllm"
@@ -32,9 +32,14 @@ def sample(run: Path, *options: str) -> Done:
     return e2h(*arguments(run, *options), cwd=run.parent)
 
 
+def sample_process(run: Path, *options: str) -> Done:
+    """For vLLM, which needs the file descriptor of stdout."""
+    return e2h_process(*arguments(run, *options), cwd=run.parent)
+
+
 def expected_keys(run: Path, part: str, n: int) -> list[tuple[str, int]]:
     """(problem id, sample number) of all samples of a part, in the order of the samples file."""
-    return [(p.id, i) for p in read_part(run / "split", part) for i in range(n)]
+    return [(p.id, i) for p in read_split(run / "split", part) for i in range(n)]
 
 
 def keys(run: Path) -> list[tuple[str, int]]:

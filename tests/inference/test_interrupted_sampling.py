@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.inference.conftest import ENGINES, arguments, expected_keys, keys, sample
+from tests.inference.conftest import ENGINES, arguments, expected_keys, keys, sample_process
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def test_twenty_kills_cost_no_key(engine: str, run: Path) -> None:
             torn.unlink()
         kills += killed(run, options, rng.uniform(0, 0.4), in_write=i % 2 == 0)
     assert kills == 20, "the work was done before all kills: ask for more samples"
-    done = sample(run, *options)
+    done = sample_process(run, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "are on disk already" in done.stdout
     assert keys(run) == expected_keys(run, "easy", 256)
@@ -81,15 +81,16 @@ def test_two_shards_at_once_and_kills(engine: str, run: Path) -> None:
         deadline = time.monotonic() + 120
         while not set(scratch.rglob("*.parquet")) - before and time.monotonic() < deadline:
             assert all(p.poll() is None for p in both), [p.communicate()[1] for p in both]
+        assert time.monotonic() < deadline
         for process in both:
             time.sleep(rng.uniform(0, 0.3))
             process.send_signal(signal.SIGKILL)
             process.communicate()
-    assert sample(run, *options, "--merge").returncode == 2
+    assert sample_process(run, *options, "--merge").returncode == 2
     for i in (1, 2):
-        done = sample(run, *options, "--shard", f"{i}/2")
+        done = sample_process(run, *options, "--shard", f"{i}/2")
         assert done.returncode == 0, done.stderr
-    assert sample(run, *options, "--merge").returncode == 0
+    assert sample_process(run, *options, "--merge").returncode == 0
     assert keys(run) == expected_keys(run, "easy", 192)
 
 

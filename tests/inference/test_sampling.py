@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from e2h_cli.data import template
-from e2h_cli.data.split_files import read_part
+from e2h_cli.data.split_files import read_split
 from e2h_cli.inference.engines.base import Request, SamplingParameters
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.loading import load_generator, load_tokenizer
@@ -40,7 +40,7 @@ def test_few_shot_solutions_end_before_the_next_question(run: Path) -> None:
 
 def test_stop_texts_end_a_sample_of_the_transformers_engine(run: Path) -> None:
     model, tokenizer = load_generator(str(run / "sft")), load_tokenizer(str(run / "sft"))
-    prompts = [template.prompt(p.problem) for p in read_part(run / "split", "test")]
+    prompts = [template.prompt(p.problem) for p in read_split(run / "split", "test")]
     requests = [Request(str(i), (0,), p, 0) for i, p in enumerate(prompts)]
     engine = TransformersEngine(model, tokenizer)
     plain, cut = (

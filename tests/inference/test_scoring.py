@@ -24,7 +24,9 @@ def reward_model(mini_run: Path) -> RewardModel:
     return open_reward_model(str(mini_run / "train-rm"))
 
 
-def test_texts_are_scored_in_their_order_as_if_alone(reward_model: RewardModel) -> None:
+def test_texts_are_scored_in_their_order_as_if_alone(
+    reward_model: RewardModel, mini_run: Path
+) -> None:
     together = score_texts(reward_model, QUESTIONS, SOLUTIONS)
     for question, solution, scores in zip(QUESTIONS, SOLUTIONS, together, strict=True):
         [alone] = score_texts(reward_model, [question], [solution])
@@ -32,6 +34,7 @@ def test_texts_are_scored_in_their_order_as_if_alone(reward_model: RewardModel) 
         assert scores.steps == pytest.approx(alone.steps, abs=1e-5)
         assert scores.outcome == pytest.approx(alone.outcome, abs=1e-5)
     assert len({round(scores.outcome, 6) for scores in together}) > 1
+    assert score_texts(str(mini_run / "train-rm"), QUESTIONS, SOLUTIONS) == together
     assert score_texts(reward_model, [], []) == []
     with pytest.raises(ValueError, match="zip"):
         score_texts(reward_model, QUESTIONS, SOLUTIONS[1:])
@@ -39,11 +42,11 @@ def test_texts_are_scored_in_their_order_as_if_alone(reward_model: RewardModel) 
 
 def test_token_scores_are_those_of_the_solution_where_it_is_read(reward_model: RewardModel) -> None:
     tokens = token_scores(reward_model, QUESTIONS[1], SOLUTIONS[1], True)
-    encoded = reward_model.read(QUESTIONS[1], SOLUTIONS[1], True)
+    encoded = reward_model.encode(QUESTIONS[1], SOLUTIONS[1], True)
     [scores] = score_texts(reward_model, QUESTIONS[1:2], SOLUTIONS[1:2])
     assert "".join(text for text, _ in tokens).startswith(template.prompt(QUESTIONS[1]))
     scored = {i: score for i, (_, score) in enumerate(tokens) if score is not None}
-    assert list(scored) == [*encoded.steps, encoded.outcome]
+    assert list(scored) == [*encoded.step_positions, encoded.outcome_position]
     assert list(scored.values()) == pytest.approx([*scores.steps, scores.outcome], abs=1e-5)
 
 

@@ -79,6 +79,13 @@ def test_workers_and_ray_draw_the_keys_of_one_process(run: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_shards_that_are_missing_are_named_if_there_are_workers(run: Path) -> None:
+    assert sample(run, "--n", "70", "--shard", "1/3", "--workers", "2").returncode == 0
+    refused = sample(run, "--n", "70", "--merge")
+    assert "(not done: --shard 2/3, --shard 3/3)" in refused.stderr
+
+
+@pytest.mark.slow
 def test_a_worker_that_fails_is_one_line(run: Path) -> None:
     shutil.rmtree(run / "sft")
     shutil.copytree(run / "split", run / "sft")

@@ -21,7 +21,7 @@ PROMPTS = {"a": "a3 b+4", "b": "a1 b*2 c-3 d+4", "c": "a3 b+4 c*5"}
 @pytest.fixture(scope="module")
 def model() -> LlamaForCausalLM:
     torch.manual_seed(0)
-    return tiny.model(TOKENS, hidden=32, layers=2, heads=4).eval()
+    return tiny.model(TOKENS, hidden_size=32, num_layers=2, num_heads=4).eval()
 
 
 def requests(n: int, seed: int = 0, names: str = "abc") -> list[Request]:

@@ -10,17 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from e2h_cli.data.split_files import read_part
+from e2h_cli.data.split_files import read_split
 from e2h_cli.models import tiny
 from e2h_cli.models.wide_heads import with_head_size
-from tests.conftest import e2h
-from tests.inference.conftest import counts, needs_vllm, sample
+from tests.conftest import e2h_process
+from tests.inference.conftest import counts, needs_vllm, sample_process
 
 
 def test_wider_heads_compute_the_same() -> None:
     torch.manual_seed(0)
     tokens = tiny.tokenizer()
-    model = tiny.model(tokens, hidden=32, layers=2, heads=4).eval()
+    model = tiny.model(tokens, hidden_size=32, num_layers=2, num_heads=4).eval()
     ids = torch.randint(3, len(tokens), (3, 40))
     for size in (16, 32):
         wide = with_head_size(model, size).eval()
@@ -28,12 +28,13 @@ def test_wider_heads_compute_the_same() -> None:
         torch.testing.assert_close(wide(ids).logits, model(ids).logits, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @needs_vllm
 def test_vllm_options_are_checked_and_passed_on(run: Path) -> None:
-    wrong = sample(run, "--engine", "vllm", "--engine-arg", "max_num_seq=3")
+    wrong = sample_process(run, "--engine", "vllm", "--engine-arg", "max_num_seq=3")
     assert wrong.returncode == 2
     assert "did you mean 'max_num_seqs'?" in wrong.stderr
-    right = sample(
+    right = sample_process(
         run, "--engine", "vllm", "--engine-arg", "max_num_seqs=3", "--n", "3", "--logprob",
         "--stop", r"\n\n# Answer",
     )  # fmt: skip
@@ -43,11 +44,12 @@ def test_vllm_options_are_checked_and_passed_on(run: Path) -> None:
     assert not any("\n\n# Answer" in text for text in table["text"].to_pylist())
 
 
+@pytest.mark.slow
 @needs_vllm
 def test_both_engines_write_the_same_greedy_solutions(run: Path) -> None:
     texts = []
     for engine in ("vllm", "transformers"):
-        done = sample(run, "--engine", engine, "--preset", "greedy", "--logprob", "--force")
+        done = sample_process(run, "--engine", engine, "--preset", "greedy", "--logprob", "--force")
         assert done.returncode == 0, done.stdout + done.stderr
         (run / "sample/samples.parquet").rename(run.parent / f"{engine}.parquet")
         shutil.rmtree(run / "sample")
@@ -67,17 +69,17 @@ def test_both_engines_write_the_same_greedy_solutions(run: Path) -> None:
 def test_the_quickstart_s_accuracy_is_the_same_with_both_engines(tmp_path: Path) -> None:
     """Same model, same problems, other noise: they differ by no more than chance."""
     run = tmp_path / "run"
-    made = e2h(
+    made = e2h_process(
         "run", "quickstart", "--scale", "tiny", "--run-dir", run, "--until", "sft",
-        cwd=tmp_path,
+        cwd=tmp_path, timeout=1200,
     )  # fmt: skip
     assert made.returncode == 0, made.stdout + made.stderr
-    problems = {p.id: p for p in read_part(run / "split", "test")}
+    problems = {p.id: p for p in read_split(run / "split", "test")}
     right = []
     for engine in ("vllm", "transformers"):
-        done = e2h(
+        done = e2h_process(
             "sample", "--scale", "tiny", "--run-dir", run, "--engine", engine, "--n", "32",
-            "--force", cwd=tmp_path,
+            "--force", cwd=tmp_path, timeout=1200,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"'{engine}'" in str(counts(run)["engines"])

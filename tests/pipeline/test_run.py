@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from e2h_cli.data.problem import read
+from e2h_cli.data.problem import read_problems
 from tests.conftest import MINI, TESTS, Cli, copy_stages, e2h
 
 ROOT = TESTS.parent
@@ -58,7 +58,7 @@ def test_the_reward_model_has_seen_no_hard_problem(mini_run: Path) -> None:
     assert set(reward["inputs"]) == {"model", "rows"}
     assert [i["fingerprint"] for i in samples["inputs"]["problems"]] == [split["fingerprint"]]
     # And the rows themselves.
-    levels = {p.id: p.level for p in read(mini_run / "split/easy.jsonl")}
+    levels = {p.id: p.level for p in read_problems(mini_run / "split/easy.jsonl")}
     assert set(levels.values()) <= {1, 2, 3}
     rows = [json.loads(line) for line in (mini_run / "supervise/prm.jsonl").open()]
     assert rows
@@ -67,7 +67,7 @@ def test_the_reward_model_has_seen_no_hard_problem(mini_run: Path) -> None:
     questions = {
         p.problem
         for part in ("hard", "validation", "test")
-        for p in read(mini_run / f"split/{part}.jsonl")
+        for p in read_problems(mini_run / f"split/{part}.jsonl")
     }
     assert not any(q in row["prompt"] for row in rows for q in questions)
 

@@ -324,12 +324,14 @@ def test_the_released_code_takes_the_lowest_of_three_tokens(tmp_path: Path) -> N
         judge([r], grader, RewardShaping("paper", bound=0.5), reward, 4096)
         lowest = r.scores
         judge([r], grader, RewardShaping("minimum"), reward, 4096)
-    reading = reward.read(r.problem.problem, r.text, True)
+    reading = reward.encode(r.problem.problem, r.text, True)
     with torch.no_grad():
-        values = net(input_ids=torch.tensor([reading.ids])).logits[0, :, 0].sigmoid()
-    assert r.scores.steps == pytest.approx([float(values[p]) for p in reading.steps], abs=1e-6)
+        values = net(input_ids=torch.tensor([reading.input_ids])).logits[0, :, 0].sigmoid()
+    assert r.scores.steps == pytest.approx(
+        [float(values[p]) for p in reading.step_positions], abs=1e-6
+    )
     assert lowest.steps == pytest.approx(
-        [float(values[p - 2 : p + 1].min()) for p in reading.steps], abs=1e-6
+        [float(values[p - 2 : p + 1].min()) for p in reading.step_positions], abs=1e-6
     )
 
 
@@ -340,7 +342,7 @@ def load_family_of(net: LlamaForTokenClassification, tokens: PreTrainedTokenizer
 
     def read(question: str, text: str, finished: bool) -> EncodedSolution:
         encoded = encode(tokens, template.prompt(question), text, finished=finished)
-        return EncodedSolution(encoded.ids, encoded.step_tokens, encoded.last)
+        return EncodedSolution(encoded.input_ids, encoded.step_positions, encoded.outcome_position)
 
     return RewardModel(
         "e2h", "prm", tokens, net.eval().base_model, lambda x: net.score(x)[..., 0].sigmoid(),

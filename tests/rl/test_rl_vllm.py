@@ -15,7 +15,7 @@ from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.settings.sample import SampleSettings
 from tests import builders
-from tests.conftest import RL, e2h
+from tests.conftest import RL, e2h_process
 
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm installs it")
 
@@ -50,8 +50,11 @@ def test_two_steps_with_vllm(mini_run: Path, rl_run: Path, tmp_path: Path) -> No
     (tmp_path / "mini").symlink_to(mini_run)
     for stage in ("validation-samples", "votes"):
         shutil.copytree(rl_run / stage, tmp_path / "run" / stage)
-    done = e2h("rl", "--recipe", RL, "--scale", "tiny", "--run-dir", "run", "--engine", "vllm",
-               cwd=tmp_path)  # fmt: skip
+    # In a process of its own: vLLM needs the file descriptor of stdout, which tests replace.
+    done = e2h_process(
+        "rl", "--recipe", RL, "--scale", "tiny", "--run-dir", "run", "--engine", "vllm",
+        cwd=tmp_path,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = [line for _, line in read_jsonl(tmp_path / "run/rl/log.jsonl")]
     assert [line["step"] for line in lines] == [0, 1, 2]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from e2h_cli.data.problem import read, write
+from e2h_cli.data.problem import read_problems, write_problems
 from e2h_cli.data.template import prompt
 from tests import builders
 from tests.conftest import Cli
@@ -21,10 +21,10 @@ from tests.conftest import Cli
 def test_the_whole_chain_on_math(cli: Cli, math_data: Path, tmp_path: Path) -> None:
     rng = random.Random(0)
     data = tmp_path / "data"
-    train = rng.sample(read(math_data / "train.jsonl"), 60)
-    test = rng.sample(read(math_data / "test.jsonl"), 10)
-    write(data / "train.jsonl", train)
-    write(data / "test.jsonl", test)
+    train = rng.sample(read_problems(math_data / "train.jsonl"), 60)
+    test = rng.sample(read_problems(math_data / "test.jsonl"), 10)
+    write_problems(data / "train.jsonl", train)
+    write_problems(data / "test.jsonl", test)
     texts = [prompt(p.problem) + (p.solution or "") + "\n\n# Answer\n\n" for p in train]
     tokens = builders.tokenizer("byte-bpe", texts, vocabulary=600)
     model = builders.llama(tmp_path / "model", tokens)
@@ -66,9 +66,10 @@ def test_an_outcome_reward_model_from_own_samples(
     cli: Cli, math_data: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    train = [p for p in read(math_data / "train.jsonl") if p.level < 4 and p.answer == "2"][:12]
-    write(data / "train.jsonl", train)
-    write(data / "test.jsonl", read(math_data / "test.jsonl")[:2])
+    train = read_problems(math_data / "train.jsonl")
+    train = [p for p in train if p.level < 4 and p.answer in ("2", "3")][:12]
+    write_problems(data / "train.jsonl", train)
+    write_problems(data / "test.jsonl", read_problems(math_data / "test.jsonl")[:2])
     tokens = builders.tokenizer("byte-bpe", [p.problem for p in train])
     model = builders.llama(tmp_path / "model", tokens)
     common = ("--run-dir", "run", "--scale", "tiny")

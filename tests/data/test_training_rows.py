@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import chain_arithmetic
-from e2h_cli.data.problem import Problem, read
+from e2h_cli.data.problem import Problem, read_problems
 from e2h_cli.data.rm_labels import (
-    balanced,
-    labelled,
+    balance_outcomes,
+    label_samples,
     read_rows,
     step_checker,
     until_first_mistake,
@@ -21,7 +22,7 @@ from e2h_cli.data.rm_labels import (
 from e2h_cli.data.sft_rows import sft_rows
 from e2h_cli.data.step_splitting import steps_of
 from e2h_cli.data.template import parse
-from e2h_cli.grading import get_grader
+from e2h_cli.data.training_rows import TrainingRow, TrainingRowWriter, rows_file
 
 CHAIN = Problem("p", "a3 b+4 c*6", 1, "s", "chains", "2", "b=3+4=7\n\nc=7*6=2")
 
@@ -52,7 +53,7 @@ def test_prose_to_steps(text: str, steps: list[str]) -> None:
 
 
 def test_no_text_is_lost_in_real_solutions(math_data: Path) -> None:
-    problems = read(math_data / "test.jsonl")
+    problems = read_problems(math_data / "test.jsonl")
     for problem in problems:
         steps = steps_of(problem.solution or "")
         assert "".join(" ".join(steps).split()) == "".join((problem.solution or "").split()), (
@@ -81,9 +82,13 @@ SAMPLES = [
 ]
 
 
+def equal(pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    return [gold == answer for gold, answer in pairs]
+
+
 def test_labels_by_hand() -> None:
-    steps, outcomes, counts = labelled(
-        SAMPLES, {"p": CHAIN}, get_grader("exact"), chain_arithmetic.check_steps
+    steps, outcomes, counts = label_samples(
+        SAMPLES, {"p": CHAIN}, equal, chain_arithmetic.check_steps
     )
     assert [row["labels"] for row in steps] == [
         [True, True, True], [False, None, False], [False, None, True],
@@ -91,7 +96,7 @@ def test_labels_by_hand() -> None:
     assert [row["labels"] for row in outcomes] == [[True] * 3, [False] * 3, [True] * 3]
     assert steps[0]["completions"] == ["b=3+4=7", "c=7*6=2", "# Answer\n\n2"]
     assert counts == {"samples labelled": 3, "samples without answer": 1, "repeated samples": 1}
-    assert labelled(SAMPLES, {"p": CHAIN}, get_grader("exact"), None)[0] == []
+    assert label_samples(SAMPLES, {"p": CHAIN}, equal, None)[0] == []
 
 
 def outcome_rows(right: int, wrong: int, key: str = "q") -> list[dict]:
@@ -104,11 +109,13 @@ def outcome_rows(right: int, wrong: int, key: str = "q") -> list[dict]:
 )
 def test_outcomes_are_balanced_per_question(right: int, wrong: int, kept: tuple[int, int]) -> None:
     rows = outcome_rows(right, wrong)
-    found = [row["labels"][0] for row in balanced(rows, 3, random.Random(0))]
+    found = [row["labels"][0] for row in balance_outcomes(rows, 3, random.Random(0))]
     assert (sum(found), len(found) - sum(found)) == kept
-    assert balanced(rows, 3, random.Random(0)) == balanced(rows, 3, random.Random(0))
-    assert balanced(rows, None, random.Random(0)) == rows
-    both = balanced([*rows, *outcome_rows(1, 1, "other")], 3, random.Random(0))
+    assert balance_outcomes(rows, 3, random.Random(0)) == balance_outcomes(
+        rows, 3, random.Random(0)
+    )
+    assert balance_outcomes(rows, None, random.Random(0)) == rows
+    both = balance_outcomes([*rows, *outcome_rows(1, 1, "other")], 3, random.Random(0))
     assert sum(row["id"] == "other" for row in both) == 2
 
 
@@ -134,6 +141,27 @@ def test_rows_of_a_file(tmp_path: Path) -> None:
             "labels": [0.5, None],
         }
     ]
+
+
+def test_files_of_rows_appear_only_without_an_error(tmp_path: Path) -> None:
+    row = TrainingRow("prm", {"prompt": "p", "completions": ["é\ud83d"], "labels": [True]})
+    with pytest.raises(ValueError, match="stop"):  # noqa: SIM117
+        with TrainingRowWriter(tmp_path, official=True, unique=True) as writer:
+            writer.write(row)
+            raise ValueError("stop")
+    assert list(tmp_path.iterdir()) == []
+    for unique in (True, False):
+        with TrainingRowWriter(tmp_path, official=False, unique=unique) as writer:
+            for written in (row, row, row._replace(file="prm-validation")):
+                writer.write(written)
+        assert len((tmp_path / "prm.jsonl").read_text().splitlines()) == (1 if unique else 2)
+        assert len((tmp_path / "prm-validation.jsonl").read_text().splitlines()) == 1
+        assert writer.counts["repeated rows"] == unique
+    assert rows_file(tmp_path, "prm") == tmp_path / "prm.jsonl"
+    with pytest.raises(InputError, match="no orm rows here; it holds rows for prm"):
+        rows_file(tmp_path, "orm")
+    with pytest.raises(InputError, match="no sft rows here; make them with: e2h supervise"):
+        rows_file(tmp_path / "none", "sft")
 
 
 @pytest.mark.parametrize(

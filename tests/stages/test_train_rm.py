@@ -10,99 +10,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import template
-from e2h_cli.models.loading import load_tokenizer
-from e2h_cli.models.reward_formats import open_reward_model
-from e2h_cli.stages.train_rm import Used, _auc, reward_row, rows_of
-from e2h_cli.training.reward_losses import pair_loss
-from e2h_cli.training.trainer import NO_LOSS
-from tests import builders
+from e2h_cli.models import load_reward_model, load_tokenizer, open_reward_model
+from e2h_cli.settings.train_rm import TrainRMSettings
+from e2h_cli.stages.train_rm import labelled_rows
+from e2h_cli.training import auc_validation
+from e2h_cli.training.reward_rows import is_held_out
 from tests.conftest import MINI, copy_stages, e2h
-
-texts = st.text(
-    st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp", "Zs"]),
-    min_size=1, max_size=12,
-).filter(lambda t: t.strip() and not t.lstrip().startswith("#"))  # fmt: skip
-TOKENIZERS = {kind: builders.tokenizer(kind) for kind in builders.ALL_KINDS}
-
-
-@pytest.mark.parametrize("kind", builders.ALL_KINDS)
-@given(st.lists(texts, min_size=1, max_size=5), st.data())
-def test_labels_land_on_the_tokens_of_their_step(
-    kind: str, steps: list[str], data: st.DataObject
-) -> None:
-    """Every token that lies inside one step carries the label of that step, whatever the text."""
-    tokens = TOKENIZERS[kind]
-    marks = [data.draw(st.sampled_from([0.0, 1.0, 0.25, None])) for _ in range(len(steps) + 1)]
-    row = {
-        "id": "r",
-        "prompt": template.prompt("What?"),
-        "completions": [*steps, template.answer_block("7")],
-        "labels": marks,
-    }
-    made = reward_row(tokens, row, "every-token")
-    text = template.SEPARATOR.join(row["completions"])
-    shift = len(row["prompt"])
-    encoding = tokens(row["prompt"] + text, return_offsets_mapping=True)
-    if len(encoding.input_ids) + 1 != len(made.input_ids):
-        return  # a token reaches over the end of the prompt; the two are encoded apart
-    at = shift
-    for block, mark in zip(row["completions"], marks, strict=True):
-        inside = [
-            i
-            for i, (a, b) in enumerate(encoding.offset_mapping)
-            if a >= at and b <= at + len(block) and b > a
-        ]
-        expected = NO_LOSS if mark is None else mark
-        assert all(made.labels[i] == pytest.approx(expected) for i in inside)
-        at += len(block) + len(template.SEPARATOR)
-    assert made.labels[-1] == pytest.approx(NO_LOSS if marks[-1] is None else marks[-1])
-    assert (made.labels[: len(tokens(row["prompt"]).input_ids)] == NO_LOSS).all()
-
-
-def test_pair_loss_by_hand_and_by_sign() -> None:
-    """-log sigmoid(2 - 0.5) and -log sigmoid(-1 - 1); a higher chosen reward costs less."""
-    logits = torch.tensor([[[9.0], [2.0]], [[9.0], [0.5]], [[9.0], [-1.0]], [[9.0], [1.0]]])
-    logits.requires_grad_()
-    labels = torch.tensor([[NO_LOSS, 1.0], [NO_LOSS, 0.0]] * 2)
-    loss = pair_loss(SimpleNamespace(logits=logits), labels)
-    assert loss.item() == pytest.approx((0.201413 + 2.126928) / 2, abs=1e-5)
-    loss.backward()
-    assert logits.grad is not None
-    assert logits.grad[0, 1, 0] < 0 < logits.grad[1, 1, 0]
-    halves = [
-        pair_loss(SimpleNamespace(logits=logits[i : i + 2]), labels[i : i + 2], 4).item()
-        for i in (0, 2)
-    ]
-    assert sum(halves) == pytest.approx(loss.item())
-
-
-def test_rows_that_do_not_fit_are_told_from_rows_without_labels() -> None:
-    used = Used()
-    row = {"id": "a", "completions": ["x", "# Answer\n\n1"], "labels": [True, None]}
-    fits = SimpleNamespace(input_ids=np.arange(5), trained=3)
-    long = SimpleNamespace(input_ids=np.arange(50), trained=3)
-    bare = SimpleNamespace(input_ids=np.arange(5), trained=0)
-    assert [used.see(row, encoded, 10) for encoded in (fits, long, bare)] == [True, False, False]
-    assert used.counts == {"labels": 3, "tokens": 5, "too_long": 1, "unlabelled": 1}
-    assert used.too_long == ["a"]
-
-
-def test_one_kind_of_label_is_no_validation() -> None:
-    assert _auc([(0.2, False), (0.9, True)]) == 1
-    with pytest.raises(InputError, match="one kind is missing"):
-        _auc([(0.2, True), (0.9, True)])
 
 
 @pytest.fixture
@@ -139,13 +60,13 @@ def test_what_is_left_out_is_said(run: Path) -> None:
 
 def test_kinds_take_their_rows(run: Path) -> None:
     folder = str(run / "supervise")
-    prm, orm, both = (list(rows_of([folder], kind)) for kind in ("prm", "orm", "oprm"))
+    prm, orm, both = (list(labelled_rows([folder], kind)) for kind in ("prm", "orm", "oprm"))
     assert prm
     assert orm
     assert both == prm + orm
     (run / "supervise/orm.jsonl").unlink()
     with pytest.raises(InputError, match="no orm rows here; it holds rows for prm"):
-        list(rows_of([folder], "orm"))
+        list(labelled_rows([folder], "orm"))
 
 
 OPTIONS = (
@@ -178,11 +99,29 @@ def test_training_stops_when_validation_gets_no_better(run: Path) -> None:
     assert found["best_validation"] == pytest.approx(measured[best], abs=1e-4)
     assert max(measured) == found["steps"]
     assert found["steps"] == min(60, best + 10)
+    assert auc_of_saved(run) == pytest.approx(found["best_validation"], abs=2e-5)
+
+
+def auc_of_saved(run: Path) -> float:
+    """The ROC AUC of the saved model on the held-out rows."""
+    folder = str(run / "train-rm")
+    rows = [row for row in labelled_rows([str(run.parent / "mixed.jsonl")], "prm")
+            if is_held_out(row["id"], 0.3, 0)]  # fmt: skip
+    validation = auc_validation(rows, load_tokenizer(folder), TrainRMSettings(patience=2))
+    model = load_reward_model(folder)
+    longest = max(len(row.input_ids) for row in validation.rows)
+    logits = torch.zeros(len(validation.rows), longest, 1)
+    with torch.no_grad():
+        for i, row in enumerate(validation.rows):
+            ids = torch.tensor(row.input_ids)[None]
+            logits[i, : len(row.input_ids)] = model(input_ids=ids).logits[0]
+    return validation.metric(logits.numpy())
 
 
 PATIENT = ("--patience", "30", "--max-steps", "150", *OPTIONS[2:6], *OPTIONS[8:])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mixed")
 def test_kill_9_changes_neither_losses_nor_weights(run: Path, tmp_path: Path) -> None:
     """With early stopping: what was measured and the best weights survive, too."""
@@ -216,15 +155,9 @@ def test_kill_9_changes_neither_losses_nor_weights(run: Path, tmp_path: Path) ->
 
 def test_adapters_are_merged_into_a_plain_model(run: Path) -> None:
     done = train(
-        run,
-        "--lora-rank",
-        "2",
-        "--gradient-checkpointing",
-        "--max-steps",
-        "30",
-        "--learning-rate",
-        "0.01",
-    )
+        run, "--lora-rank", "2", "--gradient-checkpointing", "--max-steps", "30",
+        "--learning-rate", "0.01",
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     merged = load_file(run / "train-rm/model.safetensors")
     plain = load_file(run / "pretrain/model.safetensors")
@@ -247,17 +180,8 @@ def test_pairs_teach_which_is_better(run: Path, tmp_path: Path) -> None:
     pairs = [{"prompt": p, "chosen": "b=1+1=2\n\n" + t, "rejected": t} for p, t in several]
     file = tmp_path / "pairs.jsonl"
     file.write_text("\n".join(map(json.dumps, pairs)))
-    done = train(
-        run,
-        "--loss",
-        "pairwise",
-        "--rows",
-        str(file),
-        "--max-steps",
-        "60",
-        "--learning-rate",
-        "0.003",
-    )
+    pairwise = ("--loss", "pairwise", "--rows", str(file))
+    done = train(run, *pairwise, "--max-steps", "60", "--learning-rate", "0.003")
     assert done.returncode == 0, done.stdout + done.stderr
     model = open_reward_model(str(run / "train-rm"))
     assert model.kind == "orm"
@@ -273,7 +197,7 @@ def test_pairs_teach_which_is_better(run: Path, tmp_path: Path) -> None:
         better += values[0] > values[1]
     assert better >= 18
     file.write_text(json.dumps({"prompt": "p", "chosen": "c"}))
-    bad = train(run, "--loss", "pairwise", "--rows", str(file), "--force")
+    bad = train(run, *pairwise, "--force")
     assert bad.returncode == 2
     assert "pairs.jsonl:1: no text under 'prompt' or 'rejected'" in bad.stderr
 
