@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.random_model import save_random_model
 from e2h_cli.data import template
-from e2h_cli.inference.batching import ScoringStats, score_encoded
+from e2h_cli.inference.batching import ScoringStats, score_batches
 from e2h_cli.models.reward_formats import EncodedSolution, open_reward_model
 from e2h_cli.models.reward_model import new_reward_model
 
@@ -60,7 +60,7 @@ def main() -> None:
             nonlocal stats
             stats = ScoringStats()
             values: dict[int, list[float]] = {}
-            batches = score_encoded(model, encoded, 16384, problems=problems, stats=stats)
+            batches = score_batches(model, encoded, 16384, problems=problems, stats=stats)
             for indices, batch in batches:
                 for i, scores in zip(indices, batch, strict=True):
                     values[i] = [*scores.steps, scores.outcome]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from e2h_cli.common.errors import RunError
-from e2h_cli.models.reward_formats import Backbone, EncodedSolution, Head, RewardModel
+from e2h_cli.models.reward_formats import EncodedSolution, RewardModel
 
 # A batch ends where more than this share of it would be padding,
 _MAX_PADDING = 0.05
@@ -41,38 +41,12 @@ class ScoringStats:
     shared: int = 0
 
 
-def score_encoded(
+@torch.inference_mode()
+def score_batches(
     model: RewardModel,
     encoded: Sequence[EncodedSolution],
     max_batch_tokens: int | None = None,
     *,
-    problems: Sequence[str] | None = None,
-    stats: ScoringStats | None = None,
-) -> Iterator[tuple[list[int], list[Scores]]]:
-    """``score_batches`` with a loaded reward model; batch size by the device if not given."""
-    # Larger batches do not fit into the cache of a CPU: 16,384 tokens are 1.4 to 1.9 times slower.
-    default = 16384 if model.device.type == "cuda" else 2048
-    return score_batches(
-        model.backbone,
-        model.head,
-        encoded,
-        max_batch_tokens or default,
-        device=model.device,
-        pad=model.pad_token_id,
-        problems=problems,
-        stats=stats,
-    )
-
-
-@torch.inference_mode()
-def score_batches(
-    backbone: Backbone,
-    head: Head,
-    encoded: Sequence[EncodedSolution],
-    max_batch_tokens: int,
-    *,
-    device: torch.device,
-    pad: int,
     problems: Sequence[str] | None = None,
     stats: ScoringStats | None = None,
 ) -> Iterator[tuple[list[int], list[Scores]]]:
@@ -82,12 +56,9 @@ def score_batches(
     token would take more memory than the model.
 
     Args:
-        backbone: returns features of shape (batch, tokens, hidden).
-        head: maps features of shape (positions, hidden) to P(correct) of shape (positions,).
+        model: reward model.
         encoded: solutions.
-        max_batch_tokens: tokens per forward pass, padding included.
-        device: of the model.
-        pad: padding token id.
+        max_batch_tokens: tokens per forward pass, padding included; by the device if None.
         problems: problem id of each solution. If given, the prefix that the solutions of a problem
             share is computed once where that pays.
         stats: counts tokens and padding.
@@ -95,12 +66,15 @@ def score_batches(
     Raises:
         RunError: a score is NaN or infinite.
     """
-    scorer = _BatchScorer(backbone, head, encoded, device, pad, stats or ScoringStats())
+    gpu = model.device.type == "cuda"
+    # Larger batches do not fit into the cache of a CPU: 16,384 tokens are 1.4 to 1.9 times slower.
+    max_batch_tokens = max_batch_tokens or (16384 if gpu else 2048)
+    scorer = _BatchScorer(model, encoded, stats or ScoringStats())
     groups: dict[str, list[int]] = {}
     for i, problem in enumerate(problems or ()):
         groups.setdefault(problem, []).append(i)
     unshared = list(range(len(encoded))) if problems is None else []
-    min_tokens = _SHARED_TOKENS[device.type == "cuda"]
+    min_tokens = _SHARED_TOKENS[gpu]
     for group in groups.values():
         prefix = shared_prefix_length([encoded[i] for i in group])
         lengths = [len(encoded[i].input_ids) - prefix for i in group]
@@ -137,40 +111,37 @@ def shared_prefix_length(encoded: Sequence[EncodedSolution]) -> int:
 class _BatchScorer:
     """Forward passes of one reward model."""
 
-    backbone: Backbone
-    head: Head
+    model: RewardModel
     encoded: Sequence[EncodedSolution]
-    device: torch.device
-    pad: int
     stats: ScoringStats
 
     def prefix_cache(self, index: int, length: int) -> Any:
         """KV cache of the first ``length`` tokens of a solution; None for bidirectional models."""
-        ids = torch.tensor([self.encoded[index].input_ids[:length]], device=self.device)
+        ids = torch.tensor([self.encoded[index].input_ids[:length]], device=self.model.device)
         self.stats.tokens += length
-        return getattr(self.backbone(input_ids=ids, use_cache=True), "past_key_values", None)
+        return getattr(self.model.backbone(input_ids=ids, use_cache=True), "past_key_values", None)
 
     def scores(self, indices: Sequence[int], start: int = 0, cache: Any = None) -> list[Scores]:
         """Scores of one batch; ``cache``: keys and values of the first ``start`` tokens."""
+        device = self.model.device
         batch = [self.encoded[i] for i in indices]
         lengths = [len(e.input_ids) - start for e in batch]
-        ids = torch.full((len(batch), max(lengths)), self.pad)
+        ids = torch.full((len(batch), max(lengths)), self.model.pad_token_id)
         mask = torch.zeros_like(ids)
         for row, (e, length) in enumerate(zip(batch, lengths, strict=True)):
             ids[row, :length] = torch.tensor(e.input_ids[start:])
             mask[row, :length] = 1
         if cache is None:
-            options: dict[str, Any] = {"attention_mask": mask.to(self.device)}
+            options: dict[str, Any] = {"attention_mask": mask.to(device)}
         else:
             # No mask: padding is on the right, where no scored token attends to it.
             cache.batch_repeat_interleave(len(batch))
             options = {"past_key_values": cache, "use_cache": True}
-        output = self.backbone(input_ids=ids.to(self.device), **options)
-        features = output if isinstance(output, torch.Tensor) else output.last_hidden_state
+        features = self.model.backbone(input_ids=ids.to(device), **options).last_hidden_state
         positions = [[*e.step_positions, e.outcome_position] for e in batch]
         rows = torch.tensor([row for row, scored in enumerate(positions) for _ in scored])
         columns = torch.tensor([position - start for scored in positions for position in scored])
-        values = self.head(features[rows.to(self.device), columns.to(self.device)]).float().cpu()
+        values = self.model.head(features[rows.to(device), columns.to(device)]).float().cpu()
         if not bool(values.isfinite().all()):
             raise RunError("the reward model returned NaN", hint="try --precision fp32")
         self.stats.tokens += sum(lengths)

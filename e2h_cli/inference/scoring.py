@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from rich.text import Text
 
-from e2h_cli.common.console import console
 from e2h_cli.common.files import read_json, write_json
 from e2h_cli.common.parquet_store import (
     SCORE_SCHEMA,
@@ -22,7 +20,7 @@ from e2h_cli.common.parquet_store import (
     write_table,
 )
 from e2h_cli.data.problem import Problem
-from e2h_cli.inference.batching import Scores, ScoringStats, score_encoded
+from e2h_cli.inference.batching import Scores, ScoringStats, score_batches
 from e2h_cli.inference.engine_stats import append_engine_stats
 from e2h_cli.inference.worker_pool import gpu_count, run_with_progress
 from e2h_cli.models.reward_formats import RewardModel, open_reward_model
@@ -45,7 +43,7 @@ def score_texts(
     pairs = zip(questions, solutions, strict=True)
     encoded = [reward_model.encode(question, text, True) for question, text in pairs]
     scores: dict[int, Scores] = {}
-    for indices, batch in score_encoded(reward_model, encoded, problems=questions):
+    for indices, batch in score_batches(reward_model, encoded, problems=questions):
         scores.update(zip(indices, batch, strict=True))
     return [scores[i] for i in range(len(encoded))]
 
@@ -55,26 +53,11 @@ def token_scores(
 ) -> list[tuple[str, float | None]]:
     """Each token of an encoded solution, with P(correct) at the positions that are scored."""
     encoded = reward_model.encode(question, text, finished)
-    [(_, [scores])] = score_encoded(reward_model, [encoded])
+    [(_, [scores])] = score_batches(reward_model, [encoded])
     values = dict(zip(encoded.step_positions, scores.steps, strict=True))
     values[encoded.outcome_position] = scores.outcome
     tokens = [reward_model.tokenizer.decode([token]) for token in encoded.input_ids]
     return [(token, values.get(position)) for position, token in enumerate(tokens)]
-
-
-def show(
-    problem: Problem, text: str, finished: bool, reward: str, family: str, precision: str
-) -> None:
-    """Print the tokens of a solution, with position and score where it is scored."""
-    model = open_reward_model(reward, family, precision)
-    line = Text(f"{problem.id} ({model.family}): ", style="bold")
-    for position, (token, score) in enumerate(token_scores(model, problem.problem, text, finished)):
-        token = token.replace("\n", "\\n")
-        if score is None:
-            line.append(f"{token} ", style="dim")
-        else:
-            line.append(f"{token}[{position}]={score:.3f} ", style="bold cyan")
-    console.print(line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +207,7 @@ def score(
     store = job.store()
     on_progress(0)
     try:
-        for indices, scores in score_encoded(
+        for indices, scores in score_batches(
             model, encoded, job.batch_tokens, problems=problems, stats=stats
         ):
             rows = [

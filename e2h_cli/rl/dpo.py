@@ -15,7 +15,7 @@ from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, read_jsonl
 from e2h_cli.data import template
-from e2h_cli.evaluation.sample_groups import aggregate_scores
+from e2h_cli.evaluation.score_tables import aggregate_scores
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.inference.sampling import SAMPLES_FILE
 from e2h_cli.inference.scoring import score_samples

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.data import template
 from e2h_cli.grading.verdict import Grader
-from e2h_cli.inference.batching import Scores, score_encoded
+from e2h_cli.inference.batching import Scores, score_batches
 from e2h_cli.models.reward_formats import EncodedSolution, RewardModel
 from e2h_cli.models.token_spans import encode
 from e2h_cli.rl.rewards import rewards_of
@@ -72,7 +72,7 @@ def _score_steps(
     if lowest:
         encoded = [_with_last_tokens(e) for e in encoded]
     problems = [r.problem.id for r in rollouts]
-    passes = score_encoded(reward_model, encoded, batch_tokens, problems=problems)
+    passes = score_batches(reward_model, encoded, batch_tokens, problems=problems)
     for batch, scores in passes:
         for i, score in zip(batch, scores, strict=True):
             per_step = len(score.steps) // counts[i] if counts[i] else 1

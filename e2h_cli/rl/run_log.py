@@ -109,7 +109,7 @@ def plot_training(
 
     ``note`` is the text under the panels; ``unit`` ("step" or "iteration") labels the x axis.
     """
-    from e2h_cli.reports.style import drawn, save
+    from e2h_cli.reports.figures import new_figure, save_figure
 
     panels = [
         ("reward", {"reward": "reward"}),
@@ -123,7 +123,7 @@ def plot_training(
         for title, labels in panels
         if any(line.get(name) is not None for line in lines for name in labels)
     ]
-    with drawn(len(shown), 2.9, 2.7) as (drawing, axes):
+    with new_figure(len(shown), 2.9, 2.7) as (drawing, axes):
         for axis, (title, labels) in zip(axes, shown, strict=True):
             _draw_curves(axis, lines, labels)
             axis.set_title(title)
@@ -135,7 +135,7 @@ def plot_training(
                 drawing.legend(
                     handles, names, loc="outside upper center", ncols=len(names), frameon=False
                 )
-        return save(drawing, target, note)
+        return save_figure(drawing, target, note)
 
 
 def _draw_curves(axis: Any, lines: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:

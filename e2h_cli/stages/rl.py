@@ -18,12 +18,12 @@ from e2h_cli.common.files import fingerprint
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.split_files import max_level, read_split, read_training_problems, split_file
-from e2h_cli.evaluation.predictions import read_predictions
 from e2h_cli.grading import get_grader
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.select import sampling_parameters
 from e2h_cli.models.reward_formats import RewardModel, open_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.reports.result_files import read_predictions
 from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint, compare_rules
 from e2h_cli.rl.dpo import IterativeDPOTrainer
 from e2h_cli.rl.grpo import GRPOUpdater

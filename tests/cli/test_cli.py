@@ -59,8 +59,8 @@ def test_the_users_commands_in_an_empty_folder(tmp_path: Path, cli: Cli) -> None
     assert f"sample needs sft; making it first (e2h sft --recipe {MINI})" in shown[1]
     assert "rerank needs train-rm; making it first" in shown[2]
     results = json.loads((tmp_path / "runs/mini-tiny/rerank/results.json").read_text())
-    assert {f["method"] for f in results["figures"]} == {"majority", "weighted-voting"}
-    assert max(f["k"] for f in results["figures"]) == 16
+    assert {f["method"] for f in results["metrics"]} == {"majority", "weighted-voting"}
+    assert max(f["n"] for f in results["metrics"]) == 16
 
     for command in commands:
         done = cli(*command, *common)

@@ -16,7 +16,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.data.external_formats import ImportFormat
 from e2h_cli.data.external_samples import LOWEST_SCORE, import_samples, match_problems
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.sample_groups import aggregate_scores
+from e2h_cli.evaluation.score_tables import aggregate_scores
 
 QWEN = {
     "idx": 7,

@@ -23,17 +23,8 @@ from tests.conftest import MINI, copy_stages, e2h
 @pytest.fixture
 def run(mini_run: Path, tmp_path: Path) -> Path:
     """A run folder with samples that nobody has scored."""
-    return copy_stages(
-        mini_run,
-        tmp_path / "run",
-        "split",
-        "pretrain",
-        "sft",
-        "rm-samples",
-        "supervise",
-        "train-rm",
-        "sample",
-    )
+    stages = ("split", "pretrain", "sft", "rm-samples", "supervise", "train-rm", "sample")
+    return copy_stages(mini_run, tmp_path / "run", *stages)
 
 
 def rerank(run: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -59,7 +50,7 @@ def test_foreign_models_score_and_vote(family: str, steps: bool, run: Path, tmp_
     found = pq.read_table(run / "rerank/scores/scores.parquet")
     assert found.num_rows == 96
     assert any(found["step_scores"].to_pylist()) == steps
-    results = json.loads((run / "rerank/results.json").read_text())["figures"]
+    results = json.loads((run / "rerank/results.json").read_text())["metrics"]
     hows = {f["aggregate"] for f in results if f["method"] == "best-of-n"}
     assert hows == ({"min"} if steps else {"last"})
     line = json.loads((run / "rerank/scores/engines.jsonl").read_text())

@@ -42,7 +42,7 @@ def test_texts_are_scored_in_their_order_as_if_alone(
 
 def test_token_scores_are_those_of_the_solution_where_it_is_read(reward_model: RewardModel) -> None:
     tokens = token_scores(reward_model, QUESTIONS[1], SOLUTIONS[1], True)
-    encoded = reward_model.read(QUESTIONS[1], SOLUTIONS[1], True)
+    encoded = reward_model.encode(QUESTIONS[1], SOLUTIONS[1], True)
     [scores] = score_texts(reward_model, QUESTIONS[1:2], SOLUTIONS[1:2])
     assert "".join(text for text, _ in tokens).startswith(template.prompt(QUESTIONS[1]))
     scored = {i: score for i, (_, score) in enumerate(tokens) if score is not None}

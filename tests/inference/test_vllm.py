@@ -20,7 +20,7 @@ from tests.inference.conftest import counts, needs_vllm, sample_process
 def test_wider_heads_compute_the_same() -> None:
     torch.manual_seed(0)
     tokens = tiny.tokenizer()
-    model = tiny.model(tokens, hidden=32, layers=2, heads=4).eval()
+    model = tiny.model(tokens, hidden_size=32, num_layers=2, num_heads=4).eval()
     ids = torch.randint(3, len(tokens), (3, 40))
     for size in (16, 32):
         wide = with_head_size(model, size).eval()

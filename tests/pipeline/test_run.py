@@ -79,15 +79,15 @@ def test_the_generator_was_tuned_on_easy_problems_only(mini_run: Path) -> None:
 
 def test_results_are_complete_and_consistent(mini_run: Path) -> None:
     results = json.loads((mini_run / "results.json").read_text())
-    figures = results["figures"]
+    metrics = results["metrics"]
     expected = {
-        "group", "generator", "reward", "method", "aggregate", "k", "accuracy", "low", "high",
+        "group", "generator", "reward_model", "method", "aggregate", "n", "accuracy", "low", "high",
         "problems", "grader",
     }  # fmt: skip
-    assert set(figures[0]) == expected
+    assert set(metrics[0]) == expected
     assert results["scale"] == "tiny"
     assert "tiny scale" in results["finding"]
-    at = {(f["group"], f["method"], f["k"]): f for f in figures}
+    at = {(f["group"], f["method"], f["n"]): f for f in metrics}
     for method in ("majority", "weighted-voting", "best-of-n", "pass"):
         for k in (1, 2, 4, 8):
             both = (at["easy", method, k], at["hard", method, k])
@@ -106,13 +106,13 @@ def test_results_are_complete_and_consistent(mini_run: Path) -> None:
     # One sample is one sample, whatever is voted: exact for best-of-n and pass, drawn for votes.
     assert at["all", "best-of-n", 1]["accuracy"] == at["all", "pass", 1]["accuracy"]
     assert at["all", "greedy", 1]["problems"] == 12
-    assert {"level-1", "level-5"} <= {f["group"] for f in figures}
+    assert {"level-1", "level-5"} <= {f["group"] for f in metrics}
     assert {c["a"] for c in results["comparisons"]} == {"weighted-voting (prod)", "best-of-n (min)"}
     text = (mini_run / "results.md").read_text()
     assert "| weighted (prod) |" in text
     header, *lines = (mini_run / "results.csv").read_text().splitlines()
     assert header.startswith("group,generator")
-    assert len(lines) == len(figures)
+    assert len(lines) == len(metrics)
 
 
 def test_the_plot_is_there_in_both_formats(mini_run: Path) -> None:

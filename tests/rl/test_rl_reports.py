@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import read_jsonl
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.predictions import predictions, read_predictions, write_predictions
-from e2h_cli.evaluation.sample_groups import SampleGroup
 from e2h_cli.grading import get_grader
 from e2h_cli.inference.engines.base import Generation, Request, SamplingParameters
-from e2h_cli.reports import table5
-from e2h_cli.reports.results import Measurement
 from e2h_cli.reports.tables import MAIN_GROUPS
 from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint, compare_rules
 from e2h_cli.rl.run_log import hacking_warning
@@ -106,106 +97,6 @@ def test_a_warning_when_reward_rises_and_accuracy_falls() -> None:
     assert "agreement with the vote" in hacking_warning(votes, sizes)  # type: ignore[arg-type]
 
 
-def test_predictions_by_hand(tmp_path: Path) -> None:
-    group = SampleGroup(problem("p", 1, "2"), ("1", "2", None, "2", "3"),
-                np.array([0, 1, -1, 1, 2]), np.array([False, True, False]))  # fmt: skip
-    none = SampleGroup(
-        problem("q", 1, "2"), (None,) * 5, np.array([-1] * 5), np.zeros(0, dtype=bool)
-    )
-    scores = [np.array([0.9, 0.3, 1.0, 0.4, 0.1]), np.ones(5)]
-    rows = [*predictions([group, none], "majority", "", [np.ones(5), np.ones(5)]),
-            *predictions([group, none], "weighted-voting", "prod", scores),
-            *predictions([group, none], "best-of-n", "min", scores)]  # fmt: skip
-    assert [row["answer"] for row in rows] == ["2", None, "1", None, "1", None]
-    write_predictions(tmp_path, rows)
-    assert read_predictions(tmp_path) == {"p": "1"}
-    write_predictions(tmp_path, rows[:2])
-    assert read_predictions(tmp_path) == {"p": "2"}
-    with pytest.raises(InputError, match=r"no predictions\.jsonl"):
-        read_predictions(tmp_path / "no")
-
-
-def test_rerank_writes_predictions(mini_run: Path) -> None:
-    rows = [row for _, row in read_jsonl(mini_run / "rerank/predictions.jsonl")]
-    assert {row["method"] for row in rows} == {"majority", "weighted-voting", "best-of-n"}
-    assert all(set(row) == {"id", "method", "aggregate", "answer"} for row in rows)
-
-
-def rows_of_ours() -> tuple[list[table5.Line], list[dict[str, Any]]]:
-    easy, hard = np.ones(100), np.zeros(100)
-    hard[:50] = 1
-    better = hard.copy()
-    better[50:70] = 1
-    origins = [table5.Origin(("SFT", "-", "-", False), "no", None),
-               table5.Origin(("PPO", "all", "easy", True), "no", 5),
-               table5.Origin(("PPO", "easy", "easy", False), "no", 5),
-               table5.Origin(("GRPO", "all", "easy", True), "choice", 9),
-               table5.Origin(("DPO", "all", "easy", True), "train", 9)]  # fmt: skip
-    accuracies = [hard, better, hard, better, better]
-    values = [np.concatenate([easy, a]) for a in accuracies]
-    measurements = [Measurement("g", "", "greedy", "", 1, v) for v in values]
-    mask = np.arange(200) < 100
-    groups = {"easy": mask, "hard": ~mask, "all": np.ones(200, dtype=bool)}
-    return table5.lines_of(origins, measurements, groups, confidence=0.95, seed=0)
-
-
-def test_rows_with_intervals_and_tests() -> None:
-    lines, orderings = rows_of_ours()
-    sft, ppo, *_ = lines
-    assert sft.accuracy["hard"][0] == pytest.approx(50)
-    assert sft.accuracy["hard"][1] < 45 < 55 < sft.accuracy["hard"][2]
-    assert sft.against_sft == {}
-    assert ppo.against_sft["hard"][0] == pytest.approx(20)
-    assert ppo.against_sft["hard"][1] < 0.01
-    assert ppo.against_sft["easy"] == (0.0, 1.0)
-    found = {(o["better"], o["worse"]): o for o in orderings}
-    best = "PPO, all questions, easy answers, PRM"
-    assert found[best, "SFT"]["verdict"] == "holds"
-    assert found[best, "SFT"]["paper"] == pytest.approx(14.9 - 12.2)
-    assert len(orderings) == 2
-
-
-def test_the_table_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    lines, orderings = rows_of_ours()
-    others = [{("SFT", "-", "-", False): 41.0, ("PPO", "all", "easy", True): 62.0}] * 2
-    text = table5.present_table5(lines, orderings, others, "tiny")
-    header, rows = table5.table_rows(lines, others)
-    assert rows[1][:4] == ("PPO", "all", "easy", "yes")
-    assert rows[1][header.index("paper")] == "45.4/14.9/29.4"
-    assert rows[1][header.index("hard - SFT (p)")].startswith("+20.0 (0.0")
-    assert rows[3][header.index("paper")] == "-"  # the paper has no GRPO
-    assert rows[3][header.index("reads hard")] == "choice"
-    assert rows[2][header.index("others")] == "-/-"
-    assert "tiny scale" in text
-    assert "…" not in capsys.readouterr().out
-
-
-def test_a_reversed_ordering_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    lines, orderings = rows_of_ours()
-    turned = [{**orderings[0], "verdict": "reversed"}]
-    assert "reversed: the tiny start solves 50 %" in table5.present_table5(
-        lines, turned, [], "tiny"
-    )
-    assert "reversed:" not in table5.present_table5(lines, turned, [], "paper")
-    assert "reversed:" not in table5.present_table5(lines, orderings, [], "tiny")
-
-
-def test_other_seeds(tmp_path: Path) -> None:
-    lines, orderings = rows_of_ours()
-    (tmp_path / "results.json").write_text(json.dumps({"table5": table5.as_json(lines, orderings)}))
-    (found,) = table5.other_seeds([str(tmp_path)])
-    assert found["PPO", "all", "easy", True] == pytest.approx(70)
-    (tmp_path / "results.json").write_text("{}")
-    with pytest.raises(InputError, match="no table 5 here"):
-        table5.other_seeds([str(tmp_path)])
-
-
-def test_where_nothing_is_known_of_the_generator(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing is known of the generator"):
-        table5.origin(tmp_path)
-
-
-@pytest.mark.parametrize("block", ["PRM800K", "MetaMath"])
 def test_the_paper_s_numbers_are_shares_of_its_problems(block: str) -> None:
     """238 easy problems and 262 hard ones: every percentage is a whole number of them."""
     rows = table5.paper_rows(block)
