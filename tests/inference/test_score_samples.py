@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from e2h_cli.data.split_files import read_answered_problems
 from e2h_cli.inference import scoring
+from e2h_cli.inference.sampling import read_samples
 from tests import builders
 from tests.builders import reward_model
 from tests.conftest import MINI, copy_stages, e2h
@@ -92,10 +94,7 @@ def test_kill_9_while_scoring_changes_no_score(run: Path, mini_run: Path) -> Non
 def test_two_models_at_once_score_the_same(
     run: Path, mini_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a machine with two GPUs: a process each, and parts of its own."""
-    from e2h_cli.data.split_files import read_answered_problems
-    from e2h_cli.inference.sampling import read_samples
-
+    """As with two GPUs: a process each, with part files of its own."""
     monkeypatch.setattr(scoring, "gpu_count", lambda: 2)
     table = scoring.score_samples(
         read_samples(run / "sample"), read_answered_problems(run / "split"),

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import pytest
-
 from e2h_cli.data.problem import Problem
 from e2h_cli.grading import get_grader
 from e2h_cli.inference.engines.base import Generation, Request, SamplingParameters
-from e2h_cli.reports.tables import MAIN_GROUPS
 from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint, compare_rules
 from e2h_cli.rl.run_log import hacking_warning
 
@@ -95,16 +92,3 @@ def test_a_warning_when_reward_rises_and_accuracy_falls() -> None:
     assert not hacking_warning(log(rising, falling)[:9], sizes)  # type: ignore[arg-type]
     votes = [{**line, "easy": 1.0, "vote": line["easy"]} for line in log(rising, falling)]
     assert "agreement with the vote" in hacking_warning(votes, sizes)  # type: ignore[arg-type]
-
-
-def test_the_paper_s_numbers_are_shares_of_its_problems(block: str) -> None:
-    """238 easy problems and 262 hard ones: every percentage is a whole number of them."""
-    rows = table5.paper_rows(block)
-    assert len(rows) == {"PRM800K": 10, "MetaMath": 8}[block]
-    for row in rows.values():
-        right = []
-        for group, count in zip(MAIN_GROUPS, (238, 262, 500), strict=True):
-            number = round(row[group] * count / 100)
-            assert round(100 * number / count, 1) == pytest.approx(row[group], abs=0.051), row
-            right.append(number)
-        assert right[0] + right[1] == right[2], row
