@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import MINI, Cli
-from tests.conftest import assert_one_line
+from tests.conftest import MINI, Cli, assert_one_line
 
 
 @pytest.fixture
