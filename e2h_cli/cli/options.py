@@ -113,9 +113,10 @@ def run_stage(
         f"e2h {command.name}",
     )
     make = recipe.scale == "tiny" if common["make_inputs"] is None else common["make_inputs"]
-    Runner(recipe, run_folder, make_inputs=make, replace="all" if common["force"] else "none").run(
-        stage
+    runner = Runner(
+        recipe, run_folder, make_inputs=make, replace="all" if common["force"] else "none"
     )
+    runner.run(stage)
 
 
 def _names(spec: InputSpec, value: str | list[str]) -> tuple[str, ...]:

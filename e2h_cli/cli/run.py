@@ -31,5 +31,5 @@ def run(
         f"[bold]{loaded.name}[/bold] at {loaded.scale} scale in {escape(str(run_folder.path))}: "
         f"{escape(loaded.about)}"
     )
-    replace: Replace = "all" if force else "of-recipe"
-    Runner(loaded, run_folder, make_inputs=True, replace=replace).run_all(until)
+    runner = Runner(loaded, run_folder, make_inputs=True, replace="all" if force else "of-recipe")
+    runner.run_all(until)
