@@ -68,7 +68,12 @@ def stage_command(name: str) -> Callable[..., None]:
 
     def command(**options: Any) -> None:
         common = {option: options.pop(option) for option in _COMMON}
-        inputs = {one: value for one in spec.inputs if (value := options.pop(one))}
+        for option, value in options.items():
+            if value == "" or (isinstance(value, (list, tuple)) and "" in value):
+                raise InputError(f"{flag_of(option)}: empty", hint="leave the option out")
+        inputs = {
+            one: value for one in spec.inputs if (value := options.pop(one)) not in (None, [])
+        }
         for one in inputs:
             if setting := spec.inputs[one].format_setting:
                 options[setting], inputs[one] = inputs[one]
@@ -108,7 +113,10 @@ def run_stage(
         f"e2h {command.name}",
     )
     make = recipe.scale == "tiny" if common["make_inputs"] is None else common["make_inputs"]
-    Runner(recipe, run_folder, make_inputs=make, replace=common["force"]).run(stage)
+    runner = Runner(
+        recipe, run_folder, make_inputs=make, replace="all" if common["force"] else "none"
+    )
+    runner.run(stage)
 
 
 def _names(spec: InputSpec, value: str | list[str]) -> tuple[str, ...]:

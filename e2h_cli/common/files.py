@@ -16,6 +16,10 @@ from e2h_cli.common.errors import InputError, RunError
 # Speed of the engines of a stage; differs from run to run, so it is no part of its output.
 ENGINE_STATS = "engines.jsonl"
 
+# The only way to read the umask is to set it.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 _WHOLE_HASH_LIMIT = 256 * 2**20
 _CHUNK = 2**20
 
@@ -24,10 +28,16 @@ _CHUNK = 2**20
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears complete or not at all (temporary file, fsync, rename).
 
+    A symbolic link is followed to its file.
+
     Raises:
+        InputError: the path is a device, a pipe or a folder.
         RunError: the folder is not writable or the disk is full. The old file is unchanged.
     """
     temporary = None
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        raise InputError("not a regular file", where=path, hint="name another file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -36,7 +46,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
         temporary = None
         fsync_folder(path.parent)

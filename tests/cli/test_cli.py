@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -118,6 +119,11 @@ def test_missing_inputs_name_the_command_that_makes_them(cli: Cli) -> None:
         (("run", "quickstart", "--until", "nothing"), ("nothing", "train-rm")),
         (("split", "--source", "math", "--data", "/nowhere"), ("/nowhere",)),
         (("nonsense",), ("nonsense",)),
+        (("sample", "--problems", ""), ("--problems: empty",)),
+        (("split", "--max-level", ""), ("--max-level: empty",)),
+        (("split", "--seed", str(2**64)), ("seed",)),
+        (("sft", "--learning-rate", "inf"), ("--learning-rate", "finite")),
+        (("sft", "--learning-rate", "nan"), ("--learning-rate", "finite")),
     ],
 )
 def test_mistakes_are_one_line(
@@ -165,9 +171,9 @@ def test_two_processes_do_not_share_a_stage(cli: Cli, tmp_path: Path) -> None:
         assert_one_line(cli("split", "--run-dir", "run"), "another e2h process")
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    import signal
-
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_says_how_to_go_on(tmp_path: Path, sent: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "e2h_cli", "sample", "--recipe", str(MINI), "--n", "5000"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -176,7 +182,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "runs/mini-tiny/sample"
     while not list(folder.rglob("part-*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1].startswith("error: stopped")

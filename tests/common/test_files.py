@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
 
-from e2h_cli.common.errors import RunError
+from e2h_cli.common.errors import InputError, RunError
 from e2h_cli.common.files import fingerprint, read_jsonl, write_atomic, write_jsonl
 
 
@@ -42,3 +43,28 @@ def test_fingerprints_see_names_and_bytes(tmp_path: Path) -> None:
         (folder / name).write_text(content)
         folders.append(folder)
     assert len({fingerprint(f) for f in folders}) == 4
+
+
+def test_devices_pipes_and_folders_are_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (Path("/dev/null"), pipe, tmp_path):
+        with pytest.raises(InputError, match="not a regular file"):
+            write_atomic(path, "x")
+    assert Path("/dev/null").is_char_device()
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_followed_to_its_file(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "data/file")
+    write_atomic(link, "x")
+    assert link.is_symlink()
+    assert (tmp_path / "data/file").read_text() == "x"
+
+
+def test_files_have_the_mode_of_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("x")
+    write_atomic(tmp_path / "atomic", "x")
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -59,6 +59,7 @@ def test_scales_change_settings_and_stand_in_for_stages(tmp_path: Path) -> None:
             "max_level: 0",
             "r.yaml:5: max_level: Input should be greater than or equal",
         ),
+        ("max_level: 3", "max_level: true", "r.yaml:5: max_level: true and false are no values"),
         ("run: sft", "run: stf", "r.yaml:7: no command 'stf'; did you mean 'sft'?"),
         (
             "problems: split",

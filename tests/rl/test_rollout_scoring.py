@@ -72,23 +72,25 @@ def test_the_released_code_takes_the_lowest_of_three_tokens(tmp_path: Path) -> N
         score_rollouts([r], grader, paper, reward, 4096)
         lowest = r.scores
         score_rollouts([r], grader, RewardSettings(), reward, 4096)
-    reading = reward.read(r.problem.problem, r.text, True)
+    reading = reward.encode(r.problem.problem, r.text, True)
     with torch.no_grad():
-        values = net(input_ids=torch.tensor([reading.ids])).logits[0, :, 0].sigmoid()
-    assert r.scores.steps == pytest.approx([float(values[p]) for p in reading.steps], abs=1e-6)
+        values = net(input_ids=torch.tensor([reading.input_ids])).logits[0, :, 0].sigmoid()
+    assert r.scores.steps == pytest.approx(
+        [float(values[p]) for p in reading.step_positions], abs=1e-6
+    )
     assert lowest.steps == pytest.approx(
-        [float(values[p - 2 : p + 1].min()) for p in reading.steps], abs=1e-6
+        [float(values[p - 2 : p + 1].min()) for p in reading.step_positions], abs=1e-6
     )
 
 
 def load_family_of(net: LlamaForTokenClassification, tokens: PreTrainedTokenizerFast) -> Any:
     """A model of ours that was never saved."""
 
-    def read(question: str, text: str, finished: bool) -> EncodedSolution:
+    def encode_solution(question: str, text: str, finished: bool) -> EncodedSolution:
         encoded = encode(tokens, template.prompt(question), text, finished=finished)
-        return EncodedSolution(encoded.ids, encoded.step_tokens, encoded.last)
+        return EncodedSolution(encoded.input_ids, encoded.step_positions, encoded.outcome_position)
 
     return RewardModel(
         "e2h", "prm", tokens, net.eval().base_model, lambda x: net.score(x)[..., 0].sigmoid(),
-        read, torch.device("cpu"),
+        encode_solution, torch.device("cpu"),
     )  # fmt: skip
