@@ -163,7 +163,7 @@ class StageFolder:
         command: str,
         settings: dict[str, Any],
         inputs: dict[str, list[ResolvedInput]],
-        overrides: Sequence[str],
+        overrides: Sequence[str] = (),
     ) -> None:
         """Record that the stage has started. Files of an interrupted run stay, to be resumed.
 

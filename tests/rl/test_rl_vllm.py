@@ -20,7 +20,8 @@ pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm instal
 
 def greedy(engine: Engine) -> list[str]:
     requests = [Request(f"p{i}", (0,), template.prompt(f"What is {i}?"), 0) for i in range(4)]
-    found = {g.id: g.text for many in engine.generate(requests, SamplingParameters(0, 0, max_tokens=12))
+    greedy = SamplingParameters(0, 0, max_tokens=12)
+    found = {g.id: g.text for many in engine.generate(requests, greedy)
              for g in many}  # fmt: skip
     return [found[r.id] for r in requests]
 
