@@ -5,26 +5,15 @@ missing samples of a job, ``score_samples`` scores a table of samples into a fol
 scores a list of solutions and ``token_scores`` shows where a solution is scored.
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
-# Loaded on first use, since they import torch.
-_MODULES = {
-    "SamplingParameters": "engines.base",
-    "Request": "engines.base",
-    "open_engine": "engines.select",
-    "select_engine": "engines.select",
-    "SamplingJob": "sampling",
-    "read_samples": "sampling",
-    "sample_all": "sampling",
-    "score_samples": "scoring",
-    "score_texts": "scoring",
-    "token_scores": "scoring",
-}
-__all__ = list(_MODULES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+# Imported on first use, since they import torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "engines.base": ["SamplingParameters", "Request"],
+        "engines.select": ["open_engine", "select_engine"],
+        "sampling": ["SamplingJob", "read_samples", "sample_all"],
+        "scoring": ["score_samples", "score_texts", "token_scores"],
+    },
+)

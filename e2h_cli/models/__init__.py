@@ -6,27 +6,21 @@ positions at which its steps and its outcome are scored. The names below import 
 first used.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from importlib import import_module
-from typing import Any
-
-_MODULES = {
-    "EncodedSolution": "reward_formats",
-    "RewardModel": "reward_formats",
-    "encode": "token_spans",
-    "family_of": "reward_formats",
-    "kind_of": "reward_formats",
-    "load_generator": "loading",
-    "load_reward_model": "reward_model",
-    "load_tokenizer": "loading",
-    "new_reward_model": "reward_model",
-    "open_reward_model": "reward_formats",
-}
-__all__ = list(_MODULES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+# Imported on first use, since they import torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "reward_formats": [
+            "EncodedSolution",
+            "RewardModel",
+            "family_of",
+            "kind_of",
+            "open_reward_model",
+        ],
+        "token_spans": ["encode"],
+        "loading": ["load_generator", "load_tokenizer"],
+        "reward_model": ["load_reward_model", "new_reward_model"],
+    },
+)

@@ -6,29 +6,17 @@ last checkpoint, and saves the model. ``sft_row``, ``reward_row`` and ``pair_row
 they stop early by. The names below import torch when they are first used.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from importlib import import_module
-from typing import Any
-
-_MODULES = {
-    "NO_LOSS": "token_rows",
-    "Row": "token_rows",
-    "Validation": "trainer",
-    "auc_validation": "reward_validation",
-    "freeze": "trainer",
-    "pair_loss": "reward_losses",
-    "pair_rows": "reward_rows",
-    "reward_row": "reward_rows",
-    "sft_row": "sft",
-    "token_loss": "reward_losses",
-    "train_model": "trainer",
-    "with_lora": "trainer",
-}
-__all__ = list(_MODULES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+# Imported on first use, since they import torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "token_rows": ["NO_LOSS", "Row"],
+        "trainer": ["Validation", "freeze", "train_model", "with_lora"],
+        "reward_validation": ["auc_validation"],
+        "reward_losses": ["pair_loss", "token_loss"],
+        "reward_rows": ["pair_rows", "reward_row"],
+        "sft": ["sft_row"],
+    },
+)
