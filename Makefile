@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SEED ?=
+PYTEST_ARGS ?= -n 2
 SCALE ?= tiny
 
 RUNS := runs/table2-$(SCALE)
 
-.PHONY: install quickstart reproduce-table2 test test-vllm check bench bench-vllm clean
+.PHONY: install quickstart reproduce-table2 test test-all test-vllm check docs bench bench-vllm clean
 
 # torch is named so that a machine without a GPU takes the CPU build where one is at hand.
 $(VENV)/installed: pyproject.toml
@@ -28,8 +29,13 @@ reproduce-table2: install
 	$(BIN)/e2h eval --recipe table2 --scale $(SCALE) --stage table \
 		--others $(RUNS)-seed1 --others $(RUNS)-seed2
 
+# What a newcomer runs: minutes on two cores.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
+
+# Also kills, several processes and fuzzing.
+test-all: install
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # The real vLLM on a CPU, in an environment of its own. It brings builds of torch's sister packages
 # that do not fit this torch and break the import of transformers.
@@ -41,8 +47,8 @@ $(VENV)-vllm/installed: pyproject.toml
 	@touch $@
 
 test-vllm: $(VENV)-vllm/installed
-	$(VENV)-vllm/bin/python -m pytest tests/inference/test_sampling.py tests/inference/test_engine.py \
-		tests/rl/test_rl_vllm.py -k "(vllm or engine) and not transformers]"
+	$(VENV)-vllm/bin/python -m pytest tests/inference tests/rl/test_rl_vllm.py \
+		-k "(vllm or engine) and not transformers]"
 
 bench-vllm: $(VENV)-vllm/installed
 	$(VENV)-vllm/bin/python -m benchmarks.vllm_sampling
@@ -51,6 +57,11 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Pages that are generated from the program.
+docs: install
+	$(BIN)/python -m docs.build_commands
 
 bench: install
 	$(BIN)/python -m benchmarks.decoding

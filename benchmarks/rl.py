@@ -3,7 +3,7 @@
 python -m benchmarks.rl [--model FOLDER --reward FOLDER] [--steps 3] [--rollouts 256]
 
 --model, --reward: as runs/table2-tiny/sft and runs/table2-tiny/train-rm. Without them a model of
-half a million random parameters writes, and judges itself.
+half a million random parameters samples, and scores itself.
 GRPO is compared with TRL's GRPOTrainer: the same model, questions, rewards, batch, KL and number of
 optimiser steps, in this process. PPO is printed beside it; TRL has none.
 """
@@ -23,16 +23,19 @@ from e2h_cli.data import chain_arithmetic, template
 from e2h_cli.data.problem import Problem
 from e2h_cli.grading import get_grader
 from e2h_cli.grading.verdict import Grader
-from e2h_cli.inference.engines.base import Decoding
+from e2h_cli.inference.engines.base import SamplingParameters
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models import tiny
 from e2h_cli.models.reward_formats import RewardModel, open_reward_model
 from e2h_cli.models.reward_model import new_reward_model
-from e2h_cli.rl.policy_models import load_actors
-from e2h_cli.rl.policy_update import Learner, make_batch
-from e2h_cli.rl.rewards import RewardShaping
-from e2h_cli.rl.rollouts import Rollout, judge, open_store, read_solutions, write_solutions
-from e2h_cli.settings.rl import RLSettings
+from e2h_cli.rl.grpo import GRPOUpdater
+from e2h_cli.rl.policy_models import load_policy_models
+from e2h_cli.rl.policy_update import PolicyUpdater
+from e2h_cli.rl.ppo import PPOUpdater
+from e2h_cli.rl.rollout_batch import make_batch
+from e2h_cli.rl.rollout_scoring import score_rollouts
+from e2h_cli.rl.rollouts import Rollout, open_store, read_solutions, sample_solutions
+from e2h_cli.settings.rl import GRPOSettings, PPOSettings, RewardSettings
 
 TARGET = 1.0
 _N = 16
@@ -87,28 +90,38 @@ def _problems(count: int, seed: int) -> list[Problem]:
     return found
 
 
+def _updater(algo: str, model: str, rollouts: int) -> PolicyUpdater[Any]:
+    settings = {
+        "num_generations": _N, "rollout_batch_size": rollouts, "batch_size": _BATCH,
+        "learning_rate": 1e-5, "temperature": 1.0,
+    }  # fmt: skip
+    if algo == "ppo":
+        ppo = PPOSettings.model_validate(settings)
+        return PPOUpdater(load_policy_models(model, None, ppo), ppo)
+    grpo = GRPOSettings.model_validate(settings)
+    return GRPOUpdater(load_policy_models(model, None, grpo), grpo)
+
+
 def _ours(
     algo: str, model: str, reward: RewardModel, grader: Grader, place: Path, options: Any
 ) -> float:
-    settings = RLSettings(
-        **{**RLSettings.expanded({"algo": algo}), "n": _N, "batch_size": _BATCH,
-           "learning_rate": 1e-5, "temperature": 1.0}
-    )  # fmt: skip
-    actors = load_actors(model, None, settings)
-    engine = TransformersEngine(actors.policy, actors.tokenizer)
-    learner = Learner(actors, settings, updates=100)
+    updater = _updater(algo, model, options.rollouts)
+    models = updater.models
+    engine = TransformersEngine(models.policy, models.tokenizer)
     spent = {"rollout": 0.0, "score": 0.0, "learn": 0.0}
     for step in range(options.steps + 1):
         problems = _problems(options.rollouts // _N, step)
         marks = [time.perf_counter()]
-        store = open_store(place / f"{step}.parquet", place / f"parts-{step}", "a")
-        write_solutions(engine, problems, _N, Decoding(1.0, 0, max_tokens=_TOKENS), step, store)
+        store = open_store(place / f"{step}.parquet", place / f"parts-{step}")
+        sample_solutions(
+            engine, problems, _N, SamplingParameters(1.0, 0, max_tokens=_TOKENS), step, store
+        )
         store.merge(p.id for p in problems)
-        rollouts = read_solutions(place / f"{step}.parquet", {p.id: p for p in problems})
+        rollouts = read_solutions(store.target, {p.id: p for p in problems})
         marks.append(time.perf_counter())
-        judge(rollouts, grader, RewardShaping(), reward, _PASS)
+        score_rollouts(rollouts, grader, RewardSettings(), reward, _PASS)
         marks.append(time.perf_counter())
-        learner.learn(make_batch(rollouts, actors.tokenizer), step)
+        updater.update(make_batch(rollouts, models.tokenizer), step)
         marks.append(time.perf_counter())
         if step:
             for name, begin, end in zip(spent, marks, marks[1:], strict=False):
@@ -131,17 +144,17 @@ def _theirs(model: str, reward: RewardModel, grader: Grader, place: Path, option
                 for p in _problems(options.rollouts // _N, step)]  # fmt: skip
     known = {template.prompt(p.problem): p for p in problems}
 
-    def earned(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+    def total_rewards(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
         rollouts = [
             Rollout(known[prompt], i, text, True, [], template.parse(text))
             for i, (prompt, text) in enumerate(zip(prompts, completions, strict=True))
         ]
-        judge(rollouts, grader, RewardShaping(), reward, _PASS)
+        score_rollouts(rollouts, grader, RewardSettings(), reward, _PASS)
         return [r.rewards.total for r in rollouts]
 
     updates = options.rollouts // _BATCH
 
-    class EngineClock(TrainerCallback):
+    class StepClock(TrainerCallback):
         begin = end = 0.0
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -149,10 +162,10 @@ def _theirs(model: str, reward: RewardModel, grader: Grader, place: Path, option
                 self.begin = time.perf_counter()
             self.end = time.perf_counter()
 
-    clock = EngineClock()
+    clock = StepClock()
     trainer = GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(model),
-        reward_funcs=earned,
+        reward_funcs=total_rewards,
         args=GRPOConfig(
             output_dir=str(place), per_device_train_batch_size=_BATCH, num_generations=_N,
             steps_per_generation=updates, max_steps=updates * (options.steps + 1),

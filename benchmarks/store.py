@@ -1,9 +1,9 @@
-"""What e2h itself costs per sample: half a million samples of an engine that takes no time.
+"""The overhead of e2h per sample: half a million samples of an engine that takes no time.
 
 python -m benchmarks.store [--problems 500] [--n 1024]
 
-Written in parts, killed half way, resumed, merged and read back; prints seconds, microseconds per
-sample, memory and file size. The texts are solutions of 6 to 14 steps, as long as MATH's.
+Written as part files, interrupted half way, resumed, merged and read back; prints seconds,
+microseconds per sample, memory and file size. Texts are solutions of 6 to 14 steps, as MATH's.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from pathlib import Path
 from e2h_cli.common import parquet_store
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
-from e2h_cli.inference.engines.base import Decoding, Generation, Request
-from e2h_cli.inference.sampling import EngineClock, SampleStats, missing_requests, row
+from e2h_cli.inference.engine_stats import EngineClock
+from e2h_cli.inference.engines.base import Generation, Request, SamplingParameters
+from e2h_cli.inference.sampling import SampleStats, missing_requests, sample_row
 
 TARGET_SECONDS = 60
-_DECODING = Decoding()
+_PARAMETERS = SamplingParameters()
 
 
 class InstantEngine:
-    """Returns solutions that were made before."""
+    """Returns prepared solutions."""
 
     name = "instant"
 
@@ -46,13 +47,13 @@ class InstantEngine:
         ]
 
     def generate(
-        self, requests: Iterable[Request], decoding: Decoding
+        self, requests: Iterable[Request], parameters: SamplingParameters
     ) -> Iterator[list[Generation]]:
         """64 samples at a time."""
-        for place, request in enumerate(requests):
+        for position, request in enumerate(requests):
             yield [
                 Generation(
-                    request.id, sample, f"{request.id} {self._texts[(place + sample) % 997]}",
+                    request.id, sample, f"{request.id} {self._texts[(position + sample) % 997]}",
                     "stop", 300, -40.0,
                 )
                 for sample in request.samples
@@ -60,7 +61,7 @@ class InstantEngine:
 
 
 def main() -> None:
-    """Print the costs of each part of the way."""
+    """Print the seconds and memory of each phase."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--problems", type=int, default=500)
     parser.add_argument("--n", type=int, default=1024)
@@ -81,13 +82,13 @@ def main() -> None:
             store = parquet_store.ShardedParquetStore(
                 folder / "all.parquet", folder / "work", parquet_store.SAMPLE_SCHEMA
             )
-            have = store.keys()
-            requests = list(missing_requests(problems, options.n, have, 0))
-            clock, done = EngineClock("instant", 0.0), len(have)
-            for generations in clock.timed(engine, requests, _DECODING):
-                store.add(row(g) for g in generations)
-                done += len(generations)
-                if done >= until:
+            done = store.keys()
+            requests = list(missing_requests(problems, options.n, done, 0))
+            clock, stored = EngineClock("instant", 0.0), len(done)
+            for generations in clock.timed(engine, requests, _PARAMETERS):
+                store.add(sample_row(g) for g in generations)
+                stored += len(generations)
+                if stored >= until:
                     break
             if until == total:
                 store.flush()
@@ -96,12 +97,11 @@ def main() -> None:
         store = parquet_store.ShardedParquetStore(
             folder / "all.parquet", folder / "work", parquet_store.SAMPLE_SCHEMA
         )
-        counted = SampleStats()
-        store.merge((p.id for p in problems), counted.add)
+        stats = SampleStats()
+        store.merge((p.id for p in problems), stats.add)
         mark("merged and counted")
-        assert counted.counts["samples"] == total, counted.counts
-        again = store.keys()
-        assert len(again) == total
+        assert stats.counts["samples"] == total, stats.counts
+        assert len(store.keys()) == total
         mark("read back (keys)")
         merged = (folder / "all.parquet").stat().st_size
 
@@ -112,7 +112,7 @@ def main() -> None:
     seconds = before - start
     print(f"{'all':>22}: {seconds:6.1f} s, {1e6 * seconds / total:.0f} microseconds per sample"
           f"{'' if seconds < TARGET_SECONDS else '   OVER THE TARGET'}")  # fmt: skip
-    print(f"{total:,} samples: parts {size / 2**20:.0f} MiB, merged {merged / 2**20:.0f} MiB")
+    print(f"{total:,} samples: part files {size / 2**20:.0f} MiB, merged {merged / 2**20:.0f} MiB")
 
 
 def _peak() -> float:

@@ -1,9 +1,9 @@
-"""PRM800K-shaped records to training rows: time, memory, and the same bytes for the same seed.
+"""``e2h supervise`` on PRM800K: time, peak memory, and whether two runs write the same bytes.
 
 python -m benchmarks.supervision [--records 200000]
 
-Records are made up, of the released form: 5 to 15 places with 1 to 4 rated completions each. The
-command runs twice on all and once on a tenth of them, each in a process of its own.
+The records are made up, in the released form: 5 to 15 steps with 1 to 4 rated completions each.
+The command runs twice on all and once on a tenth of them, each time in a new process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from e2h_cli.common.files import fingerprint
-from e2h_cli.data.problem import Problem, write
+from e2h_cli.data.problem import Problem, write_problems
 
 
 def main() -> None:
@@ -28,15 +28,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         questions = [f"What is {i} plus {i + 1} times {i % 7}?" for i in range(12_000)]
-        for part, many in {
+        for part, texts in {
             "easy": questions[:6000], "hard": questions[6000:11_000],
             "validation": questions[11_000:11_500], "test": questions[11_500:],
         }.items():  # fmt: skip
-            write(
+            write_problems(
                 root / f"split/{part}.jsonl",
-                [Problem(f"{part}{i}", q, 1, "s", "math", "1") for i, q in enumerate(many)],
+                [Problem(f"{part}{i}", q, 1, "s", "math", "1") for i, q in enumerate(texts)],
             )
-        prints = []
+        fingerprints = []
         for name, count in (
             ("tenth", options.records // 10),
             ("whole", options.records),
@@ -50,9 +50,9 @@ def main() -> None:
             rate = count / record["seconds"]
             print(f"{name}: {count:,} records in {record['seconds']:.0f} s ({rate:,.0f}/s), "
                   f"{counts['rows']}, peak {peak:.2f} GiB")  # fmt: skip
-            prints.append(fingerprint(root / name / "supervise/prm.jsonl"))
+            fingerprints.append(fingerprint(root / name / "supervise/prm.jsonl"))
             file.unlink()
-        print(f"same bytes twice: {prints[1] == prints[2]}")
+        print(f"same bytes twice: {fingerprints[1] == fingerprints[2]}")
 
 
 def _records(file: Path, questions: list[str], count: int) -> None:
@@ -60,7 +60,7 @@ def _records(file: Path, questions: list[str], count: int) -> None:
     with file.open("w") as stream:
         for _ in range(count):
             steps = []
-            for place in range(rng.randint(5, 15)):
+            for number in range(rng.randint(5, 15)):
                 completions = [
                     {"text": f"So {rng.random()} follows.", "rating": rng.choice([1, 1, 0, -1])}
                     for _ in range(rng.randint(1, 4))
@@ -69,7 +69,7 @@ def _records(file: Path, questions: list[str], count: int) -> None:
                     {
                         "completions": completions,
                         "human_completion": None,
-                        "chosen_completion": rng.randrange(len(completions)) if place else 0,
+                        "chosen_completion": rng.randrange(len(completions)) if number else 0,
                     }
                 )
             steps[-1]["completions"][0]["text"] += "\n\n# Answer\n\n7"

@@ -14,8 +14,9 @@ from typing import Any
 
 from e2h_cli.data import chain_arithmetic, template
 from e2h_cli.models import tiny
-from e2h_cli.stages.train_rm import reward_row, rows_of
-from e2h_cli.training.trainer import LengthGrouped
+from e2h_cli.stages.train_rm import labelled_rows
+from e2h_cli.training.reward_rows import reward_row
+from e2h_cli.training.token_rows import LengthGrouped
 
 TARGET = 3.0
 _BATCH = 32
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--rows", help="a supervise stage with prm.jsonl")
     options = parser.parse_args()
     tokenizer = tiny.tokenizer()
-    rows = list(rows_of([options.rows], "prm")) if options.rows else _made(2000)
+    rows = list(labelled_rows([options.rows], "prm")) if options.rows else _made(2000)
     labels = sum(label is not None for row in rows for label in row["labels"])
     lengths = [len(reward_row(tokenizer, row, "every-token").input_ids) for row in rows]
     per_step = sum(

@@ -1,13 +1,13 @@
-"""e2h's sampling with vLLM against vLLM's own ``LLM.generate``, same run, same model, same machine.
+"""Tokens/s of ``e2h sample`` with vLLM and of vLLM's ``LLM.generate``: same run, model, machine.
 
 python -m benchmarks.vllm_sampling [--size 5m] [--problems 64] [--samples 16] [--repeats 3]
 
-Random weights: every token may be the last, so lengths have a long tail. e2h's side writes every
-sample to disk, with its answer parsed; the others keep texts in memory.
+Random weights: any token may be the last, so lengths have a long tail. e2h parses answers and
+writes samples to disk; the others keep texts in memory.
 
-same:    LLM.generate with e2h's requests: one a sample, with seeds
-whole:   LLM.generate as most programs call it: one request per problem, no seeds
-by 25:   one call of LLM.generate per 25 problems, as search-and-learn does
+same:     LLM.generate with e2h's requests: one per sample, with seeds
+whole:    LLM.generate as usually called: one request per problem, no seeds
+by 25:    one call of LLM.generate per 25 problems, as in search-and-learn
 generate: transformers' model.generate, one call per problem (only where --generate is given)
 """
 
@@ -23,23 +23,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
+from benchmarks.random_model import save_random_model
 from e2h_cli.common import parquet_store
 from e2h_cli.data import template
-from e2h_cli.inference.engines.base import Decoding, Request, sample_seed
-from e2h_cli.models import tiny
+from e2h_cli.inference.engines.base import Request, SamplingParameters, sample_seed
+from e2h_cli.inference.sampling import sample_row
 
-# hidden, layers, heads, inner width
-SIZES = {
-    "5m": (256, 6, 8, 688),
-    "1b": (2048, 20, 16, 5632),
-    "7b": (4096, 32, 32, 11008),
-}
+SIZES = ("5m", "1b", "7b")
 
 
 def main() -> None:
-    """Print tokens/s of each way and the ratios."""
+    """Print tokens/s of each method and the ratios."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,15 +52,22 @@ def main() -> None:
 
     vllm = import_vllm()
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer = _make(Path(folder), options.size)
+        small = options.size == "5m"
+        tokenizer = save_random_model(
+            Path(folder),
+            options.size,
+            torch.float32 if small else torch.bfloat16,
+            vocab_size=None if small else 32000,
+        )
         gpu = torch.cuda.is_available()
         limit = {"gpu_memory_utilization": 0.4} if gpu else {}
         ours = VLLMEngine(
             folder,
             tokenizer,
-            longest=512,
+            max_model_len=512,
             precision="bf16" if gpu else "fp32",
-            arguments=limit,
+            engine_args=limit,
+            scratch_dir=Path(folder),
         )
         theirs = vllm.LLM(
             folder,
@@ -87,18 +90,16 @@ def main() -> None:
         ]
         samples = range(options.samples)
         requests = [Request(str(i), tuple(samples), p, 0) for i, p in enumerate(prompts)]
-        decoding = Decoding(temperature=1.0, top_k=0, max_tokens=options.max_tokens)
+        parameters = SamplingParameters(temperature=1.0, top_k=0, max_tokens=options.max_tokens)
 
         def e2h() -> int:
-            from e2h_cli.inference.sampling import row
-
             with tempfile.TemporaryDirectory() as scratch:
                 store = parquet_store.ShardedParquetStore(
                     Path(scratch) / "all.parquet", Path(scratch), parquet_store.SAMPLE_SCHEMA
                 )
                 tokens = 0
-                for generations in ours.generate(requests, decoding):
-                    store.add(row(g) for g in generations)
+                for generations in ours.generate(requests, parameters):
+                    store.add(sample_row(g) for g in generations)
                     tokens += sum(g.tokens for g in generations)
                 store.flush()
             return tokens
@@ -112,10 +113,10 @@ def main() -> None:
 
         def same() -> int:
             texts = [p for p in prompts for _ in samples]
-            each = [
+            seeded = [
                 params(seed=sample_seed(0, str(i), s)) for i in range(len(prompts)) for s in samples
             ]
-            return call(texts, each)
+            return call(texts, seeded)
 
         def whole() -> int:
             return call(prompts, params(n=options.samples))
@@ -143,21 +144,21 @@ def main() -> None:
                 tokens += int((new != tokenizer.pad_token_id).sum())
             return tokens
 
-        ways: dict[str, Callable[[], int]] = {
+        methods: dict[str, Callable[[], int]] = {
             "e2h": e2h,
             "same": same,
             "whole": whole,
             "by 25": by_25,
         }
         if model is not None:
-            ways["generate"] = generate
-        for way in ways.values():
-            way()
-        rates: dict[str, list[float]] = {name: [] for name in ways}
+            methods["generate"] = generate
+        for method in methods.values():
+            method()
+        rates: dict[str, list[float]] = {name: [] for name in methods}
         for _ in range(options.repeats):
-            for name, way in ways.items():
+            for name, method in methods.items():
                 start = time.perf_counter()
-                tokens = way()
+                tokens = method()
                 rates[name].append(tokens / (time.perf_counter() - start))
         print(f"{options.size}, {options.problems} problems x {options.samples} samples, "
               f"{torch.get_num_threads()} threads, {'GPU' if gpu else 'CPU'}")  # fmt: skip
@@ -170,28 +171,6 @@ def main() -> None:
                 ratio = statistics.median(a / b for a, b in pairs)
                 verdict = "" if ratio >= target else "   BELOW TARGET"
                 print(f"e2h / {name}: {ratio:.2f} (target {target:.2f}){verdict}")
-
-
-def _make(folder: Path, size: str) -> Any:
-    hidden, layers, heads, inner = SIZES[size]
-    tokenizer = tiny.tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer) if size == "5m" else 32000,
-        hidden_size=hidden,
-        intermediate_size=inner,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        max_position_embeddings=512,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-    )
-    LlamaForCausalLM(config).to(torch.float32 if size == "5m" else torch.bfloat16).save_pretrained(
-        folder
-    )
-    tokenizer.save_pretrained(folder)
-    return tokenizer
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Time and memory of voting at the paper's size, everything but the grading, in one process.
+"""Time and memory of voting at the paper's size, without grading, in one process.
 
 OMP_NUM_THREADS=1 python -m benchmarks.voting [--problems 500] [--samples 1024] [--draws 400]
 
 Majority voting, weighted voting and best-of-n under all seven aggregations, and pass@k, at every
 power of two, for easy, hard, all, 5 levels and 7 subjects, with bootstrap intervals and paired
 tests. Samples and scores are synthetic: 100 to 300 distinct answers per problem, a few of them
-common. Votes are compared with plain Python that counts each draw by itself, on the same draws.
+common. The baseline is plain Python that counts each random subset by itself.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ import pyarrow as pa
 
 from e2h_cli.common import parquet_store
 from e2h_cli.data.problem import Problem
+from e2h_cli.evaluation.measurements import Measurement, contrasts
 from e2h_cli.evaluation.sample_groups import (
     SampleGroup,
-    aggregate_scores,
     best_of_n_curve,
     pass_at_k_curve,
     vote_curves,
 )
-from e2h_cli.evaluation.voting import NO_ANSWER, Floats, Ints, permutations, vote_accuracy
-from e2h_cli.reports.results import Measurement, groups_of, summarise
+from e2h_cli.evaluation.score_tables import aggregate_scores
+from e2h_cli.evaluation.statistics import Floats, Ints
+from e2h_cli.evaluation.voting import NO_ANSWER, permutations, vote_accuracy
+from e2h_cli.reports.results import problem_groups, summarise
 from e2h_cli.settings.base import AGGREGATIONS
-from e2h_cli.stages.rerank import contrasts
 
 TARGET_SECONDS = 60.0
 TARGET_GIB = 4.0
@@ -49,68 +50,23 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    ks = [2**i for i in range(options.samples.bit_length())]
+    ns = [2**i for i in range(options.samples.bit_length())]
     groups, scores = synthetic(options.problems, options.samples, options.seed)
     print(
-        f"{options.problems} problems x {options.samples:,} samples, {len(ks)} pool sizes, "
+        f"{options.problems} problems x {options.samples:,} samples, {len(ns)} values of N, "
         f"{options.draws} draws; before: {_peak_gib():.2f} GiB"
     )
-
-    seconds: dict[str, float] = {}
-
-    def timed(part: str, context: Callable[[], Result]) -> Result:
-        start = time.perf_counter()
-        result = context()
-        seconds[part] = time.perf_counter() - start
-        return result
-
-    size = options.samples
-    combined = timed(
-        f"aggregate, {len(AGGREGATIONS)} ways",
-        lambda: {how: aggregate_scores(scores, size, how) for how in AGGREGATIONS},
-    )
-    weightings = [[np.ones(pool.size) for pool in groups], *combined.values()]
-    votes = timed(
-        f"vote, {len(weightings)} weightings",
-        lambda: vote_curves(groups, weightings, ks, options.draws, options.seed),
-    )
-    best = timed(
-        f"best-of-n, {len(AGGREGATIONS)} ways",
-        lambda: [best_of_n_curve(groups, values, ks) for values in combined.values()],
-    )
-    passed = timed("pass@k", lambda: pass_at_k_curve(groups, ks))
-    measurements = [
-        Measurement("generator", "reward" if how else "", method, how, k, curve[:, j])
-        for method, how, curve in [
-            ("majority", "", votes[0]),
-            *(("weighted-voting", how, c) for how, c in zip(AGGREGATIONS, votes[1:], strict=True)),
-            *(("best-of-n", how, c) for how, c in zip(AGGREGATIONS, best, strict=True)),
-            ("pass", "", passed),
-        ]
-        for j, k in enumerate(ks)
-    ]
-    groups = groups_of([pool.problem for pool in groups], max_level=3)
-    results = timed(
-        f"intervals and tests, {len(groups)} groups",
-        lambda: summarise(
-            measurements,
-            contrasts(measurements),
-            groups,
-            grader="none",
-            confidence=0.95,
-            seed=options.seed,
-        ),
-    )
+    weightings, seconds, counts = vote(groups, scores, ns, options.draws, options.seed)
     total = sum(seconds.values())
     for part, value in seconds.items():
         print(f"  {part:36s} {value:8.2f} s")
     print(f"  {'total':36s} {total:8.2f} s (target {TARGET_SECONDS:.0f})")
     print(f"  {'peak memory':36s} {_peak_gib():8.2f} GiB (target {TARGET_GIB:.0f})")
-    print(f"  {len(results.figures):,} figures, {len(results.comparisons)} comparisons")
+    print(f"  {counts}")
 
-    naive = compare_with_python(groups[0], [w[0] for w in weightings], ks)
+    naive = compare_with_python(groups[0], [w[0] for w in weightings], ns)
     scale = options.draws / _NAIVE_DRAWS * options.problems
-    part = f"vote, {len(weightings)} weightings"
+    part = _vote_part(weightings)
     print(
         f"plain Python: {naive:.2f} s for {_NAIVE_DRAWS} draws of one problem, so "
         f"{naive * scale / 60:,.0f} min for all votes: {naive * scale / seconds[part]:.0f} times "
@@ -118,8 +74,56 @@ def main() -> None:
     )
 
 
+def vote(
+    groups: list[SampleGroup], scores: pa.Table, ns: Sequence[int], draws: int, seed: int
+) -> tuple[list[list[Floats]], dict[str, float], str]:
+    """Run all methods; returns the weightings, seconds by part, and counts of results."""
+    seconds: dict[str, float] = {}
+
+    def timed(part: str, work: Callable[[], Result]) -> Result:
+        start = time.perf_counter()
+        result = work()
+        seconds[part] = time.perf_counter() - start
+        return result
+
+    combined = timed(
+        f"aggregate, {len(AGGREGATIONS)} aggregations",
+        lambda: {a: aggregate_scores(scores, groups[0].size, a) for a in AGGREGATIONS},
+    )
+    weightings = [[np.ones(group.size) for group in groups], *combined.values()]
+    votes = timed(_vote_part(weightings), lambda: vote_curves(groups, weightings, ns, draws, seed))
+    best = timed(
+        f"best-of-n, {len(AGGREGATIONS)} aggregations",
+        lambda: [best_of_n_curve(groups, values, ns) for values in combined.values()],
+    )
+    passed = timed("pass@k", lambda: pass_at_k_curve(groups, ns))
+    measurements = [
+        Measurement("generator", "prm" if aggregate else "", method, aggregate, n, curve[:, j])
+        for method, aggregate, curve in [
+            ("majority", "", votes[0]),
+            *(("weighted-voting", a, c) for a, c in zip(AGGREGATIONS, votes[1:], strict=True)),
+            *(("best-of-n", a, c) for a, c in zip(AGGREGATIONS, best, strict=True)),
+            ("pass", "", passed),
+        ]
+        for j, n in enumerate(ns)
+    ]
+    masks = problem_groups([group.problem for group in groups], max_level=3)
+    results = timed(
+        f"intervals and tests, {len(masks)} groups",
+        lambda: summarise(
+            measurements, contrasts(measurements), masks, grader="none", confidence=0.95, seed=seed
+        ),
+    )
+    counts = f"{len(results.metrics):,} metrics, {len(results.comparisons)} comparisons"
+    return weightings, seconds, counts
+
+
+def _vote_part(weightings: Sequence[Any]) -> str:
+    return f"vote, {len(weightings)} weightings"
+
+
 def synthetic(problems: int, samples: int, seed: int) -> tuple[list[SampleGroup], pa.Table]:
-    """Pools with few common and many rare answers, and rows of ``parts.SCORES`` for them."""
+    """Groups with few common and many rare answers, and rows of ``SCORE_SCHEMA`` for them."""
     rng = np.random.default_rng(seed)
     groups: list[SampleGroup] = []
     tables: list[pa.Table] = []
@@ -151,36 +155,37 @@ def _scores(key: str, right: np.ndarray[Any, Any], rng: np.random.Generator) -> 
     return pa.Table.from_arrays([pa.array(c) for c in columns], schema=parquet_store.SCORE_SCHEMA)
 
 
-def compare_with_python(pool: SampleGroup, weights: Sequence[Floats], ks: Sequence[int]) -> float:
+def compare_with_python(group: SampleGroup, weights: Sequence[Floats], ns: Sequence[int]) -> float:
     """Seconds that ``plain_accuracy`` takes for a few draws of one problem.
 
     Raises:
-        SystemExit: it does not find the same accuracy as ``voting.vote_accuracy``.
+        SystemExit: its accuracy differs from that of ``vote_accuracy``.
     """
-    order = permutations(pool.size, _NAIVE_DRAWS, np.random.default_rng(0))
+    order = permutations(group.size, _NAIVE_DRAWS, np.random.default_rng(0))
     start = time.perf_counter()
-    plain = plain_accuracy(pool, weights, ks, order)
+    plain = plain_accuracy(group, weights, ns, order)
     seconds = time.perf_counter() - start
-    if not np.array_equal(plain, vote_accuracy(pool.classes, weights, pool.right, ks, order)):
+    fast = vote_accuracy(group.answer_classes, weights, group.right_classes, ns, order)
+    if not np.array_equal(plain, fast):
         raise SystemExit("plain Python votes otherwise")
     return seconds
 
 
 def plain_accuracy(
-    pool: SampleGroup, weights: Sequence[Floats], ks: Sequence[int], order: Ints
+    group: SampleGroup, weights: Sequence[Floats], ns: Sequence[int], order: Ints
 ) -> Floats:
-    """(weightings, ks): each draw at each size counted anew, answer by answer."""
-    accuracy = np.zeros((len(weights), len(ks)))
+    """(weightings, ns): accuracy, with each subset counted by itself, answer by answer."""
+    accuracy = np.zeros((len(weights), len(ns)))
     for w, weight in enumerate(weights):
-        for j, k in enumerate(ks):
+        for j, n in enumerate(ns):
             for draw in order:
                 totals: dict[int, float] = {}
-                for sample in draw[:k]:
-                    label = int(pool.classes[sample])
+                for sample in draw[:n]:
+                    label = int(group.answer_classes[sample])
                     if label != NO_ANSWER:
                         totals[label] = totals.get(label, 0.0) + float(weight[sample])
-                # The first of equals is the one that was drawn first: dicts keep their order.
-                if totals and pool.right[max(totals, key=totals.__getitem__)]:
+                # Of equal totals the first drawn wins: dicts keep their order.
+                if totals and group.right_classes[max(totals, key=totals.__getitem__)]:
                     accuracy[w, j] += 1 / len(order)
     return accuracy
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -13,6 +14,10 @@ _TEXT = [
     "# Question\n\nWhat is 1 + 2?\n\n# Solution\n\nWe add.\n\nSo 1 + 2 = 3.\n\n# Answer\n\n3",
     "Let $x$ be the price.\n\nThen $2x = \\frac{1}{2}.$\n\nThe answer is\n\n# Answer\n\n\\sqrt{2}",
 ]
+CHAT = (
+    "{% for m in messages %}<{{ m['role'] }}>\n{{ m['content'] }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>\n{% endif %}"
+)
 KINDS = (
     "character",
     "byte-bpe",
@@ -104,3 +109,25 @@ def llama(folder: Path, tokens: PreTrainedTokenizerFast, *, hidden: int = 32) ->
     LlamaForCausalLM(config).save_pretrained(folder)
     tokens.save_pretrained(folder)
     return folder
+
+
+def reward_tokenizer(kind: str = "character", *, chat: bool = False) -> PreTrainedTokenizerFast:
+    """A tokenizer with the marks of all families of reward models, and a chat template if asked."""
+    made = tokenizer(kind, [*_TEXT, "Step 1: ки +-", "<user>\n<assistant>\n"])
+    made.chat_template = CHAT if chat else None
+    return made
+
+
+def reward_model(
+    folder: Path, auto_class: type, tokens: PreTrainedTokenizerFast, **options: int
+) -> str:
+    """A small random model of a class, with heads that are not zero; returns its folder."""
+    llama(folder / "base", tokens)
+    torch.manual_seed(1)
+    model = auto_class.from_pretrained(folder / "base", **options)
+    for name, weight in model.named_parameters():
+        if "score" in name or "lm_head" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    model.save_pretrained(folder / "model")
+    tokens.save_pretrained(folder / "model")
+    return str(folder / "model")

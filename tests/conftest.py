@@ -59,6 +59,17 @@ def e2h_process(*arguments: str | Path, cwd: Path, timeout: float = 300) -> Done
     )
 
 
+def assert_one_line(done: Done, *words: str, code: int = 2) -> None:
+    """The exit code, one line on stderr that holds the words, and no traceback."""
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert done.returncode == code, done.stdout + done.stderr
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0], lines[0]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     """e2h in an empty folder, in this process."""

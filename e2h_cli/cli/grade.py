@@ -21,7 +21,7 @@ def grade(
     """Judge whether answers are right: one verdict and reason per row."""
     from e2h_cli.common.console import console
     from e2h_cli.grading import get_grader, grade_file
-    from e2h_cli.reports.tables import print_table
+    from e2h_cli.reports.tables import ReportTable
 
     with get_grader(grader, timeout=timeout) as rule:
         counts = grade_file(source, target, rule)
@@ -31,5 +31,5 @@ def grade(
         (verdict, f"{count:,}", f"{100 * count / max(total, 1):.1f} %")
         for verdict, count in counts.items()
     ]
-    print_table(title, ("verdict", "rows", "share"), rows)
+    console.print(ReportTable(title, ("verdict", "rows", "share"), rows))
     console.print(f"{total:,} rows")

@@ -1,4 +1,4 @@
-"""What all subcommands that run one stage share: their options, made from their settings.
+"""Commands that run one stage: their options are made from their settings and inputs.
 
 Every setting is an option of the same name, so that a setting is described once, in
 ``settings/``. An option that is not given leaves the recipe's value.
@@ -21,32 +21,35 @@ from e2h_cli.pipeline.registry import COMMANDS, Command, InputSpec
 if TYPE_CHECKING:
     from e2h_cli.pipeline.recipe import Recipe
     from e2h_cli.pipeline.run_folder import RunFolder
+    from e2h_cli.settings.base import Settings
 
 RecipeOption = Annotated[
     str | None,
     typer.Option("--recipe", help="Recipe file, or the name of one that comes with e2h."),
 ]
 ScaleOption = Annotated[
-    str | None, typer.Option("--scale", help="tiny or paper; paper where there is a GPU.")
+    str | None,
+    typer.Option("--scale", help="tiny or paper; by default paper if there is a GPU."),
 ]
 RunDirOption = Annotated[
     Path | None, typer.Option("--run-dir", help="Run folder; runs/RECIPE-SCALE if not given.")
 ]
 StageOption = Annotated[
-    str | None, typer.Option("--stage", help="Which stage of the recipe, where it has several.")
+    str | None,
+    typer.Option("--stage", help="Name of the stage, if the recipe has several."),
 ]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Throw away finished work that other settings made.")
+    bool, typer.Option("--force", help="Delete work that was done under other settings.")
 ]
 MakeInputsOption = Annotated[
     bool | None,
     typer.Option(
         "--make-inputs/--no-make-inputs",
-        help="Make missing inputs on the way; done at tiny scale unless told otherwise.",
+        help="Run the stages that make missing inputs first; the default at tiny scale only.",
     ),
 ]
 
-# Takes away an optional input that the recipe gives.
+# Value of an option that removes an optional input of the recipe.
 NOTHING = "none"
 
 _COMMON = {
@@ -65,7 +68,12 @@ def stage_command(name: str) -> Callable[..., None]:
 
     def command(**options: Any) -> None:
         common = {option: options.pop(option) for option in _COMMON}
-        inputs = {one: value for one in spec.inputs if (value := options.pop(one))}
+        for option, value in options.items():
+            if value == "" or (isinstance(value, (list, tuple)) and "" in value):
+                raise InputError(f"{flag_of(option)}: empty", hint="leave the option out")
+        inputs = {
+            one: value for one in spec.inputs if (value := options.pop(one)) not in (None, [])
+        }
         for one in inputs:
             if setting := spec.inputs[one].format_setting:
                 options[setting], inputs[one] = inputs[one]
@@ -105,7 +113,10 @@ def run_stage(
         f"e2h {command.name}",
     )
     make = recipe.scale == "tiny" if common["make_inputs"] is None else common["make_inputs"]
-    Runner(recipe, run_folder, make_inputs=make, replace=common["force"]).run(stage)
+    runner = Runner(
+        recipe, run_folder, make_inputs=make, replace="all" if common["force"] else "none"
+    )
+    runner.run(stage)
 
 
 def _names(spec: InputSpec, value: str | list[str]) -> tuple[str, ...]:
@@ -146,17 +157,35 @@ def _options(command: Command) -> dict[str, tuple[Any, Any]]:
             shown = command.settings.model_fields.get(name, setting)
             panel = "Settings"
             if len(having) < len(variants):
-                algorithms = (str(v.model_fields["algo"].default) for v in having)
-                panel = f"Settings of {' and '.join(algorithms)}"
-            same = len({repr(v.model_fields[name].default) for v in having}) == 1
-            found[name] = (_setting_option(name, shown, panel, show_default=same), None)
+                panel = f"Settings of {' and '.join(map(_algorithm, having))}"
+            defaults = {_algorithm(v): v.model_fields[name].default for v in having}
+            found[name] = (_setting_option(name, shown, panel, _default_text(defaults)), None)
     return found
+
+
+def _algorithm(variant: type[Settings]) -> str:
+    algo = variant.model_fields.get("algo")
+    return "" if algo is None else str(algo.default)
+
+
+def _default_text(defaults: dict[str, Any]) -> str:
+    """The default of a setting, or one per algorithm; empty where there is none."""
+    values = list(defaults.values())
+    if all(value == values[0] for value in values):
+        defaults = {"": values[0]}
+    shown = {
+        name: ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in defaults.items()
+        if value is not None and value is not False and value not in ([], {})
+    }
+    texts = [f"{name} {value}".strip() for name, value in shown.items()]
+    return f" Default: {', '.join(texts)}." if texts else ""
 
 
 def _input_option(name: str, spec: InputSpec) -> Any:
     about = f"{spec.about[0].upper()}{spec.about[1:]}."
     if spec.optional and not spec.format_setting:
-        about += f" {NOTHING} for none."
+        about += f" '{NOTHING}' for no {name.replace('_', ' ')}."
     common: dict[str, Any] = {"help": about, "rich_help_panel": "Inputs", "show_default": False}
     option = typer.Option(flag_of(spec.option or name), **common)
     if spec.format_setting:
@@ -165,13 +194,10 @@ def _input_option(name: str, spec: InputSpec) -> Any:
     return Annotated[list[str] | None, option] if spec.many else Annotated[str | None, option]
 
 
-def _setting_option(name: str, setting: FieldInfo, panel: str, *, show_default: bool) -> Any:
+def _setting_option(name: str, setting: FieldInfo, panel: str, default: str) -> Any:
     """An option for a setting. Values stay text here: the settings check types and bounds."""
     flag = flag_of(name)
-    about = setting.description or ""
-    if show_default and setting.default not in (None, False, [], {}):
-        shown = setting.default
-        about += f" Default: {','.join(map(str, shown)) if isinstance(shown, list) else shown}."
+    about = (setting.description or "") + ("" if setting.annotation is bool else default)
     common: dict[str, Any] = {"help": about, "rich_help_panel": panel, "show_default": False}
     if setting.annotation is bool:
         flags = flag if setting.exclude else f"{flag}/--no-{flag[2:]}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from e2h_cli.cli.options import RunDirOption, ScaleOption, open_run
+from e2h_cli.cli.options import ForceOption, RunDirOption, ScaleOption, open_run
 
 
 def run(
@@ -19,6 +20,7 @@ def run(
         int | None, typer.Option(min=0, help="Seed of the whole run; the recipe's if not given.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    force: ForceOption = False,
 ) -> None:
     """Run the stages of a recipe that are missing or out of date."""
     from e2h_cli.common.console import console
@@ -26,6 +28,8 @@ def run(
 
     loaded, run_folder = open_run(recipe, scale, run_dir, seed)
     console.print(
-        f"[bold]{loaded.name}[/bold] at {loaded.scale} scale in {run_folder.path}: {loaded.about}"
+        f"[bold]{loaded.name}[/bold] at {loaded.scale} scale in {escape(str(run_folder.path))}: "
+        f"{escape(loaded.about)}"
     )
-    Runner(loaded, run_folder, make_inputs=True, replace=True).run_all(until)
+    runner = Runner(loaded, run_folder, make_inputs=True, replace="all" if force else "of-recipe")
+    runner.run_all(until)

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-# Files and pipes have no width of their own; tables should not be cut there.
+# Files and pipes have no width; tables should not be cut there.
 _WIDTH_WITHOUT_TERMINAL = 120
 
 console = Console(
@@ -61,7 +61,7 @@ def show_on_terminal() -> None:
 
 
 class _Rate(ProgressColumn):
-    """Units per second over the whole task, resumed work left out."""
+    """Units per second, without work that an earlier run had finished."""
 
     def render(self, task: Task) -> Text:
         unit = task.fields.get("unit", "")
@@ -76,8 +76,8 @@ class _Rate(ProgressColumn):
 def progress_bar() -> Progress:
     """A bar with count, rate, elapsed and remaining time; add tasks with ``unit="samples"``.
 
-    Where the output is no terminal nothing is drawn but the last state, once, at the end. Nothing
-    at all is drawn before ``show_on_terminal``.
+    Without a terminal only the final state is printed, once. Nothing is drawn before
+    ``show_on_terminal``.
     """
     return Progress(
         SpinnerColumn(),

@@ -1,7 +1,6 @@
-"""Several processes at one training, as ``accelerate launch`` starts them.
+"""Several processes that train together, as ``accelerate launch`` starts them.
 
-The main process (rank 0) locks the stage, decides what is to do, prints and writes; the others only
-compute.
+Rank 0 locks the stage, decides what to do, prints and writes files; the other ranks only compute.
 """
 
 from __future__ import annotations
@@ -18,30 +17,30 @@ T = TypeVar("T")
 
 
 def world_size() -> int:
-    """How many processes work together."""
+    """Number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that writes."""
+    """Whether this is rank 0, which prints and writes files."""
     return rank() == 0
 
 
-def run_on_main(decide: Callable[[], T]) -> T:
-    """What the main process finds, in every process; the others wait for it.
+def run_on_main(function: Callable[[], T]) -> T:
+    """Run a function on rank 0 and broadcast its result.
 
     Raises:
-        E2HError: in the main process, what ``decide`` raised. The others leave quietly.
+        E2HError: on rank 0, what the function raised; the other ranks exit with its exit code.
     """
     if world_size() == 1:
-        return decide()
+        return function()
     import torch
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
     if PartialState._shared_state == {}:
-        # Threads of the process group that still run when the process ends would abort it.
-        # Sampling may take the main process hours, and the others wait.
+        # The other ranks may wait for hours while rank 0 samples. A process group that is not
+        # destroyed before the interpreter ends can abort it.
         state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
         atexit.register(state.destroy_process_group)
     found: list[T | None] = [None]
@@ -49,7 +48,7 @@ def run_on_main(decide: Callable[[], T]) -> T:
     failure: E2HError | None = None
     if is_main_process():
         try:
-            found[0] = decide()
+            found[0] = function()
         except E2HError as error:
             failure, code[0] = error, error.exit_code
     broadcast_object_list(code)
@@ -62,28 +61,28 @@ def run_on_main(decide: Callable[[], T]) -> T:
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Rank of this process, from 0."""
     return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
 
 
 def split_between_processes(items: Sequence[T]) -> list[T]:
-    """The part of a list that this process works on."""
+    """Every ``world_size``-th item, from this process's rank on."""
     return list(items[rank() :: world_size()])
 
 
 def wait_for_everyone() -> None:
-    """Go on when all processes have come here."""
+    """Block until all processes have reached this point."""
     run_on_main(lambda: None)
 
 
 def all_reduce_sum(tensors: Sequence[Any]) -> None:
-    """Replace tensors by their sums over the processes."""
+    """Sum each tensor over all processes, in place."""
     if world_size() == 1:
         return
     import torch
 
     for tensor in tensors:
-        # Between GPUs only what lies on them is sent.
+        # NCCL sends tensors on GPUs only.
         on_gpu = torch.distributed.get_backend() == "nccl"
         sent = tensor.cuda() if on_gpu and not tensor.is_cuda else tensor
         torch.distributed.all_reduce(sent)

@@ -1,4 +1,4 @@
-"""The errors that e2h raises on purpose. Each becomes one line on the terminal, never a trace."""
+"""Errors that e2h raises on purpose. The command line prints each as one line."""
 
 from __future__ import annotations
 

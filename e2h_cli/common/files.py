@@ -1,4 +1,4 @@
-"""Reading and writing files so that nothing is ever half there."""
+"""Atomic writing, checked reading, and fingerprints of files."""
 
 from __future__ import annotations
 
@@ -16,18 +16,28 @@ from e2h_cli.common.errors import InputError, RunError
 # Speed of the engines of a stage; differs from run to run, so it is no part of its output.
 ENGINE_STATS = "engines.jsonl"
 
+# The only way to read the umask is to set it.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 _WHOLE_HASH_LIMIT = 256 * 2**20
 _CHUNK = 2**20
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that appears whole or not at all: temp file beside it, fsync, rename, fsync.
+    """Open a file for writing that appears complete or not at all (temporary file, fsync, rename).
+
+    A symbolic link is followed to its file.
 
     Raises:
-        RunError: the folder cannot be written or the disk is full; the old file is still there.
+        InputError: the path is a device, a pipe or a folder.
+        RunError: the folder is not writable or the disk is full. The old file is unchanged.
     """
     temporary = None
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        raise InputError("not a regular file", where=path, hint="name another file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -36,7 +46,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
         temporary = None
         fsync_folder(path.parent)
@@ -52,13 +62,13 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file; see ``atomic_file``."""
+    """Write a file atomically; see ``atomic_file``."""
     with atomic_file(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make sure that names of files in a folder survive a crash of the machine."""
+    """Flush a folder's directory entries to disk, so that renames survive a crash."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -67,12 +77,12 @@ def fsync_folder(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents. Raises InputError where that is not allowed."""
+    """Create a folder and its parents. Raises InputError if it cannot be created or written."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot make this folder: {error.strerror}",
+            f"cannot create this folder: {error.strerror}",
             where=path,
             hint="choose another --run-dir",
         ) from error
@@ -86,7 +96,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises InputError where it is missing or broken."""
+    """Read a JSON file. Raises InputError if it is missing or invalid."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -96,7 +106,7 @@ def read_json(path: Path) -> Any:
 
 
 def json_line(row: dict[str, Any]) -> bytes:
-    """A row as one line of UTF-8. Half characters, which no UTF-8 can hold, are escaped."""
+    """A row as one line of UTF-8. Lone surrogates, which UTF-8 cannot encode, are escaped."""
     try:
         return json.dumps(row, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:
@@ -104,7 +114,7 @@ def json_line(row: dict[str, Any]) -> bytes:
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    """Write rows as JSON lines, atomically; returns how many."""
+    """Write rows as JSON lines, atomically; returns their number."""
     count = 0
     with atomic_file(path) as file:
         for row in rows:
@@ -117,7 +127,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, row) of a JSON-lines file; blank lines are skipped.
 
     Raises:
-        InputError: a missing file, or a line that is no JSON object, with its number.
+        InputError: a missing file, or a line that is not a JSON object, with its line number.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -130,7 +140,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     raise InputError(
                         f"not valid JSON ({error})",
                         where=f"{path}:{number}",
-                        hint="mend or remove the line",
+                        hint="fix or remove the line",
                     ) from error
                 if not isinstance(row, dict):
                     raise InputError("not a JSON object", where=f"{path}:{number}")
@@ -142,7 +152,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that killed processes left; nobody else may be writing here."""
+    """Remove temporary files of killed processes. No other process may be writing in the folder."""
     for file in folder.rglob(".*.tmp"):
         file.unlink(missing_ok=True)
 
@@ -150,8 +160,8 @@ def remove_leftovers(folder: Path) -> None:
 def fingerprint(path: Path) -> str:
     """A hash of a file's bytes, or of a folder's file names and bytes.
 
-    Files over 256 MiB are represented by their size, first and last MiB: hashing the weights of a
-    34b model would take longer than loading them.
+    Of files over 256 MiB only size, first and last MiB are hashed: hashing the weights of a 34b
+    model would take longer than loading them.
     """
     digest = hashlib.sha256()
     if path.is_dir():

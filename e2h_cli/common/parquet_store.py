@@ -1,8 +1,8 @@
-"""Rows that reach disk in small whole files, so that a kill loses only what was in flight.
+"""Samples and scores on disk: schemas, and a store that several processes append to.
 
-Work in progress lies in Parquet parts, in a folder per writer, so that several processes may work
-for one target; ``merge`` makes one sorted file of them all. A part that cannot be read (a torn
-disk, a foreign file) is reported and set aside, never dropped in silence.
+Rows are written as small Parquet part files, each atomically and in a folder per writer, so that a
+kill loses only rows still in memory. ``merge`` writes one sorted file from all part files. A part
+file that cannot be read (torn, or of another schema) is logged and renamed, never skipped silently.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
@@ -20,10 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import atomic_file, make_folder, write_atomic
 
+logger = logging.getLogger(__name__)
+
+# A sample is identified by its problem id and its number, from 0.
 KEY_COLUMNS = ["id", "sample"]
 SAMPLE_SCHEMA = pa.schema(
     {
@@ -45,23 +48,19 @@ SCORE_SCHEMA = pa.schema(
     }
 )
 
-ROWS_PER_PART = 4096
-SECONDS_PER_PART = 5.0
-# What merging may hold in memory at a time, in bytes of uncompressed rows.
-_MERGE_BYTES = 48 * 2**20
+_ROWS_PER_PART = 4096
 
 
 class SampleKeys(Set[tuple[str, int]]):
-    """A set of (id, sample) pairs, at one bit a pair: half a million samples are 64 KiB."""
+    """A set of (id, sample) pairs, stored as one bit per pair: half a million are 64 KiB."""
 
     def __init__(self) -> None:
         self._bits: dict[str, int] = {}
 
     def update(self, ids: Iterable[str], samples: Iterable[int]) -> None:
-        """Put pairs in."""
-        bits = self._bits
+        """Add pairs, given as two columns."""
         for key, sample in zip(ids, samples, strict=True):
-            bits[key] = bits.get(key, 0) | 1 << sample
+            self._bits[key] = self._bits.get(key, 0) | 1 << sample
 
     def __contains__(self, pair: object) -> bool:
         key, sample = cast(tuple[str, int], pair)
@@ -79,14 +78,14 @@ class ShardedParquetStore:
     """An append-only set of rows with keys (id, sample).
 
     Args:
-        target: the merged file, which may hold rows of an earlier run already.
-        folder: under which all parts lie.
+        target: the merged file; it may hold rows of an earlier run already.
+        folder: under which all part files are.
         schema: of the rows.
-        writer: this process's own folder in ``folder``; no other process may write there.
-        seconds: how long a row may wait for its way to disk.
+        writer: path of this process's own folder in ``folder``; no other process may write there.
+        flush_seconds: how long a row may stay in memory only.
 
     Attributes:
-        own: the folder of this writer.
+        writer_folder: the folder of this writer.
     """
 
     def __init__(
@@ -96,83 +95,95 @@ class ShardedParquetStore:
         schema: pa.Schema,
         *,
         writer: str = "",
-        seconds: float = SECONDS_PER_PART,
+        flush_seconds: float = 5.0,
     ) -> None:
         self.target = target
         self.folder = folder
         self.schema = schema
-        self.own = folder / writer
-        self._seconds = seconds
+        self.writer_folder = folder / writer
+        self._flush_seconds = flush_seconds
         self._rows: list[dict[str, Any]] = []
         self._flushed = time.monotonic()
-        self._known: dict[Path, int] = {}
-        make_folder(self.own)
-        numbers = [int(p.stem[5:]) for p in self.own.glob("part-*.*") if p.stem[5:].isdigit()]
-        self._next = max(numbers, default=-1) + 1
+        self._row_counts: dict[Path, int] = {}
+        make_folder(self.writer_folder)
+        # Unreadable part files count too, so that their names are not used again.
+        stems = (path.stem.removeprefix("part-") for path in self.writer_folder.glob("part-*.*"))
+        self._next = max((int(stem) for stem in stems if stem.isdigit()), default=-1) + 1
 
     def keys(self) -> SampleKeys:
-        """Every (id, sample) that is whole on disk, whoever wrote it."""
-        found = SampleKeys()
+        """Every (id, sample) on disk, of all writers."""
+        keys = SampleKeys()
         for file in self._files():
-            table = self._table(file, KEY_COLUMNS)
+            table = self._read(file, KEY_COLUMNS)
             if table is not None:
-                found.update(table["id"].to_pylist(), table["sample"].to_pylist())
-        return found
+                keys.update(table["id"].to_pylist(), table["sample"].to_pylist())
+        return keys
 
     def rows_on_disk(self) -> int:
-        """How many rows all writers have written; looks into files that are new only."""
+        """Number of rows on disk, of all writers; opens new files only."""
         for file in self._files():
-            if file not in self._known:
+            if file not in self._row_counts:
                 with contextlib.suppress(pa.ArrowException, OSError):
-                    self._known[file] = pq.read_metadata(file).num_rows
-        return sum(self._known.values())
+                    self._row_counts[file] = pq.read_metadata(file).num_rows
+        return sum(self._row_counts.values())
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Keep rows; they reach disk within seconds."""
+        """Append rows; they are on disk after the next ``add`` that is late or full enough."""
         self._rows.extend(rows)
-        full = len(self._rows) >= ROWS_PER_PART
-        if full or time.monotonic() - self._flushed > self._seconds:
+        late = time.monotonic() - self._flushed > self._flush_seconds
+        if late or len(self._rows) >= _ROWS_PER_PART:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is kept as one part."""
+        """Write the rows in memory as one part file."""
         if self._rows:
             table = pa.Table.from_pylist(self._rows, schema=self.schema)
-            write_table(self.own / f"part-{self._next:06d}.parquet", table)
+            write_table(self.writer_folder / f"part-{self._next:06d}.parquet", table)
             self._next += 1
             self._rows = []
         self._flushed = time.monotonic()
 
-    def merge(self, wanted: Iterable[str], each: Callable[[pa.Table], None] | None = None) -> None:
-        """Write all rows into the target, in the order of ``wanted`` ids and by sample number.
+    def merge(
+        self,
+        ids: Iterable[str],
+        on_table: Callable[[pa.Table], None] | None = None,
+        *,
+        max_bytes: int = 48 * 2**20,
+    ) -> None:
+        """Write all rows of ``ids`` into the target, in that order and by sample number.
 
-        Rows of other ids are left out; of a key that stands twice the first row is kept. Memory
-        stays flat: the rows of some ids are put together at a time.
+        Rows of other ids are left out; of a key that is there twice the first row is kept. Memory
+        use is bounded: about ``max_bytes`` of rows, always of whole ids, are merged at a time, and
+        one file is read at a time.
 
         Args:
-            wanted: ids.
-            each: is given every table of whole ids that is written.
+            ids: problem ids.
+            on_table: called with every table that is written.
+            max_bytes: of uncompressed rows.
         """
         self.flush()
-        files = [file for file in self._files() if self._table(file, KEY_COLUMNS) is not None]
-        places = self._places(files, list(wanted))
-        size = sum(_bytes_of(file) for file in files)
-        limit = max(1, len(places) * _MERGE_BYTES // max(size, 1))
+        files = [file for file in self._files() if self._read(file, KEY_COLUMNS) is not None]
+        rows = self._locate_rows(files, list(ids))
+        size = sum(_uncompressed_bytes(file) for file in files)
+        max_rows = max(1, len(rows) * max_bytes // max(size, 1))
         with atomic_file(self.target) as stream:
             writer = pq.ParquetWriter(stream, self.schema, compression="zstd")
-            for chunk in _whole_ids(places, limit):
-                table = self._gather(files, chunk)
+            for chunk in _chunks_of_whole_ids(rows, max_rows):
+                table = self._take_rows(files, chunk)
                 writer.write_table(table)
-                if each is not None:
-                    each(table)
+                if on_table is not None:
+                    on_table(table)
             writer.close()
 
-    def _places(self, files: list[Path], wanted: list[str]) -> np.ndarray:
-        """(rows, 4) of id rank, sample, file, row in file: sorted, each key once."""
-        names = pa.array(wanted, pa.string())
+    def _locate_rows(self, files: list[Path], ids: list[str]) -> np.ndarray:
+        """Where the rows of ``ids`` are, each key once, in the order of the target.
+
+        Shape (rows, 4), columns: index in ``ids``, sample, index in ``files``, row in the file.
+        """
+        names = pa.array(ids, pa.string())
         blocks = [np.empty((0, 4), dtype=np.int64)]
         for number, file in enumerate(files):
-            table = self._table(file, KEY_COLUMNS)
+            table = self._read(file, KEY_COLUMNS)
             assert table is not None
             rank = pc.index_in(table["id"].combine_chunks(), value_set=names).fill_null(-1)
             block = np.empty((table.num_rows, 4), dtype=np.int64)
@@ -181,30 +192,30 @@ class ShardedParquetStore:
             block[:, 2] = number
             block[:, 3] = np.arange(table.num_rows)
             blocks.append(block[block[:, 0] >= 0])
-        places = np.concatenate(blocks)
-        places = places[np.lexsort(places.T[::-1])]
-        again = np.zeros(len(places), dtype=bool)
-        again[1:] = (places[1:, :2] == places[:-1, :2]).all(axis=1)
-        return places[~again]
+        rows = np.concatenate(blocks)
+        rows = rows[np.lexsort(rows.T[::-1])]
+        repeated = np.zeros(len(rows), dtype=bool)
+        repeated[1:] = (rows[1:, :2] == rows[:-1, :2]).all(axis=1)
+        return rows[~repeated]
 
-    def _gather(self, files: list[Path], places: np.ndarray) -> pa.Table:
-        """The rows at some places, in their order."""
+    def _take_rows(self, files: list[Path], rows: np.ndarray) -> pa.Table:
+        """The located rows, shape (rows, 4), as a table in their order."""
         tables, order = [], []
-        for number in np.unique(places[:, 2]):
-            here = np.flatnonzero(places[:, 2] == number)
-            table = self._table(files[number], self.schema.names)
+        for number in np.unique(rows[:, 2]):
+            in_file = np.flatnonzero(rows[:, 2] == number)
+            table = self._read(files[number], self.schema.names)
             assert table is not None
-            tables.append(table.take(places[here, 3]))
-            order.append(here)
-        if not tables:
-            return self.schema.empty_table()
+            tables.append(table.take(rows[in_file, 3]))
+            order.append(in_file)
         return pa.concat_tables(tables).take(np.argsort(np.concatenate(order)))
 
     def _files(self) -> list[Path]:
+        """The target, if there is one, and all part files."""
         target = [self.target] if self.target.is_file() else []
         return target + sorted(self.folder.rglob("part-*.parquet"))
 
-    def _table(self, file: Path, columns: list[str]) -> pa.Table | None:
+    def _read(self, file: Path, columns: list[str]) -> pa.Table | None:
+        """Some columns of a file; None for an unreadable file, which is renamed."""
         try:
             schema = pq.read_schema(file)
             if missing := [name for name in self.schema.names if name not in schema.names]:
@@ -212,36 +223,34 @@ class ShardedParquetStore:
             table = pq.read_table(file, columns=columns)
             return table.cast(pa.schema([self.schema.field(name) for name in columns]))
         except FileNotFoundError:
-            return None  # another process has just set it aside
+            return None  # another process has just renamed it
         except (pa.ArrowException, OSError, ValueError) as error:
             aside = file.with_suffix(".unreadable")
             file.replace(aside)
             reason = str(error).splitlines()[0]
-            console.print(
-                f"[yellow]{file.name} cannot be read ({reason}); set aside as {aside}[/yellow]"
-            )
+            logger.warning(f"{file.name} cannot be read ({reason}); set aside as {aside}")
             return None
 
 
-def _bytes_of(file: Path) -> int:
-    meta = pq.read_metadata(file)
-    return sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+def _uncompressed_bytes(file: Path) -> int:
+    metadata = pq.read_metadata(file)
+    return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
 
 
-def _whole_ids(places: np.ndarray, limit: int) -> Iterator[np.ndarray]:
-    """Cut sorted places into chunks of about ``limit`` rows, never in the middle of an id."""
-    starts = np.flatnonzero(np.diff(places[:, 0], prepend=-1))
+def _chunks_of_whole_ids(rows: np.ndarray, max_rows: int) -> Iterator[np.ndarray]:
+    """Cut located rows, shape (rows, 4), into chunks of about ``max_rows``, none within an id."""
+    starts = np.flatnonzero(np.diff(rows[:, 0], prepend=-1))
     begin = 0
-    for start, end in itertools.pairwise([*starts.tolist(), len(places)]):
-        if end - begin > limit and start > begin:
-            yield places[begin:start]
+    for start, end in itertools.pairwise([*starts.tolist(), len(rows)]):
+        if end - begin > max_rows and start > begin:
+            yield rows[begin:start]
             begin = start
-    if begin < len(places):
-        yield places[begin:]
+    if begin < len(rows):
+        yield rows[begin:]
 
 
 def read_table(file: Path, schema: pa.Schema) -> pa.Table:
-    """Read a merged file, or a folder that holds parts.
+    """Read the columns of ``schema`` from a Parquet file, or from a folder of them.
 
     Raises:
         InputError: it is missing, unreadable, or lacks a column.

@@ -1,10 +1,10 @@
-"""The chain-arithmetic world: problems with levels, right solutions, and careless authors.
+"""Chain arithmetic: made-up problems with levels, right solutions and solutions with mistakes.
 
 A problem is a start digit and a chain of operations on it modulo 10, for example
 ``a3 b+4 c*7 d-2``; each step of the solution does one of them: ``b=3+4=7``, ``c=7*7=9``,
-``d=9-2=7``. Levels 1 to 5 have 2, 3, 4, 6 and 8 operations. It is small enough for a model of
-under a million parameters on a CPU, and the mistakes in it are systematic where chains are long:
-voting alone cannot mend them, a verifier of single steps that was trained on short chains can.
+``d=9-2=7``. Levels 1 to 5 have 2, 3, 4, 6 and 8 operations. A model of under a million parameters
+learns it on a CPU. Mistakes in long chains are systematic: majority voting cannot correct them, but
+a process reward model trained on short chains can.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ OPERATIONS_BY_LEVEL = {1: 2, 2: 3, 3: 4, 4: 6, 5: 8}
 SUBJECTS = {"+": "mostly sums", "-": "mostly differences"}
 _LETTERS = "abcdefghi"
 
-# The authors of the pre-training corpus. A careless author reads "*" as "+".
-CARELESS = 0.30  # share of solutions that are so in the first four operations; chance after them
-CARELESS_LATE = 0.90  # chance after the fourth operation, where the factor is large
+# Mistakes in the solutions of the pre-training corpus. A careless author reads "*" as "+".
+CARELESS = 0.30  # share of solutions that are careless in the first operations
+EARLY_OPERATIONS = 4  # in each operation after them carelessness is drawn anew:
+CARELESS_LATE = 0.90  # chance if the factor is large, else CARELESS
 LARGE_FACTOR = 3
-EARLY_OPERATIONS = 4
-SLIP = 0.05  # chance of a random wrong result in any step
+SLIP = 0.05  # chance of a random wrong result, in any step
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Chain:
 
     @property
     def subject(self) -> str:
-        """Which sign leads among the operations that are no products."""
+        """Whether sums or differences are more frequent; products do not count."""
         signs = [sign for sign, _ in self.operations]
         return SUBJECTS["+" if signs.count("+") >= signs.count("-") else "-"]
 
 
 def parse(question: str) -> Chain:
-    """Read a question back. Raises ValueError where the text is no chain."""
+    """Parse a question. Raises ValueError where the text is not a chain."""
     head, *rest = question.split()
     if len(head) != 2 or head[0] != "a" or not all(len(part) == 3 for part in rest):
         raise ValueError(f"not a chain of operations: {question!r}")
@@ -55,7 +55,7 @@ def parse(question: str) -> Chain:
 
 
 def draw(level: int, rng: random.Random) -> Chain:
-    """A random problem of a level: half of its operations are products, at least one of them."""
+    """Draw a problem of a level: half of its operations are products, at least one."""
     count = OPERATIONS_BY_LEVEL[level]
     signs = ["*"] * max(1, count // 2)
     signs += [rng.choice("+-") for _ in range(count - len(signs))]
@@ -65,12 +65,12 @@ def draw(level: int, rng: random.Random) -> Chain:
 
 
 def solve(chain: Chain) -> tuple[list[str], str]:
-    """The right steps and the answer."""
+    """The right steps and the right answer."""
     return _write(chain, [sign for sign, _ in chain.operations])
 
 
 def solve_like_a_human(chain: Chain, rng: random.Random) -> tuple[list[str], str]:
-    """Steps and answer of a fallible author, whose mistakes propagate to the end."""
+    """Steps and answer of an author who makes mistakes, which propagate to the end."""
     careless = rng.random() < CARELESS
     read, slips = [], []
     for i, (sign, digit) in enumerate(chain.operations):
@@ -84,7 +84,7 @@ def solve_like_a_human(chain: Chain, rng: random.Random) -> tuple[list[str], str
 def _write(
     chain: Chain, read: Sequence[str], slips: Sequence[int] | None = None
 ) -> tuple[list[str], str]:
-    """Steps and answer; sign i is read as ``read[i]``, result i slips by ``slips[i]``."""
+    """Steps and answer; sign i is read as ``read[i]``, ``slips[i]`` is added to result i."""
     value, steps = chain.start, []
     for i, (sign, (_, digit)) in enumerate(zip(read, chain.operations, strict=True)):
         result = {"+": value + digit, "-": value - digit, "*": value * digit}[sign]
@@ -95,7 +95,7 @@ def _write(
 
 
 def check_steps(question: str, steps: list[str]) -> list[bool]:
-    """Whether each step equals the true step at its place; a step too many is wrong."""
+    """Whether each step equals the right step at its position; a step too many is wrong."""
     truth, _ = solve(parse(question))
     return [i < len(truth) and step == truth[i] for i, step in enumerate(steps)]
 
@@ -103,9 +103,9 @@ def check_steps(question: str, steps: list[str]) -> list[bool]:
 def distinct(
     levels: dict[int, int], rng: random.Random, taken: set[str]
 ) -> Iterator[tuple[int, Chain]]:
-    """Distinct problems, ``levels[level]`` of each level, none whose question is in ``taken``.
+    """Yield ``levels[level]`` problems of each level, no question twice or in ``taken``.
 
-    Adds what it yields to ``taken``. Raises ValueError where a level has too few problems.
+    Adds the questions to ``taken``. Raises ValueError where a level has too few problems.
     """
     for level, count in levels.items():
         misses = 0

@@ -1,27 +1,26 @@
-"""Whose question is this? Rows of other data sets are matched with the problems of a split."""
+"""Which part of a split a question belongs to, and which questions are nearly test problems."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data.problem import Problem, normalize_question
-from e2h_cli.data.split_files import max_level, read_part
+from e2h_cli.data.split_files import max_level, read_split
+from e2h_cli.data.splitting import PARTS, Part
 
-Place = Literal["easy", "hard", "validation", "test", "unknown"]
-PARTS: tuple[Place, ...] = ("easy", "hard", "validation", "test")
-
-_WORDS = 5
-_SIMILAR = 0.6
-_PREFIXES = range(5, 50)
+_NGRAM = 5
+_MIN_SIMILARITY = 0.6
+_PREFIX_LENGTHS = range(5, 50)
 
 
-class Questions:
-    """The questions of a split, by their text without spacing and case."""
+class QuestionIndex:
+    """The questions of a split folder; they are compared without spacing and case."""
 
     def __init__(self, split: Path) -> None:
         if not split.is_dir():
@@ -31,76 +30,82 @@ class Questions:
                 hint="make one with: e2h split",
             )
         self.max_level = max_level(split)
-        self.problems = {part: _or_none(split, part) for part in PARTS}
-        self._place: dict[str, tuple[Place, Problem]] = {}
-        # In doubt a question is a test question, then a validation question.
-        for part in PARTS:
-            for problem in self.problems[part]:
-                self._place[normalize_question(problem.problem)] = (part, problem)
-        self._near = Near([*self.problems["test"], *self.problems["validation"]])
-        self._prefixes: set[str] | None = None
+        self.problems = {part: _read_or_empty(split, part) for part in PARTS}
+        # A question of several parts counts as test, else validation: later parts overwrite.
+        self._by_question: dict[str, tuple[Part, Problem]] = {
+            normalize_question(problem.problem): (part, problem)
+            for part in PARTS
+            for problem in self.problems[part]
+        }
+        self._held_out = NearDuplicateIndex([*self.problems["test"], *self.problems["validation"]])
 
-    def place(self, question: str) -> tuple[Place, Problem | None]:
-        """The part that holds a question, and the problem; "unknown" where none does."""
-        return self._place.get(normalize_question(question), ("unknown", None))
+    def find(self, question: str) -> tuple[Part | Literal["unknown"], Problem | None]:
+        """The part that holds a question, and the problem; ("unknown", None) if none does."""
+        return self._by_question.get(normalize_question(question), ("unknown", None))
 
-    def place_by_prefix(self, question: str) -> Place:
-        """The official code's rule for Math-Shepherd: a beginning that only easy questions share.
+    def part_by_prefix(self, question: str) -> Part:
+        """The rule of the paper's released code for Math-Shepherd: by the first characters.
 
-        Without spaces, 5 to 49 characters; whatever is not easy by it is hard. It errs both ways:
-        "Find the" may be all that two questions have in common.
+        A question is easy if one of its prefixes (5 to 49 characters, without spaces) begins an
+        easy but no hard question, else hard. It errs both ways: two questions may share no more
+        than "Find the".
         """
-        place, _ = self.place(question)
-        if place != "unknown":
-            return place
-        if self._prefixes is None:
-            easy, hard = (
-                {p for problem in self.problems[part] for p in _prefixes(problem.problem)}
-                for part in ("easy", "hard")
-            )
-            self._prefixes = easy - hard
-        return "easy" if any(p in self._prefixes for p in _prefixes(question)) else "hard"
+        part, _ = self.find(question)
+        if part != "unknown":
+            return part
+        return "easy" if any(p in self._easy_prefixes for p in _prefixes(question)) else "hard"
 
-    def near(self, question: str) -> tuple[Problem, float] | None:
-        """The test or validation problem that a question nearly is, and how much they share."""
-        return self._near.find(question)
+    @cached_property
+    def _easy_prefixes(self) -> set[str]:
+        easy, hard = (
+            {prefix for p in self.problems[part] for prefix in _prefixes(p.problem)}
+            for part in ("easy", "hard")
+        )
+        return easy - hard
+
+    def near_duplicate(self, question: str) -> tuple[Problem, float] | None:
+        """The most similar test or validation problem and its similarity, if 0.6 or more."""
+        return self._held_out.find(question)
 
 
-class Near:
-    """Near-duplicates: questions that share most of their runs of five words or numbers."""
+class NearDuplicateIndex:
+    """Finds problems by the Jaccard similarity of 5-grams of words, numbers and symbols."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self._problems = list(problems)
-        self._size: list[int] = []
-        self._holders: dict[int, list[int]] = {}
+        self._sizes: list[int] = []  # number of distinct n-grams of each problem
+        self._postings: dict[int, list[int]] = {}  # n-gram -> problems that hold it
         for number, problem in enumerate(self._problems):
-            runs = _runs(problem.problem)
-            self._size.append(len(runs))
-            for run in runs:
-                self._holders.setdefault(run, []).append(number)
+            ngrams = _ngrams(problem.problem)
+            self._sizes.append(len(ngrams))
+            for ngram in ngrams:
+                self._postings.setdefault(ngram, []).append(number)
 
     def find(self, question: str) -> tuple[Problem, float] | None:
-        """The most alike problem whose Jaccard similarity is 0.6 at least."""
-        runs = _runs(question)
-        shared = Counter(n for run in runs for n in self._holders.get(run, ()))
+        """The most similar problem (the first of several) and its similarity, if 0.6 or more."""
+        ngrams = _ngrams(question)
+        shared = Counter(n for ngram in ngrams for n in self._postings.get(ngram, ()))
         if not shared:
             return None
-        alike = {n: c / (len(runs) + self._size[n] - c) for n, c in shared.items()}
-        best = max(alike, key=lambda n: alike[n])
-        return (self._problems[best], alike[best]) if alike[best] >= _SIMILAR else None
+        similarity = {n: c / (len(ngrams) + self._sizes[n] - c) for n, c in shared.items()}
+        best = min(similarity, key=lambda n: (-similarity[n], n))
+        if similarity[best] < _MIN_SIMILARITY:
+            return None
+        return self._problems[best], similarity[best]
 
 
-def _runs(text: str) -> set[int]:
+def _ngrams(text: str) -> set[int]:
+    """Hashes of the n-grams of a text; a shorter text is one n-gram."""
     words = re.findall(r"[A-Za-z]+|\d+|[^\sA-Za-z\d]", text.lower())
-    return {hash(tuple(words[i : i + _WORDS])) for i in range(max(1, len(words) - _WORDS + 1))}
+    return {hash(tuple(words[i : i + _NGRAM])) for i in range(max(1, len(words) - _NGRAM + 1))}
 
 
 def _prefixes(question: str) -> Iterator[str]:
-    bare = "".join(question.split())
-    yield bare
-    yield from (bare[:length] for length in _PREFIXES if length < len(bare))
+    text = "".join(question.split())
+    yield text
+    yield from (text[:length] for length in _PREFIX_LENGTHS if length < len(text))
 
 
-def _or_none(split: Path, part: str) -> list[Problem]:
+def _read_or_empty(split: Path, part: Part) -> list[Problem]:
     file = split / f"{part}.jsonl"
-    return read_part(split, part) if file.is_file() and file.stat().st_size else []
+    return read_split(split, part) if file.is_file() and file.stat().st_size else []

@@ -1,81 +1,70 @@
-"""Rows of published data sets: JSON lines, one JSON array, or a name on the Hub; one at a time."""
+"""Records of files that other projects wrote: JSON lines, one JSON array, Parquet, or a Hub name.
+
+Records are read one at a time, so that memory stays flat: MetaMathQA is one array of 395,000.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import ijson
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_jsonl
 
-_CHUNK = 2**20
+# The default backend of ijson, in C, refuses integers over 64 bits and unpaired surrogates (a cut
+# emoji), which the files of language models hold.
+_IJSON = ijson.get_backend("python")
 
 
-def read_records(place: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (where, row): file and line or number, for messages. Memory stays flat.
+class Record(NamedTuple):
+    """A JSON object; its line or row number, from 1; file and number for error messages."""
+
+    number: int
+    where: str
+    row: dict[str, Any]
+
+
+def read_records(file: Path) -> Iterator[Record]:
+    """Yield the records of a file.
 
     Raises:
-        InputError: a missing file or one that is no JSON, a data set that cannot be loaded.
+        InputError: file and line or row: it cannot be read, or a record is not a JSON object.
     """
-    path = Path(place)
-    if not path.exists():
-        yield from _of_hub(place)
-    elif _is_array(path):
-        for number, row in enumerate(_of_array(path), 1):
-            where = f"{path}: row {number}"
-            if not isinstance(row, dict):
-                raise InputError("not a JSON object", where=where)
-            yield where, row
+    if file.suffix == ".parquet":
+        rows = _read_parquet(file)
+    elif _is_array(file):
+        rows = _read_array(file)
     else:
-        for number, row in read_jsonl(path):
-            yield f"{path}:{number}", row
+        yield from (Record(number, f"{file}:{number}", row) for number, row in read_jsonl(file))
+        return
+    for number, row in enumerate(rows, 1):
+        where = f"{file}: row {number}"
+        if not isinstance(row, dict):
+            raise InputError("not a JSON object", where=where)
+        yield Record(number, where, row)
 
 
-def _is_array(path: Path) -> bool:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return file.read(4096).lstrip().startswith("[")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read: {error}", where=path) from error
+def read_file_or_hub(name: str) -> Iterator[Record]:
+    """Yield the records of a file, or of the training split of a data set of the Hub.
 
-
-def _of_array(path: Path) -> Iterator[Any]:
-    """The items of a JSON array, read piece by piece: MetaMathQA is one of 395,000."""
-    decoder = json.JSONDecoder()
-    number = 0
-    with path.open(encoding="utf-8") as file:
-        text = file.read(_CHUNK).lstrip()[1:]
-        while True:
-            text = text.lstrip().removeprefix(",").lstrip()
-            if text.startswith("]"):
-                return
-            try:
-                item, end = decoder.raw_decode(text)
-                # A number may go on in the next piece; an object or text that is closed may not.
-                if end == len(text) and not text.endswith(("}", "]", '"')):
-                    raise ValueError("cut")
-            except ValueError as error:
-                more = file.read(_CHUNK)
-                if not more:
-                    raise InputError(
-                        f"not valid JSON after {number} rows ({error})", where=path
-                    ) from error
-                text += more
-                continue
-            number += 1
-            yield item
-            text = text[end:]
-
-
-def _of_hub(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    Raises:
+        InputError: as ``read_records``, or the data set cannot be loaded.
+    """
+    if Path(name).exists():
+        yield from read_records(Path(name))
+        return
     import datasets
 
     try:
         rows = datasets.load_dataset(name, split="train", streaming=True)
         for number, row in enumerate(rows, 1):
-            yield f"{name}: row {number}", dict(row)
+            yield Record(number, f"{name}: row {number}", dict(row))
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
@@ -84,8 +73,37 @@ def _of_hub(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def text_of(row: dict[str, Any], key: str, where: str) -> str:
-    """A text field. Raises InputError where there is none."""
+    """A text field of a record. Raises InputError where there is none."""
     value = row.get(key)
     if not isinstance(value, str):
         raise InputError(f"no text under {key!r}", where=where)
     return value
+
+
+def _is_array(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(4096).lstrip().startswith(b"[")
+    except OSError as error:
+        raise InputError(f"cannot read: {error.strerror}", where=file) from error
+
+
+def _read_array(file: Path) -> Iterator[Any]:
+    count = 0
+    with file.open("rb") as stream:
+        try:
+            for row in _IJSON.items(stream, "item", use_float=True):
+                count += 1
+                yield row
+        except (ijson.JSONError, ValueError) as error:
+            raise InputError(f"not valid JSON after {count} rows ({error})", where=file) from error
+
+
+def _read_parquet(file: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with pq.ParquetFile(file) as table:
+            # Small batches: a row may hold all samples of a problem, megabytes of text.
+            batches = (batch.to_pylist() for batch in table.iter_batches(batch_size=8))
+            yield from chain.from_iterable(batches)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot read: {str(error).splitlines()[0]}", where=file) from error

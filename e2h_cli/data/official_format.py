@@ -1,4 +1,4 @@
-"""Our rows in the official code's format: one row per step, with everything before it."""
+"""Training rows in the format of the paper's released code: one row per step."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from e2h_cli.data import template
 
 
 def sft(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """``input, output_prefix, output, is_eos`` of a prompt-completion row, a row per step."""
-    question, before = _split(row["prompt"])
-    blocks = _blocks(row["completion"])
-    for step in blocks:
+    """``input, output_prefix, output, is_eos`` for each step of an sft row."""
+    question, before = _question_and_steps(row["prompt"])
+    for step in _steps(row["completion"]):
         yield {
             "input": question,
             "output_prefix": before,
@@ -23,8 +22,8 @@ def sft(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def reward(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """``input, output_prefix, output, label`` of a row of labelled steps, a row per label."""
-    question, _ = _split(row["prompt"])
+    """``input, output_prefix, output, label`` for each labelled step of a prm or orm row."""
+    question, _ = _question_and_steps(row["prompt"])
     texts, labels = list(row["completions"]), list(row["labels"])
     if len(texts) > 1 and texts[-1].startswith(template.ANSWER_HEADER):
         texts[-2:] = [template.SEPARATOR.join(texts[-2:])]
@@ -42,18 +41,18 @@ def reward(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         before += text + template.SEPARATOR
 
 
-def _split(prompt: str) -> tuple[str, str]:
-    """Question, and the steps that stand behind it already."""
-    empty = template.prompt("")
-    head, tail = empty.split(template.SEPARATOR * 2)
+def _question_and_steps(prompt: str) -> tuple[str, str]:
+    """The question of a prompt, and the steps that follow it."""
+    head, tail = template.prompt("").split(template.SEPARATOR * 2)
     question, _, before = prompt.removeprefix(head).strip().partition(tail.rstrip())
     return question.strip(), before.strip()
 
 
-def _blocks(completion: str) -> list[str]:
-    done = template.parse(completion)
-    blocks = [step.text for step in done.steps]
-    if done.answer is not None:
-        answer = template.answer_block(done.answer)
-        blocks[-1:] = [template.SEPARATOR.join([*blocks[-1:], answer])]
-    return blocks
+def _steps(completion: str) -> list[str]:
+    """The steps of a completion; the answer block is part of the last one."""
+    solution = template.parse(completion)
+    steps = [step.text for step in solution.steps]
+    if solution.answer is not None:
+        answer = template.answer_block(solution.answer)
+        steps[-1:] = [template.SEPARATOR.join([*steps[-1:], answer])]
+    return steps

@@ -14,10 +14,16 @@ from e2h_cli.common.files import read_jsonl, write_jsonl
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem with a level. A gold answer that must stay hidden is None, and absent in files.
+    """A problem with a level. A hidden gold answer is None, and absent in files.
 
-    ``id``: unique in its source; ``level``: 1 is the easiest; ``solution``: reference solution,
-    steps separated by newlines, without the answer block.
+    Attributes:
+        id: unique in its source.
+        problem: the question.
+        level: 1 is the easiest.
+        subject: for example "Algebra".
+        source: the data set or file that the problem comes from.
+        answer: the gold answer.
+        solution: the reference solution, steps separated by newlines, without the answer block.
     """
 
     id: str
@@ -29,47 +35,50 @@ class Problem:
     solution: str | None = None
 
     def hidden(self) -> Problem:
-        """The question alone, as hard training problems are given to every stage."""
+        """A copy without answer and solution: what every stage sees of a hard training problem."""
         return replace(self, answer=None, solution=None)
 
     def row(self) -> dict[str, Any]:
-        """The row of a file; absent fields are left out."""
+        """The JSON object of the problem; fields that are None are left out."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def normalize_question(text: str) -> str:
-    """A problem's text without spacing, LaTeX spacing commands and case, for leak checks."""
+    """Drop spacing, LaTeX spacing commands, punctuation and case, to compare questions."""
     text = re.sub(r"\\(?:[,;:! ]|left|right|quad|qquad|displaystyle|dfrac|tfrac)", " ", text)
     return re.sub(r"[\s$.,;:]+", "", text).lower()
 
 
-def read(path: Path) -> list[Problem]:
-    """Read a file of problems, in the project's own fields or in those of MATH.
+def read_problems(file: Path) -> list[Problem]:
+    """Read a JSONL file of problems, in the project's own fields or in those of MATH.
 
-    ``unique_id`` stands for ``id``, ``type`` for ``subject``; "Level 3" is level 3; where there is
-    no ``answer``, it is taken from the last \\boxed{} of the solution.
+    ``unique_id`` is read as ``id``, ``type`` as ``subject``, "Level 3" as 3; without ``answer``
+    the answer is the last \\boxed{} of the solution.
 
     Raises:
-        InputError: a missing field, a level that is no number, an id that stands twice: file, line.
+        InputError: a missing field, a level that is not a number or a duplicate id, with file and
+            line.
     """
     problems: list[Problem] = []
-    seen: dict[str, int] = {}
-    for number, row in read_jsonl(path):
-        where = f"{path}:{number}"
-        problem = from_row(row, default_id=f"{path.stem}/{number}", source=path.stem, where=where)
-        if problem.id in seen:
+    first_line: dict[str, int] = {}
+    for number, row in read_jsonl(file):
+        where = f"{file}:{number}"
+        problem = problem_from_row(
+            row, default_id=f"{file.stem}/{number}", source=file.stem, where=where
+        )
+        if problem.id in first_line:
             raise InputError(
-                f"id {problem.id!r} stands twice (first in line {seen[problem.id]})", where=where
+                f"duplicate id {problem.id!r} (first in line {first_line[problem.id]})", where=where
             )
-        seen[problem.id] = number
+        first_line[problem.id] = number
         problems.append(problem)
     if not problems:
-        raise InputError("no problems", where=path)
+        raise InputError("no problems", where=file)
     return problems
 
 
-def from_row(row: dict[str, Any], *, default_id: str, source: str, where: str) -> Problem:
-    """One problem from a row; see ``read``."""
+def problem_from_row(row: dict[str, Any], *, default_id: str, source: str, where: str) -> Problem:
+    """Make a problem of a JSON object; see ``read_problems``. ``where`` is for error messages."""
     text = row.get("problem", row.get("question"))
     if not isinstance(text, str) or not text.strip():
         raise InputError("no text under 'problem'", where=where)
@@ -91,13 +100,13 @@ def _level(value: Any, where: str) -> int:
     digits = re.fullmatch(r"\s*(?:level\s*)?(\d+)\s*", str(value), re.IGNORECASE)
     if isinstance(value, bool) or digits is None:
         raise InputError(
-            f"level {value!r} is no number", where=where, hint="levels are 1, 2, 3, ..."
+            f"level {value!r} is not a number", where=where, hint="levels are 1, 2, 3, ..."
         )
     return int(digits[1])
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The content of the last ``\boxed{...}`` with its braces balanced, or None."""
+    r"""The content of the last ``\boxed{...}`` with balanced braces, or None."""
     start = text.rfind(r"\boxed{")
     if start < 0:
         return None
@@ -110,6 +119,6 @@ def last_boxed(text: str) -> str | None:
     return None
 
 
-def write(path: Path, problems: Iterable[Problem]) -> int:
-    """Write problems as JSON lines, atomically; returns how many."""
-    return write_jsonl(path, (problem.row() for problem in problems))
+def write_problems(file: Path, problems: Iterable[Problem]) -> int:
+    """Write problems as JSON lines, atomically; return their number."""
+    return write_jsonl(file, (problem.row() for problem in problems))

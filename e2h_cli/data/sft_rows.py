@@ -1,4 +1,4 @@
-"""Prompt-completion rows from the reference solutions of problems."""
+"""Fine-tuning rows from the reference solutions of problems."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from e2h_cli.data.step_splitting import steps_of
 
 def sft_rows(problems: Iterable[Problem]) -> list[dict[str, Any]]:
     """Rows ``id, prompt, completion``; problems without solution or answer give none."""
-    rows = []
-    for problem in problems:
-        if problem.answer is None or problem.solution is None:
-            continue
-        steps = steps_of(problem.solution)
-        if steps:
-            rows.append(
-                {
-                    "id": problem.id,
-                    "prompt": template.prompt(problem.problem),
-                    "completion": template.completion(steps, problem.answer),
-                }
-            )
-    return rows
+    return [
+        {
+            "id": problem.id,
+            "prompt": template.prompt(problem.problem),
+            "completion": template.completion(steps, problem.answer),
+        }
+        for problem in problems
+        if problem.answer is not None and (steps := steps_of(problem.solution or ""))
+    ]

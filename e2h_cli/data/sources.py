@@ -1,4 +1,4 @@
-"""Where problems come from: the chain-arithmetic world, local MATH files, or the Hub."""
+"""Where problems come from: chain arithmetic, local files of MATH, or a data set of the Hub."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import chain_arithmetic
-from e2h_cli.data.problem import Problem, from_row, read
+from e2h_cli.data.problem import Problem, problem_from_row, read_problems
 from e2h_cli.data.template import SEPARATOR
 
-# 12,000 train and 500 test problems: the split of PRM800K, with MATH500 as its test set.
+# 12,000 training and 500 test problems: the split of PRM800K, whose test set is MATH500.
 DEFAULT_MATH = "nlile/hendrycks-MATH-benchmark"
 
 
 def chain_problems(
     train_counts: Sequence[int], test_counts: Sequence[int], seed: int
 ) -> tuple[list[Problem], list[Problem]]:
-    """(train, test) of the chain-arithmetic world; counts are per level, from level 1."""
+    """Draw (train, test) problems of chain arithmetic; counts are per level, from level 1."""
     rng = random.Random(f"problems {seed}")
     taken: set[str] = set()
     parts = []
@@ -54,23 +54,24 @@ def math_problems(data: str | None) -> tuple[list[Problem], list[Problem]]:
     """(train, test) of MATH: from a folder with train*.jsonl and test*.jsonl, or from the Hub.
 
     Raises:
-        InputError: the folder lacks a part, a row is bad, or the data set cannot be loaded.
+        InputError: the folder has no train or test file, a row is malformed, or the data set
+            cannot be loaded.
     """
     if data is not None and Path(data).exists():
-        return _local(Path(data), "train"), _local(Path(data), "test")
-    return _from_hub(data or DEFAULT_MATH)
+        return _read_folder(Path(data), "train"), _read_folder(Path(data), "test")
+    return _load_from_hub(data or DEFAULT_MATH)
 
 
-def _local(folder: Path, part: str) -> list[Problem]:
+def _read_folder(folder: Path, part: str) -> list[Problem]:
     files = sorted(folder.glob(f"{part}*.jsonl"))
     if not files:
         raise InputError(f"no {part}*.jsonl here", where=folder)
-    problems = [problem for file in files for problem in read(file)]
-    _refuse_repeated_ids(problems, folder)
+    problems = [problem for file in files for problem in read_problems(file)]
+    _refuse_duplicate_ids(problems, folder)
     return problems
 
 
-def _from_hub(name: str) -> tuple[list[Problem], list[Problem]]:
+def _load_from_hub(name: str) -> tuple[list[Problem], list[Problem]]:
     import datasets
 
     datasets.disable_progress_bars()
@@ -84,24 +85,22 @@ def _from_hub(name: str) -> tuple[list[Problem], list[Problem]]:
             where=name,
             hint="check the name and the network, or give a local folder with --data",
         ) from error
-    parts = []
-    for part in ("train", "test"):
+    parts: dict[str, list[Problem]] = {"train": [], "test": []}
+    for part, problems in parts.items():
         if part not in loaded:
             raise InputError(f"data set has no {part} split", where=name)
-        rows = loaded[part]
-        parts.append(
-            [
-                from_row(row, default_id=f"{part}/{i}", source=name, where=f"{name} {part}[{i}]")
-                for i, row in enumerate(rows)
-            ]
-        )
-    _refuse_repeated_ids((*parts[0], *parts[1]), name)
-    return parts[0], parts[1]
+        for i, row in enumerate(loaded[part]):
+            where = f"{name} {part}[{i}]"
+            problems.append(
+                problem_from_row(row, default_id=f"{part}/{i}", source=name, where=where)
+            )
+    _refuse_duplicate_ids((*parts["train"], *parts["test"]), name)
+    return parts["train"], parts["test"]
 
 
-def _refuse_repeated_ids(problems: Iterable[Problem], where: Path | str) -> None:
+def _refuse_duplicate_ids(problems: Iterable[Problem], where: Path | str) -> None:
     seen: set[str] = set()
     for problem in problems:
         if problem.id in seen:
-            raise InputError(f"id {problem.id!r} stands twice", where=where)
+            raise InputError(f"duplicate id {problem.id!r}", where=where)
         seen.add(problem.id)

@@ -1,4 +1,8 @@
-"""The files of a split: which part lies where, and who may read the hidden answers."""
+"""The files of a split, and who may read the hidden answers.
+
+A split folder holds a JSONL file of problems for each part, ``split.json`` and a file with the
+answers of the hard training problems, which the hard part itself does not have.
+"""
 
 from __future__ import annotations
 
@@ -6,76 +10,89 @@ from dataclasses import replace
 from pathlib import Path
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import fingerprint, read_json, read_jsonl
-from e2h_cli.data.problem import Problem, read
-from e2h_cli.pipeline.run_folder import STAGE_RECORD
+from e2h_cli.common.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
+from e2h_cli.data.problem import Problem, read_problems, write_problems
+from e2h_cli.data.splitting import Split
 
 PAPER_MAX_LEVEL = 3  # paper p.4
+# How the split was made: source, last easy level, size of each part.
+SPLIT_INFO = "split.json"
 # Answers and solutions of the hard training problems. No stage reads them unless its settings say
 # that it trains on hard answers (the rows with a dagger in the paper's Table 5).
-HIDDEN = "hard-answers.jsonl"
+HIDDEN_ANSWERS = "hard-answers.jsonl"
 
 
-def part_file(place: Path, part: str) -> Path:
-    """The file that holds a part: inside a split folder, or the place itself if it is a file.
+def write_split(folder: Path, split: Split, *, source: str) -> None:
+    """Write the files of a split. ``source`` is where the problems come from."""
+    for part, problems in split.parts.items():
+        shown = [p.hidden() for p in problems] if part == "hard" else problems
+        write_problems(folder / f"{part}.jsonl", shown)
+    write_jsonl(
+        folder / HIDDEN_ANSWERS,
+        ({"id": p.id, "answer": p.answer, "solution": p.solution} for p in split.parts["hard"]),
+    )
+    sizes = {part: len(problems) for part, problems in split.parts.items()}
+    info = {"source": source, "max_level": split.max_level, "sizes": sizes}
+    write_json(folder / SPLIT_INFO, info)
+
+
+def max_level(path: Path) -> int:
+    """The last easy level of a split; the paper's for a file of problems."""
+    info = path / SPLIT_INFO
+    return int(read_json(info)["max_level"]) if info.is_file() else PAPER_MAX_LEVEL
+
+
+def split_file(path: Path, part: str) -> Path:
+    """The file of a part: in a split folder, or the path itself if it is a file.
 
     Raises:
-        InputError: a folder that is no split.
+        InputError: a folder that is not a split.
     """
-    if place.is_file():
-        return place
-    file = place / f"{part}.jsonl"
+    if path.is_file():
+        return path
+    file = path / f"{part}.jsonl"
     if not file.is_file():
-        raise InputError(f"no {part}.jsonl here", where=place, hint="make it with: e2h split")
+        raise InputError(f"no {part}.jsonl here", where=path, hint="make it with: e2h split")
     return file
 
 
-def read_part(place: Path, part: str) -> list[Problem]:
-    """The problems of a part of a split folder, or of a file of the user's own."""
-    return read(part_file(place, part))
+def read_split(path: Path, part: str) -> list[Problem]:
+    """The problems of a part of a split folder, or of the user's own file."""
+    return read_problems(split_file(path, part))
 
 
-def read_problems_with_answers(place: Path) -> dict[str, Problem]:
-    """Every problem with a gold answer that may be looked at: test, validation and easy, by id."""
-    parts = (
-        [place]
-        if place.is_file()
-        else [part_file(place, p) for p in ("test", "validation", "easy")]
-    )
-    return {p.id: p for part in parts if part.stat().st_size for p in read(part)}
+def read_answered_problems(path: Path) -> dict[str, Problem]:
+    """The problems whose gold answers are not hidden (test, validation, easy), by id."""
+    parts = ("test", "validation", "easy") if path.is_dir() else ("test",)
+    files = [split_file(path, part) for part in parts]
+    return {p.id: p for file in files if file.stat().st_size for p in read_problems(file)}
 
 
 def read_training_problems(
-    place: Path, levels: str, *, hidden: bool = True
+    path: Path, levels: str, *, hard_answers: bool = True
 ) -> tuple[list[Problem], dict[str, str]]:
-    """Training problems with solutions, and fingerprints of the files that were read.
+    """Training problems with their solutions, and fingerprints of the files that were read.
 
     Args:
-        place: a split folder, or a file of problems, which is then all that is read.
-        levels: "easy", "hard" or "all"; the last two read the hidden answers of hard problems.
-        hidden: False leaves them hidden, and their file closed.
+        path: a split folder, or a file of problems, of which all are read.
+        levels: "easy", "hard" or "all".
+        hard_answers: read the hidden answers of hard problems; False does not open their file.
     """
-    parts = ("easy", "hard") if levels == "all" and place.is_dir() else (levels,)
-    problems, read = [], {}
+    parts = ("easy", "hard") if levels == "all" and path.is_dir() else (levels,)
+    problems: list[Problem] = []
+    fingerprints = {}
     for part in parts:
-        file = part_file(place, part)
-        read[file.name] = fingerprint(file)
-        problems += read_part(place, part)
-    if hidden and levels != "easy" and place.is_dir():
-        answers = {row["id"]: row for _, row in read_jsonl(place / HIDDEN)}
-        read[HIDDEN] = fingerprint(place / HIDDEN)
+        file = split_file(path, part)
+        fingerprints[file.name] = fingerprint(file)
+        problems += read_problems(file)
+    if hard_answers and levels != "easy" and path.is_dir():
+        file = path / HIDDEN_ANSWERS
+        answers = {row["id"]: row for _, row in read_jsonl(file)}
+        fingerprints[file.name] = fingerprint(file)
         problems = [
-            replace(p, answer=a["answer"], solution=a["solution"])
-            if (a := answers.get(p.id))
+            replace(p, answer=found["answer"], solution=found["solution"])
+            if (found := answers.get(p.id))
             else p
             for p in problems
         ]
-    return problems, read
-
-
-def max_level(place: Path) -> int:
-    """The last easy level of a split; the paper's for a plain file of problems."""
-    record = place / STAGE_RECORD
-    if not record.is_file():
-        return PAPER_MAX_LEVEL
-    return int(read_json(record)["settings"]["max_level"])
+    return problems, fingerprints

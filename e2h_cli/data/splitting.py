@@ -1,4 +1,4 @@
-"""The split by level: easy, hard, validation, test. Pure functions on lists of problems."""
+"""The split by level into easy, hard, validation and test. Pure functions on lists of problems."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from e2h_cli.data.problem import Problem, normalize_question
+
+Part = Literal["easy", "hard", "validation", "test"]
+PARTS: tuple[Part, ...] = ("easy", "hard", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The four parts, and what was set aside.
+    """The four parts of a split, and the training problems that are in none of them.
 
-    ``leaks``: training problems whose text is that of a test problem; ``repeats``: training
-    problems whose text is that of another training problem. Both are in no part.
+    Attributes:
+        parts: the problems of each part; training problems are "easy" and "hard".
+        leaks: training problems with the text of a test problem.
+        duplicates: training problems with the text of an earlier training problem.
+        max_level: problems up to this level are easy.
     """
 
-    easy: list[Problem]
-    hard: list[Problem]
-    validation: list[Problem]
-    test: list[Problem]
+    parts: dict[Part, list[Problem]]
     leaks: list[Problem]
-    repeats: list[Problem]
+    duplicates: list[Problem]
+    max_level: int
 
 
 def split(
@@ -34,72 +39,74 @@ def split(
     validation: int | None,
     seed: int,
 ) -> Split:
-    """Split training problems by level, with a validation set drawn out of them.
+    """Split training problems by level, after drawing a validation set from them.
 
-    Validation has the shape of the test set by subject and level (paper p.5). It
-    is taken out before anything else, so that no training data can hold it; the official data
-    builders leave it inside.
+    The validation set has the proportions of the test set by subject and level (paper p.5). It is
+    taken out first, so that no training data holds it; the paper's released data builders leave it
+    in.
 
     Args:
         train: problems that may be trained on.
-        test: problems that are only evaluated on.
-        max_level: levels up to this are easy.
-        validation: how many, or None for as many as the test set.
+        test: problems for evaluation only.
+        max_level: problems up to this level are easy.
+        validation: size of the validation set; None for that of the test set.
         seed: of the draw.
     """
-    taken = {normalize_question(p.problem) for p in test}
-    kept, leaks, repeats = [], [], []
+    test_questions = {normalize_question(p.problem) for p in test}
+    kept, leaks, duplicates = [], [], []
     seen: set[str] = set()
     for problem in train:
-        key = normalize_question(problem.problem)
-        if key in taken:
+        question = normalize_question(problem.problem)
+        if question in test_questions:
             leaks.append(problem)
-        elif key in seen:
-            repeats.append(problem)
+        elif question in seen:
+            duplicates.append(problem)
         else:
-            seen.add(key)
+            seen.add(question)
             kept.append(problem)
-    chosen = stratified(kept, test, len(test) if validation is None else validation, seed)
-    chosen_ids = {p.id for p in chosen}
-    rest = [p for p in kept if p.id not in chosen_ids]
+    held_out = stratified_sample(kept, test, len(test) if validation is None else validation, seed)
+    held_out_ids = {p.id for p in held_out}
+    training = [p for p in kept if p.id not in held_out_ids]
     return Split(
-        easy=[p for p in rest if p.level <= max_level],
-        hard=[p for p in rest if p.level > max_level],
-        validation=chosen,
-        test=list(test),
+        parts={
+            "easy": [p for p in training if p.level <= max_level],
+            "hard": [p for p in training if p.level > max_level],
+            "validation": held_out,
+            "test": list(test),
+        },
         leaks=leaks,
-        repeats=repeats,
+        duplicates=duplicates,
+        max_level=max_level,
     )
 
 
-def stratified(
-    pool: Sequence[Problem], like: Sequence[Problem], size: int, seed: int
+def stratified_sample(
+    problems: Sequence[Problem], like: Sequence[Problem], size: int, seed: int
 ) -> list[Problem]:
-    """Draw problems with the shares of ``like`` by subject and level, in the order of the pool.
+    """Draw problems in the proportions of ``like`` by subject and level; their order is kept.
 
-    A cell that the pool cannot fill gives what it has.
+    A stratum with too few problems gives all that it has.
     """
-    room = cell_sizes(Counter((p.subject, p.level) for p in like), size)
-    by_cell = defaultdict(list)
-    for index, problem in enumerate(pool):
-        by_cell[problem.subject, problem.level].append(index)
+    sizes = stratum_sizes(Counter((p.subject, p.level) for p in like), size)
+    by_stratum = defaultdict(list)
+    for index, problem in enumerate(problems):
+        by_stratum[problem.subject, problem.level].append(index)
     rng = random.Random(seed)
-    picked = []
-    for cell in sorted(room):
-        members = by_cell.get(cell, [])
-        picked += rng.sample(members, min(room[cell], len(members)))
-    return [pool[i] for i in sorted(picked)]
+    drawn: list[int] = []
+    for stratum in sorted(sizes):
+        members = by_stratum.get(stratum, [])
+        drawn += rng.sample(members, min(sizes[stratum], len(members)))
+    return [problems[i] for i in sorted(drawn)]
 
 
-def cell_sizes(cells: Counter[tuple[str, int]], size: int) -> dict[tuple[str, int], int]:
-    """Whole numbers that sum to ``size`` in the proportions of ``cells`` (largest remainders)."""
-    total = sum(cells.values())
+def stratum_sizes(strata: Counter[tuple[str, int]], size: int) -> dict[tuple[str, int], int]:
+    """Divide ``size`` in the proportions of ``strata``: whole numbers by largest remainders."""
+    total = sum(strata.values())
     if not total:
         return {}
-    exact = {cell: size * count / total for cell, count in cells.items()}
-    floor = {cell: int(value) for cell, value in exact.items()}
-    missing = size - sum(floor.values())
-    by_remainder = sorted(exact, key=lambda c: (floor[c] - exact[c], c))
-    for cell in by_remainder[:missing]:
-        floor[cell] += 1
-    return floor
+    exact = {stratum: size * count / total for stratum, count in strata.items()}
+    sizes = {stratum: int(value) for stratum, value in exact.items()}
+    missing = size - sum(sizes.values())
+    for stratum in sorted(exact, key=lambda s: (sizes[s] - exact[s], s))[:missing]:
+        sizes[stratum] += 1
+    return sizes

@@ -1,4 +1,4 @@
-"""From the prose of a reference solution to steps: the text rules, in one place."""
+"""Splits the prose of a reference solution into steps."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 
 from e2h_cli.data.template import one_line
 
-# A full stop after one of these ends no sentence.
+# A full stop after one of these does not end a sentence.
 TITLES = ("Mr.", "Mrs.", "Ms.", "Dr.", "St.", "Prof.")
-# Inside of these a full stop or a newline ends nothing.
-_WHOLE = re.compile(
+# Inside of these a full stop or a newline does not end a step.
+_FORMULA = re.compile(
     r"\[asy\].*?\[/asy\]|\\begin\{(\w+\*?)\}.*?\\end\{\1\}|\\\[.*?\\\]|\$\$.*?\$\$|\$[^$]*\$",
     re.DOTALL,
 )
-_NO_TITLE = "".join(f"(?<!{re.escape(title)})" for title in TITLES)
-_SENTENCE_END = re.compile(rf"(?<=[.!?]){_NO_TITLE}\s+(?=[A-Z$\\])|\n+")
+_NOT_TITLE = "".join(f"(?<!{re.escape(title)})" for title in TITLES)
+_SENTENCE_END = re.compile(rf"(?<=[.!?]){_NOT_TITLE}\s+(?=[A-Z$\\])|\n+")
 
 
 def steps_of(text: str) -> list[str]:
-    """Split a solution into one-line steps: at newlines and ends of sentences outside maths."""
+    """Split a solution into one-line steps: at newlines and ends of sentences outside formulas."""
     protected: list[str] = []
 
     def protect(match: re.Match[str]) -> str:
@@ -31,12 +31,13 @@ def steps_of(text: str) -> list[str]:
         piece = re.sub(r"\x00(\d+)\x01\.?", lambda m: _restored(m, protected), piece)
         return one_line(piece)
 
-    pieces = _SENTENCE_END.split(_WHOLE.sub(protect, text.replace("\x00", "").replace("\x01", "")))
+    pieces = _SENTENCE_END.split(
+        _FORMULA.sub(protect, text.replace("\x00", "").replace("\x01", ""))
+    )
     return [step for piece in pieces if (step := restore(piece))]
 
 
 def _restored(match: re.Match[str], protected: list[str]) -> str:
-    whole = protected[int(match[1])]
-    marked = whole.rstrip("$\\]").endswith(".")
-    kept = match[0].endswith(".") and not marked
-    return whole + ("." if kept else "")
+    formula = protected[int(match[1])]
+    has_stop = formula.rstrip("$\\]").endswith(".")
+    return formula + ("." if match[0].endswith(".") and not has_stop else "")

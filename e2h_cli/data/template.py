@@ -1,4 +1,4 @@
-"""The one template of a solution, and the way from text to steps, answer and character spans.
+"""The template of a solution, and the parser of steps, answer and character spans.
 
     # Question
 
@@ -14,8 +14,8 @@
 
     {answer}<end of text>
 
-Everything is found by character offsets, never by token ids, so that any tokenizer works
-(the official code looks for the token pair 13, 13 and crashes on most others).
+Steps are found by character offsets, not by token ids, so that any tokenizer works (the paper's
+released code looks for the token pair 13, 13, which most tokenizers do not have).
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ ANSWER_HEADER = "# Answer"
 
 Outcome = Literal["complete", "no steps", "no answer", "truncated"]
 
-# One to three newlines are seen in the wild; any run that holds a newline separates, so that a
-# fourth newline never makes an empty step.
+# Models write one to three newlines; any white space that holds a newline separates steps, so that
+# there is never an empty step.
 _SEPARATOR = re.compile(r"[^\S\n]*\n\s*")
 _ANSWER_LINE = re.compile(r"(?:\A|(?<=\n))[^\S\n]*#[^\S\n]*Answer[^\S\n]*(?=\n|\Z)")
 
 
 def prompt(question: str) -> str:
-    """The text that a generator is given: everything up to the first step."""
+    """The prompt of a question: everything up to the first step."""
     return f"{QUESTION_HEADER}{SEPARATOR}{question.strip()}{SEPARATOR}# Solution{SEPARATOR}"
 
 
 def completion(steps: Sequence[str], answer: str) -> str:
-    """The text that a generator should write (without the end-of-text token)."""
+    """The completion of steps and answer, without the end-of-text token."""
     return SEPARATOR.join([*(one_line(step) for step in steps), answer_block(answer)])
 
 
 def answer_block(answer: str) -> str:
-    """The last block of a solution: header and answer. In step-label rows it is the last step."""
+    """The last block of a solution: header and answer. In labelled rows it is the last step."""
     return f"{ANSWER_HEADER}{SEPARATOR}{one_line(answer)}"
 
 
 def one_line(text: str) -> str:
-    """Fold white space, since a newline inside a step would read as the end of it."""
+    """Fold white space: a newline inside a step would end it."""
     return " ".join(text.split())
 
 
@@ -63,9 +63,12 @@ def one_line(text: str) -> str:
 class Step:
     """One step of a solution.
 
-    ``start``, ``end``: character span of its text; ``separator_end``: where the newlines that
-    close it end, or None for the last piece of an unfinished solution. All in characters of the
-    parsed text, ends exclusive.
+    Attributes:
+        text: without the newlines after it.
+        start: index of its first character in the parsed text.
+        end: index after its last character.
+        separator_end: index after the newlines that follow it; None for the last step of an
+            unfinished solution, which has no newlines after it.
     """
 
     text: str
@@ -88,8 +91,8 @@ def parse(text: str, *, finished: bool = True) -> Solution:
 
     Args:
         text: a completion, without prompt and end-of-text token.
-        finished: False where the engine stopped at its token limit. The answer of such a text may
-            be cut in the middle, so it counts as missing.
+        finished: False if the token limit was reached. The answer of such a text may be cut, so it
+            counts as missing.
     """
     header = _ANSWER_LINE.search(text)
     body_end = header.start() if header else len(text)
@@ -103,7 +106,7 @@ def parse(text: str, *, finished: bool = True) -> Solution:
 
 
 def answer_header(text: str) -> tuple[int, int] | None:
-    """Where the line of the answer header begins and ends, in characters."""
+    """Character span of the line of the answer header; None without one."""
     header = _ANSWER_LINE.search(text)
     return header.span() if header else None
 
@@ -130,21 +133,21 @@ def _first_block(text: str) -> str:
 
 
 def token_of_character(offsets: Sequence[tuple[int, int]], character: int) -> int:
-    """Index of the last token that holds a character.
+    """Index of the last token that covers a character.
 
     Args:
         offsets: (start, end) of every token in characters, in order, as a fast tokenizer returns
-            them; special tokens have (0, 0) and hold nothing.
+            them; special tokens have (0, 0) and cover nothing.
         character: index into the same text.
 
     Raises:
-        ValueError: no token holds the character (it was cut off, or the tokenizer dropped it).
+        ValueError: no token covers the character (it was cut off, or the tokenizer dropped it).
     """
     starts = [start for start, _ in offsets]
-    # Several tokens may share a start (bytes of one character): the last of them is taken.
+    # The tokens of one character's bytes share a start: take the last of them.
     index = bisect_right(starts, character) - 1
     while index >= 0 and offsets[index][1] <= offsets[index][0]:
         index -= 1
     if index < 0 or not offsets[index][0] <= character < offsets[index][1]:
-        raise ValueError(f"no token holds character {character}")
+        raise ValueError(f"no token covers character {character}")
     return index

@@ -1,7 +1,8 @@
-"""How good a reward model is by itself: accuracy, ROC, calibration, first errors, length.
+"""Metrics of a reward model: accuracy, ROC, calibration, first errors, correlation with length.
 
-Pure functions on arrays. A score at or above the threshold says "right". n items: ``scores`` (n,)
-and ``right`` (n,) bool. ``reward_metrics`` measures all of it by group.
+Pure functions on arrays. n items (steps or samples) have ``scores`` (n,) and labels ``right``
+(n,) bool; a score at or above the threshold predicts "right". ``rm_report`` computes all of them by
+group of problems.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
-from e2h_cli.evaluation.voting import Floats, Ints
+from e2h_cli.evaluation.statistics import Bools, Floats, Ints
 
-Bools = NDArray[np.bool_]
+# Stands for the index of the first wrong step where no step is wrong.
+NO_ERROR = -1
 
 _CALIBRATION_BINS = 10
-NO_ERROR = -1
 
 
 def roc_auc(scores: Floats, right: Bools) -> float:
-    """Chance that a right item scores higher than a wrong one, ties counted one half.
+    """Area under the ROC curve (paper, Figure 24), as the Mann-Whitney statistic.
 
-    (Mann-Whitney; the area under the curves of the paper's Figure 24.) NaN where all are right or
-    all are wrong.
+    The probability that a right item scores higher than a wrong one, ties counted one half. NaN
+    where all items are right or all are wrong.
     """
     positive = int(right.sum())
     pairs = positive * (len(right) - positive)
@@ -36,10 +37,10 @@ def roc_auc(scores: Floats, right: Bools) -> float:
 
 
 def roc_curve(scores: Floats, right: Bools) -> tuple[Floats, Floats]:
-    """(false positive rate, true positive rate), from (0, 0) to (1, 1), a point per distinct score.
+    """False and true positive rates from (0, 0) to (1, 1), one point per distinct score.
 
     Raises:
-        ValueError: all are right or all are wrong.
+        ValueError: all items are right or all are wrong.
     """
     if right.all() or not right.any():
         raise ValueError("a ROC curve needs right and wrong items")
@@ -51,25 +52,25 @@ def roc_curve(scores: Floats, right: Bools) -> tuple[Floats, Floats]:
 
 
 def accuracy_at(scores: Floats, right: Bools, threshold: float = 0.5) -> float:
-    """Share of items that are judged as they are. NaN without items."""
+    """Share of items that are predicted correctly. NaN without items."""
     return float(((scores >= threshold) == right).mean()) if len(right) else float("nan")
 
 
 def balanced_accuracy(scores: Floats, right: Bools, threshold: float = 0.5) -> float:
     """Mean of the accuracy on right and on wrong items; NaN where one kind is missing.
 
-    It is what accuracy is on a random subset with as many right as wrong items, on average over the
-    subsets: the balanced sets of the paper's Table 10, without their luck of the draw.
+    Equals the expected accuracy on a random subset with as many right as wrong items, such as the
+    balanced sets of the paper's Table 10.
     """
     if right.all() or not right.any():
         return float("nan")
-    judged = scores >= threshold
-    return float((judged[right].mean() + 1 - judged[~right].mean()) / 2)
+    predicted = scores >= threshold
+    return float((predicted[right].mean() + 1 - predicted[~right].mean()) / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Per bin (bins,): mean score, share that is right, count; and the expected error."""
+    """Expected calibration error, and per bin (bins,): mean score, share of right items, count."""
 
     error: float
     mean_score: Floats
@@ -83,11 +84,11 @@ def calibration(
     bins: int = _CALIBRATION_BINS,
     equal: Literal["mass", "width"] = "mass",
 ) -> Calibration:
-    """Do 70 % of the items with score 0.7 turn out right?
+    """Calibration: are 70 % of the items with score 0.7 right?
 
     The expected calibration error is sum_b n_b / n |share right - mean score| (Guo et al. 2017).
-    Bins of equal mass have the same number of items as far as ties allow, and bins of equal width
-    the same range; equal scores share a bin, and empty bins are left out.
+    Bins of equal mass hold the same number of items as far as ties allow, bins of equal width span
+    the same range of scores. Equal scores share a bin, and empty bins are left out.
 
     Raises:
         ValueError: no items, or a score outside [0, 1].
@@ -96,29 +97,29 @@ def calibration(
         raise ValueError("calibration needs probabilities")
     inner = np.linspace(0, 1, bins + 1)[1:-1]
     edges = np.quantile(scores, inner) if equal == "mass" else inner
-    place = np.searchsorted(edges, scores, side="right")
-    count = np.bincount(place, minlength=bins)
-    kept = count > 0
-    mean = np.bincount(place, weights=scores, minlength=bins)[kept] / count[kept]
-    share = np.bincount(place, weights=right, minlength=bins)[kept] / count[kept]
-    error = float((count[kept] * np.abs(share - mean)).sum() / len(scores))
-    return Calibration(error, mean, share, count[kept])
+    bin_index = np.searchsorted(edges, scores, side="right")
+    count = np.bincount(bin_index, minlength=bins)
+    used = count > 0
+    mean = np.bincount(bin_index, weights=scores, minlength=bins)[used] / count[used]
+    share = np.bincount(bin_index, weights=right, minlength=bins)[used] / count[used]
+    error = float((count[used] * np.abs(share - mean)).sum() / len(scores))
+    return Calibration(error, mean, share, count[used])
 
 
 def first_error(scores: Floats, lengths: Ints, threshold: float = 0.5) -> Ints:
-    """(solutions,) index of the first step that scores below the threshold, or -1.
+    """(solutions,) index of the first step that scores below the threshold, or ``NO_ERROR``.
 
     Args:
-        scores: (sum of lengths,) of the steps of all solutions, one after the other.
-        lengths: (solutions,) steps of each; 0 is allowed.
-        threshold: of "right".
+        scores: (sum of lengths,) step scores of all solutions, concatenated.
+        lengths: (solutions,) number of steps; 0 is allowed.
+        threshold: scores below it predict a wrong step.
     """
-    owner = np.repeat(np.arange(len(lengths)), lengths)
+    solution = np.repeat(np.arange(len(lengths)), lengths)
     starts = np.cumsum(lengths) - lengths
     low = np.flatnonzero(scores < threshold)
     found = np.full(len(lengths), NO_ERROR, dtype=np.int64)
     # Later assignments win: walked backwards, each solution keeps its first low step.
-    found[owner[low][::-1]] = (low - starts[owner[low]])[::-1]
+    found[solution[low][::-1]] = (low - starts[solution[low]])[::-1]
     return found
 
 
@@ -132,10 +133,10 @@ class FirstError:
 
 
 def first_error_f1(predicted: Ints, actual: Ints) -> FirstError:
-    """ProcessBench (Zheng et al. 2024): the first error must be found exactly, or none claimed.
+    """F1 of ProcessBench (Zheng et al. 2024): a hit is the exact first wrong step, or none.
 
-    ``predicted``, ``actual``: (solutions,) index of the first wrong step, or -1. NaN where a kind
-    of solution is missing.
+    ``predicted``, ``actual``: (solutions,) index of the first wrong step, or ``NO_ERROR``. NaN
+    where all solutions have an error or none has.
     """
     hit, wrong = predicted == actual, actual != NO_ERROR
     if wrong.all() or not wrong.any():
@@ -146,13 +147,14 @@ def first_error_f1(predicted: Ints, actual: Ints) -> FirstError:
 
 
 def best_first_error(scores: Floats, lengths: Ints, actual: Ints) -> tuple[float, FirstError]:
-    """The threshold with the highest F1 of all, and what it reaches; see ``first_error``.
+    """The threshold with the highest F1, and the F1 there; see ``first_error``.
 
-    ProcessBench chooses it on one set and reports another: on the same set it is an upper bound.
+    ProcessBench chooses the threshold on one set and reports F1 on another; on the same set it is
+    an upper bound.
 
-    A solution is judged correctly by the thresholds in (low, high]: one without an error up to its
-    lowest score; one with its first error at step e above that step's score, up to the lowest
-    before it. So all thresholds are tried by sorting the ends of these ranges.
+    A solution is a hit for thresholds in (low, high]: without an error, up to its lowest score;
+    with its first error at step e, above the score of e and up to the lowest score before e.
+    Sorting the ends of these intervals tries all thresholds.
     """
     starts = np.cumsum(lengths) - lengths
     wrong = actual != NO_ERROR
@@ -167,10 +169,10 @@ def best_first_error(scores: Floats, lengths: Ints, actual: Ints) -> tuple[float
     ends = ends[np.isfinite(ends)]
 
     def share(kind: Bools) -> Floats:
-        # A range that is empty (low >= high: an earlier step scores lower still) is never hit.
-        kept = kind & (low < high)
-        opened = np.searchsorted(np.sort(low[kept]), ends, side="left")
-        closed = np.searchsorted(np.sort(high[kept]), ends, side="left")
+        # An empty interval (low >= high: an earlier step scores lower still) is never hit.
+        possible = kind & (low < high)
+        opened = np.searchsorted(np.sort(low[possible]), ends, side="left")
+        closed = np.searchsorted(np.sort(high[possible]), ends, side="left")
         return (opened - closed) / kind.sum()
 
     on_wrong, on_right = share(wrong), share(~wrong)
@@ -183,8 +185,8 @@ def best_first_error(scores: Floats, lengths: Ints, actual: Ints) -> tuple[float
 def score_against_length(scores: Floats, lengths: NDArray[np.number]) -> float:
     """Spearman's correlation of scores (n,) with lengths (n,), in steps or tokens.
 
-    A length bias shows here, but so does that long solutions are wrong more often: compare with the
-    correlation among right solutions alone. NaN where either is constant.
+    It shows a length bias, but also that long solutions are wrong more often: compare with the
+    correlation among right solutions alone. NaN where either array is constant.
     """
     if len(scores) < 2 or np.ptp(scores) == 0 or np.ptp(lengths) == 0:
         return float("nan")
@@ -192,6 +194,6 @@ def score_against_length(scores: Floats, lengths: NDArray[np.number]) -> float:
 
 
 def harmonic_mean(a: Floats, b: Floats) -> Floats:
-    """Elementwise; 0 where both are 0."""
+    """Elementwise harmonic mean; 0 where both are 0."""
     total = a + b
     return 2 * a * b / np.where(total > 0, total, 1.0)

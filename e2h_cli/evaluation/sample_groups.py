@@ -1,4 +1,4 @@
-"""The samples of one problem as arrays: answer classes, which are right, and their scores."""
+"""The N samples of a problem as arrays, and accuracy per problem as a function of N."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.statistics import best_of_n_accuracy, pass_at_k
-from e2h_cli.evaluation.voting import (
-    NO_ANSWER,
-    Floats,
-    Ints,
-    aggregate,
-    permutations,
-    vote_accuracy,
-)
+from e2h_cli.evaluation.statistics import Bools, Floats, Ints, best_of_n_accuracy, pass_at_k
+from e2h_cli.evaluation.voting import NO_ANSWER, permutations, vote_accuracy
 from e2h_cli.grading.verdict import Grader
 
 
@@ -27,32 +19,33 @@ from e2h_cli.grading.verdict import Grader
 class SampleGroup:
     """N samples of a problem.
 
-    ``answers``: N texts or None; ``classes``: (N,) equal answers have equal numbers;
-    ``right``: (classes,) whether a class is correct.
+    ``answers``: N texts or None; ``answer_classes``: (N,) equal answers have equal numbers;
+    ``right_classes``: (classes,) whether an answer class is right.
     """
 
     problem: Problem
     answers: tuple[str | None, ...]
-    classes: Ints
-    right: NDArray[np.bool_]
+    answer_classes: Ints
+    right_classes: Bools
 
     @property
     def size(self) -> int:
         """N."""
-        return len(self.classes)
+        return len(self.answer_classes)
 
     @property
-    def right_samples(self) -> NDArray[np.bool_]:
-        """(N,) whether a sample's answer is correct."""
-        return np.append(self.right, False)[self.classes]
+    def right_samples(self) -> Bools:
+        """(N,) whether a sample's answer is right."""
+        return np.append(self.right_classes, False)[self.answer_classes]
 
 
 def group_samples(
     samples: pa.Table, problems: Mapping[str, Problem], grader: Grader
 ) -> list[SampleGroup]:
-    """One pool per sampled problem, all of the same size, in the order of the samples.
+    """One group per sampled problem, all of the same size N, in the order of the samples.
 
-    A class is right when one of its answers is, so that votes and verdicts agree.
+    N is the smallest number of samples that any problem has. An answer class is right if one of its
+    answers is, so that votes and verdicts agree.
 
     Raises:
         InputError: a sampled problem is unknown or has no gold answer.
@@ -69,44 +62,31 @@ def group_samples(
     if not answers:
         raise InputError("no samples to vote on")
     size = min(map(len, answers.values()))
-    distinct: dict[str, list[str]] = {}
-    for key, many in answers.items():
-        distinct[key] = list(dict.fromkeys(a for a in many[:size] if a is not None))
-    pairs = [(problems[key].answer or "", a) for key, many in distinct.items() for a in many]
+    answers = {key: given[:size] for key, given in answers.items()}
+    distinct = {
+        key: list(dict.fromkeys(a for a in given if a is not None))
+        for key, given in answers.items()
+    }
+    pairs = [(problems[key].answer or "", a) for key, texts in distinct.items() for a in texts]
     verdicts = iter(grader.grade(pairs))
     groups = []
-    for key, many in answers.items():
+    for key, given in answers.items():
         labels = grader.classes(distinct[key])
         right = np.zeros(max(labels, default=-1) + 1, dtype=bool)
         for label in labels:
             right[label] |= next(verdicts).right
-        number = dict(zip(distinct[key], labels, strict=True))
-        kept = many[:size]
-        classes = [NO_ANSWER if a is None else number[a] for a in kept]
-        groups.append(
-            SampleGroup(problems[key], tuple(kept), np.array(classes, dtype=np.int64), right)
-        )
+        number: dict[str | None, int] = {
+            None: NO_ANSWER, **dict(zip(distinct[key], labels, strict=True))
+        }  # fmt: skip
+        classes = np.array([number[a] for a in given], dtype=np.int64)
+        groups.append(SampleGroup(problems[key], tuple(given), classes, right))
     return groups
-
-
-def aggregate_scores(scores: pa.Table, size: int, how: str) -> list[Floats]:
-    """Aggregated scores (N,) of each problem, in table order; see ``voting.aggregate``."""
-    steps = scores["step_scores"].combine_chunks()
-    lengths = np.asarray(steps.value_lengths(), dtype=np.int64)
-    flat = np.asarray(steps.flatten(), dtype=np.float64)
-    outcome = np.asarray(scores["outcome_score"], dtype=np.float64)
-    flat = np.insert(flat, np.cumsum(lengths), outcome)
-    combined = aggregate(flat, lengths + 1, how)
-    rows: dict[str, list[int]] = {}
-    for row, key in enumerate(scores["id"].to_pylist()):
-        rows.setdefault(key, []).append(row)
-    return [combined[many[:size]] for many in rows.values()]
 
 
 def pass_at_k_curve(groups: Sequence[SampleGroup], ks: Sequence[int]) -> Floats:
     """(problems, ks): exact pass@k."""
     return np.array(
-        [[pass_at_k(p.size, int(p.right_samples.sum()), k) for k in ks] for p in groups],
+        [[pass_at_k(g.size, int(g.right_samples.sum()), k) for k in ks] for g in groups],
         dtype=float,
     )
 
@@ -114,11 +94,11 @@ def pass_at_k_curve(groups: Sequence[SampleGroup], ks: Sequence[int]) -> Floats:
 def best_of_n_curve(
     groups: Sequence[SampleGroup], scores: Sequence[Floats], ks: Sequence[int]
 ) -> Floats:
-    """(problems, ks): exact accuracy of best-of-n."""
+    """(problems, ks): exact accuracy of best-of-n. ``scores``: one (N,) array per problem."""
     return np.array(
         [
-            best_of_n_accuracy(s, p.classes != NO_ANSWER, p.right_samples, ks)
-            for p, s in zip(groups, scores, strict=True)
+            best_of_n_accuracy(values, g.answer_classes != NO_ANSWER, g.right_samples, ks)
+            for g, values in zip(groups, scores, strict=True)
         ]
     )
 
@@ -130,14 +110,15 @@ def vote_curves(
     draws: int,
     seed: int,
 ) -> Floats:
-    """(weightings, problems, ks): accuracy of voting over random draws.
+    """(weightings, problems, ks): accuracy of voting over random subsets of the N samples.
 
-    ``weightings``: for each, one (N,) array per problem. All of them see the same draws.
+    ``weightings``: for each, one (N,) array per problem. All weightings see the same subsets.
     """
     accuracy = np.zeros((len(weightings), len(groups), len(ks)))
-    for i, pool in enumerate(groups):
-        rng = np.random.default_rng([seed, i])
-        order = permutations(pool.size, draws, rng)
-        own = [w[i] for w in weightings]
-        accuracy[:, i] = vote_accuracy(pool.classes, own, pool.right, ks, order)
+    for i, group in enumerate(groups):
+        order = permutations(group.size, draws, np.random.default_rng([seed, i]))
+        weights = [weighting[i] for weighting in weightings]
+        accuracy[:, i] = vote_accuracy(
+            group.answer_classes, weights, group.right_classes, ks, order
+        )
     return accuracy

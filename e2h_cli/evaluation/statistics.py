@@ -1,7 +1,7 @@
-"""Estimators, intervals and paired tests: pure functions on arrays.
+"""Estimators, bootstrap intervals and paired tests: pure functions on arrays.
 
-Accuracies are shares in [0, 1]. From a pool of N samples per problem, pass@k and best-of-n are
-exact at every k <= N; votes are averages over random draws (``voting.vote_accuracy``).
+Accuracies are shares in [0, 1]. From N samples per problem, pass@k and best-of-n are computed
+exactly for every k <= N; voting is averaged over random subsets (``voting.vote_accuracy``).
 """
 
 from __future__ import annotations
@@ -14,15 +14,22 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 BOOTSTRAP_DRAWS = 1000
 PERMUTATIONS = 10_000
 
 
-def pass_at_k(samples: int, right: int | NDArray[np.int64], k: int) -> Floats:
-    """Chance that k of N samples, drawn without replacement, hold at least one of ``right`` ones.
+def pass_at_k(samples: int, right: int | Ints, k: int) -> Floats:
+    """Probability that k of N samples, drawn without replacement, contain a right one.
 
     1 - C(N - right, k) / C(N, k), in logarithms so that N = 1,024 does not overflow.
+
+    Args:
+        samples: N.
+        right: number of right samples among the N.
+        k: number of samples drawn.
 
     Raises:
         ValueError: k is not in 1..N.
@@ -40,20 +47,18 @@ def pass_at_k(samples: int, right: int | NDArray[np.int64], k: int) -> Floats:
     return np.where(wrong < k, 1.0, -np.expm1(np.minimum(log_share, 0.0)))
 
 
-def best_of_n_accuracy(
-    scores: Floats, answered: NDArray[np.bool_], right: NDArray[np.bool_], ks: Sequence[int]
-) -> Floats:
-    """Exact accuracy of best-of-n at each k: the expectation over all subsets of size k.
+def best_of_n_accuracy(scores: Floats, answered: Bools, right: Bools, ks: Sequence[int]) -> Floats:
+    """Exact accuracy of best-of-n for each n in ``ks``: the expectation over all subsets of size n.
 
-    In order of falling score, the best of k lies among the first m samples with chance
-    pass@k(N, m). A group of equal scores wins as a whole, and one of it is taken at random. Samples
-    without an answer come last and are wrong.
+    Sorted by falling score, the best of n samples is among the first m with probability
+    pass@n(N, m). Of equal scores one is taken at random. Samples without an answer are sorted last
+    and are wrong.
 
     Args:
         scores: (N,), any scale.
         answered: (N,) whether a sample has an answer.
-        right: (N,) whether its answer is correct.
-        ks: pool sizes, each in 1..N.
+        right: (N,) whether its answer is right.
+        ks: subset sizes, each in 1..N.
 
     Raises:
         ValueError: a score is NaN.
@@ -61,9 +66,9 @@ def best_of_n_accuracy(
     if np.isnan(scores).any():
         raise ValueError("a score is NaN")
     samples = len(scores)
-    place = np.where(answered, scores, 0.0)
-    order = np.lexsort((-place, ~answered))
-    changes = (np.diff(place[order]) != 0) | np.diff(answered[order])
+    ranked = np.where(answered, scores, 0.0)
+    order = np.lexsort((-ranked, ~answered))
+    changes = (np.diff(ranked[order]) != 0) | np.diff(answered[order])
     ends = np.append(np.flatnonzero(changes) + 1, samples)
     starts = np.concatenate([[0], ends[:-1]])
     hits = np.concatenate([[0], np.cumsum((right & answered)[order])])
@@ -77,18 +82,18 @@ def best_of_n_accuracy(
 
 
 def bootstrap_weights(problems: int, draws: int, rng: np.random.Generator) -> Floats:
-    """(draws, problems) shares of each problem in resamples of the problems; rows sum to 1."""
+    """(draws, problems) share of each problem in each bootstrap resample; rows sum to 1."""
     return rng.multinomial(problems, np.full(problems, 1 / problems), size=draws) / problems
 
 
 def bootstrap_interval(values: Floats, weights: Floats, confidence: float) -> tuple[float, float]:
-    """Percentile interval of the mean of ``values`` (problems,) over resampled problems."""
+    """Percentile bootstrap interval of the mean of ``values`` (problems,)."""
     low, high = np.quantile(weights @ values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairedTest:
     """Two methods on the same problems: mean of a - b, its interval, and a two-sided p-value."""
 
     difference: float
@@ -105,22 +110,22 @@ def sign_flips(problems: int, rng: np.random.Generator) -> NDArray[np.float32]:
 
 def compare(
     a: Floats, b: Floats, weights: Floats, signs: NDArray[np.float32], confidence: float
-) -> Comparison:
+) -> PairedTest:
     """Paired comparison: bootstrap interval of the difference, sign-flip permutation test.
 
-    Under the null hypothesis each problem's difference is as likely to be its negative; p is the
-    share of random sign flips with a mean at least as far from zero, the observed one included.
+    Under the null hypothesis the sign of each problem's difference is random; p is the share of
+    random sign flips with a mean at least as far from zero, the observed one included.
 
     Args:
         a, b: (problems,) accuracy of each method on each problem.
-        weights: of ``bootstrap_weights`` for as many problems.
-        signs: of ``sign_flips`` for as many problems.
+        weights: from ``bootstrap_weights`` for the same number of problems.
+        signs: from ``sign_flips`` for the same number of problems.
         confidence: of the interval.
     """
     difference = a - b
     low, high = bootstrap_interval(difference, weights, confidence)
     observed = abs(difference.sum())
     flipped = np.abs(signs @ difference.astype(np.float32))
-    # Sums of the same numbers in another order differ by rounding; that is no difference.
+    # The tolerance covers rounding: the same numbers summed in another order.
     extreme = int((flipped >= observed - 1e-4).sum())
-    return Comparison(float(difference.mean()), low, high, (1 + extreme) / (1 + len(signs)))
+    return PairedTest(float(difference.mean()), low, high, (1 + extreme) / (1 + len(signs)))

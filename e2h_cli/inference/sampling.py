@@ -1,4 +1,4 @@
-"""The work of ``e2h sample``: what is still missing -> engine -> parts on disk."""
+"""Sampling: find which samples are missing, draw them with an engine, store them as part files."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from e2h_cli.common import parquet_store
 from e2h_cli.common.errors import RunError
+from e2h_cli.common.parquet_store import SAMPLE_SCHEMA, ShardedParquetStore, read_table
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
-from e2h_cli.inference.engines.base import (
-    MAX_SAMPLES_PER_REQUEST,
-    Decoding,
-    Engine,
-    Generation,
-    Request,
-)
+from e2h_cli.inference.engine_stats import EngineClock
+from e2h_cli.inference.engines.base import MAX_SAMPLES_PER_REQUEST, Generation, Request
+from e2h_cli.inference.worker_pool import gpu_count, gpus_per_engine, run_with_progress
 from e2h_cli.settings.sample import SampleSettings
 
-FILE = "samples.parquet"
+SAMPLES_FILE = "samples.parquet"
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingJob:
-    """What one engine is to draw; can be sent to another process.
+    """What one engine draws. Picklable, so that it can be sent to a worker.
 
-    ``shares``: (number from 0, of how many), one for the shard and one for the worker; the job is
-    what lies in both. ``prefix``: solved problems in front of every question.
+    Attributes:
+        model: folder or Hub name of the generator.
+        settings: number of samples, sampling parameters, engine.
+        problems: all problems of the run, whatever the share of this job.
+        prefix: solved examples in front of every question; empty if zero-shot.
+        target: the merged samples file.
+        folder: under which all workers write part files.
+        writer: path of this worker's own folder in ``folder``.
+        shares: (index from 0, count) of the shard and of the worker; see ``missing_requests``.
     """
 
     model: str
@@ -45,111 +48,101 @@ class SamplingJob:
     writer: str
     shares: tuple[tuple[int, int], ...] = ()
 
-    def store(self) -> parquet_store.ShardedParquetStore:
-        """The parts on disk, with a folder of this job's own to write to."""
-        seconds = self.settings.flush_seconds
-        return parquet_store.ShardedParquetStore(
+    def store(self) -> ShardedParquetStore:
+        """The samples on disk, of all workers; new ones go to this worker's folder."""
+        return ShardedParquetStore(
             self.target,
             self.folder,
-            parquet_store.SAMPLE_SCHEMA,
+            SAMPLE_SCHEMA,
             writer=self.writer,
-            seconds=seconds,
+            flush_seconds=self.settings.flush_seconds,
         )
 
-    def missing(self, have: Set[tuple[str, int]]) -> list[Request]:
-        """What this job has to draw."""
-        return [
-            Request(request.id, request.samples, self.prefix + request.prompt, request.run_seed)
-            for request in missing_requests(
-                self.problems, self.settings.n, have, self.settings.seed, self.shares
-            )
-        ]
+    def missing(self, done: Set[tuple[str, int]]) -> list[Request]:
+        """Requests for the samples of this job that are not in ``done``."""
+        requests = missing_requests(
+            self.problems, self.settings.n, done, self.settings.seed, self.shares
+        )
+        return [replace(request, prompt=self.prefix + request.prompt) for request in requests]
 
 
-def sample(job: SamplingJob, done: Callable[[int], None] = lambda count: None) -> dict[str, Any]:
-    """Draw what is missing of a job; return the engine's record.
+def sample_all(
+    job: SamplingJob, missing: int, title: str, in_worker: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Draw the missing samples of a job with one or more engines; yield the engines' records.
 
-    ``done`` is told 0 when the engine is ready, then how many samples have come.
+    Args:
+        job: the whole work, or a shard of it.
+        missing: number of samples that are not on disk yet.
+        title: of the progress bar.
+        in_worker: start a process even for a single engine, so that its GPU memory is free again
+            afterwards.
+    """
+    settings = job.settings
+    gpus = gpus_per_engine(settings.engine_arg)
+    count = settings.workers or gpu_count() // gpus or 1
+    jobs = [
+        replace(job, writer=f"{job.writer}/{i}-of-{count}", shares=(*job.shares, (i, count)))
+        for i in range(count)
+    ]
+    return run_with_progress(
+        sample,
+        jobs,
+        job.store(),
+        title=title,
+        total=missing,
+        in_worker=in_worker,
+        gpus_per_job=gpus,
+        ray_address=settings.ray,
+    )
+
+
+def sample(
+    job: SamplingJob, on_progress: Callable[[int], None] = lambda count: None
+) -> dict[str, Any]:
+    """Draw the missing samples of a job with one engine; return the engine's record.
+
+    ``on_progress`` is called with 0 when the engine is loaded, then with numbers of new samples.
 
     Raises:
-        RunError: the engine failed. What it had finished is on disk.
+        RunError: the engine failed. The samples that it had finished are on disk.
     """
-    from e2h_cli.inference.engines.select import decoding_of, open_engine
+    from e2h_cli.inference.engines.select import open_engine, sampling_parameters
 
+    settings = job.settings
     store = job.store()
     requests = job.missing(store.keys())
     if not requests:
         return {}
-    settings = job.settings
+    # After few-shot examples the model would go on with a question of its own.
+    stop = [*settings.stop, *([template.QUESTION_HEADER] if settings.shots else [])]
+    parameters = replace(
+        sampling_parameters(settings), stop=tuple(dict.fromkeys(stop)), logprob=settings.logprob
+    )
     begin = time.monotonic()
     prompts = list({request.id: request.prompt for request in requests}.values())
-    engine = open_engine(job.model, settings, prompts, store.own)
-    stop = [*settings.stop, *([template.QUESTION_HEADER] if settings.shots else [])]
-    decoding = replace(
-        decoding_of(settings), stop=tuple(dict.fromkeys(stop)), logprob=settings.logprob
-    )
+    engine = open_engine(job.model, settings, prompts, store.writer_folder)
     clock = EngineClock(engine.name, load_seconds=time.monotonic() - begin)
-    done(0)
+    on_progress(0)
     try:
-        for generations in clock.timed(engine, requests, decoding):
-            store.add(row(g) for g in generations)
-            done(len(generations))
+        for generations in clock.timed(engine, requests, parameters):
+            store.add(sample_row(g) for g in generations)
+            on_progress(len(generations))
     except (RuntimeError, MemoryError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RunError(
             f"the engine failed: {reason}",
             where=job.model,
-            hint="what it had finished is kept; the same command goes on from there",
+            hint="finished samples are kept; the same command goes on from there",
         ) from error
     finally:
-        # Whatever stops the engine, what it has finished is kept.
+        # Whatever stops the engine, finished samples are kept.
         store.flush()
     return clock.record()
 
 
-class EngineClock:
-    """How long an engine worked, and how long it waited for us."""
-
-    def __init__(self, engine: str, load_seconds: float) -> None:
-        self.engine = engine
-        self.load_seconds = load_seconds
-        self.busy_seconds = self.idle_seconds = 0.0
-        self.samples = self.tokens = 0
-
-    def timed(
-        self, engine: Engine, requests: Sequence[Request], decoding: Decoding
-    ) -> Iterator[list[Generation]]:
-        """The engine's samples, on the clock."""
-        source = engine.generate(requests, decoding)
-        mark = time.monotonic()
-        for generations in source:
-            self.busy_seconds += time.monotonic() - mark
-            self.samples += len(generations)
-            self.tokens += sum(g.tokens for g in generations)
-            mark = time.monotonic()
-            yield generations
-            self.idle_seconds += time.monotonic() - mark
-            mark = time.monotonic()
-        self.busy_seconds += time.monotonic() - mark
-
-    def record(self) -> dict[str, Any]:
-        """Seconds, rates, and the memory of the GPU."""
-        seconds = max(self.busy_seconds + self.idle_seconds, 1e-9)
-        return {
-            "engine": self.engine,
-            "samples": self.samples,
-            "tokens": self.tokens,
-            "load_seconds": round(self.load_seconds, 2),
-            "busy_seconds": round(self.busy_seconds, 2),
-            "idle_seconds": round(self.idle_seconds, 2),
-            "samples_per_second": round(self.samples / seconds, 2),
-            "tokens_per_second": round(self.tokens / seconds, 1),
-            "gpu_gib": _gpu_gib(),
-        }
-
-
 class SampleStats:
-    """What samples are like: finish reasons, missing answers, tokens, repeated texts."""
+    """Counts over all samples: tokens, finish reasons, missing answers, repeated texts."""
 
     def __init__(self) -> None:
         self._numbers: Counter[str] = Counter()
@@ -168,7 +161,7 @@ class SampleStats:
 
     @property
     def counts(self) -> dict[str, Any]:
-        """Everything that was counted."""
+        """All counts."""
         names = ("samples", "tokens", "without_answer", "repeated")
         return {name: self._numbers[name] for name in names} | {
             "finish_reasons": dict(self._reasons)
@@ -178,67 +171,55 @@ class SampleStats:
 def missing_requests(
     problems: Sequence[Problem],
     n: int,
-    have: Set[tuple[str, int]],
+    done: Set[tuple[str, int]],
     seed: int,
     shares: Sequence[tuple[int, int]] = (),
 ) -> Iterator[Request]:
-    """Requests for the samples 0..n-1 of every problem that are not in ``have``.
+    """Requests for the samples 0..n-1 of every problem that are not in ``done``.
 
     Args:
-        problems: in order; the order decides which share a sample belongs to.
+        problems: in a fixed order, which decides the share that a sample belongs to.
         n: samples per problem.
-        have: (problem id, sample) pairs.
+        done: (problem id, sample number) pairs.
         seed: of the run.
-        shares: (number from 0, of how many): only what lies in all of them. Blocks of 64 samples
-            are dealt out in turn, each share in turn of the one before it; a block stays where it
-            is when n grows.
+        shares: (index from 0, count) pairs, one per level of sharding; a request must be in all.
+            Blocks of 64 samples are dealt out in turn, at each level those of the level before. A
+            block stays in its share when n grows.
     """
-    for place, problem in enumerate(problems):
+    for position, problem in enumerate(problems):
         for block in range(-(-n // MAX_SAMPLES_PER_REQUEST)):
-            if not _in_shares(place + block, shares):
+            if not _in_shares(position + block, shares):
                 continue
             start = block * MAX_SAMPLES_PER_REQUEST
-            wanted = range(start, min(start + MAX_SAMPLES_PER_REQUEST, n))
-            samples = tuple(i for i in wanted if (problem.id, i) not in have)
+            numbers = range(start, min(start + MAX_SAMPLES_PER_REQUEST, n))
+            samples = tuple(i for i in numbers if (problem.id, i) not in done)
             if samples:
                 yield Request(problem.id, samples, template.prompt(problem.problem), seed)
 
 
 def _in_shares(turn: int, shares: Sequence[tuple[int, int]]) -> bool:
-    for number, count in shares:
-        if turn % count != number:
+    for index, count in shares:
+        if turn % count != index:
             return False
         turn //= count
     return True
 
 
-def read_samples(place: Path) -> pa.Table:
+def read_samples(path: Path) -> pa.Table:
     """The samples of a stage folder, or of a Parquet file or folder of the user's own."""
-    stage_file = place / FILE
-    return parquet_store.read_table(
-        stage_file if stage_file.is_file() else place, parquet_store.SAMPLE_SCHEMA
-    )
+    stage_file = path / SAMPLES_FILE
+    return read_table(stage_file if stage_file.is_file() else path, SAMPLE_SCHEMA)
 
 
-def row(generation: Generation) -> dict[str, Any]:
-    """The row of a sample, its answer parsed out of the text."""
-    done = template.parse(generation.text, finished=generation.finish_reason == "stop")
+def sample_row(generation: Generation) -> dict[str, Any]:
+    """A row of ``SAMPLE_SCHEMA``; the answer is parsed from the text."""
+    solution = template.parse(generation.text, finished=generation.finish_reason == "stop")
     return {
         "id": generation.id,
         "sample": generation.sample,
         "text": generation.text,
-        "answer": done.answer,
+        "answer": solution.answer,
         "finish_reason": generation.finish_reason,
         "tokens": generation.tokens,
         "logprob": generation.logprob,
     }
-
-
-def _gpu_gib() -> float | None:
-    """Memory in use on this process's GPU, by whomever."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    free, total = torch.cuda.mem_get_info()
-    return round((total - free) / 2**30, 2)

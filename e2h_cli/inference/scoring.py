@@ -1,34 +1,73 @@
-"""Scoring samples with a reward model: each distinct solution once, one forward pass each."""
+"""Scoring with a reward model: tables of samples into a folder, or a few solutions in memory."""
 
 from __future__ import annotations
 
-import json
+import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from rich.text import Text
 
-from e2h_cli.common import parquet_store
-from e2h_cli.common.console import console, progress_bar
-from e2h_cli.common.files import ENGINE_STATS, read_json, write_json
+from e2h_cli.common.files import read_json, write_json
+from e2h_cli.common.parquet_store import (
+    SCORE_SCHEMA,
+    SampleKeys,
+    ShardedParquetStore,
+    read_table,
+    write_table,
+)
 from e2h_cli.data.problem import Problem
-from e2h_cli.inference.batching import ScoringStats, forward
-from e2h_cli.inference.worker_pool import gpu_count, run_in_processes
+from e2h_cli.inference.batching import Scores, ScoringStats, score_batches
+from e2h_cli.inference.engine_stats import append_engine_stats
+from e2h_cli.inference.worker_pool import gpu_count, run_with_progress
 from e2h_cli.models.reward_formats import RewardModel, open_reward_model
 
-FILE = "scores.parquet"
-_CONDITIONS = "conditions.json"
+logger = logging.getLogger(__name__)
+
+SCORES_FILE = "scores.parquet"
+_CONDITIONS_FILE = "conditions.json"
+
+
+def score_texts(
+    reward_model: RewardModel | str, questions: Sequence[str], solutions: Sequence[str]
+) -> list[Scores]:
+    """Scores of finished solutions, each of the question at the same index.
+
+    ``reward_model``: a loaded one, or a model folder or Hub name.
+    """
+    if isinstance(reward_model, str):
+        reward_model = open_reward_model(reward_model)
+    pairs = zip(questions, solutions, strict=True)
+    encoded = [reward_model.encode(question, text, True) for question, text in pairs]
+    scores: dict[int, Scores] = {}
+    for indices, batch in score_batches(reward_model, encoded, problems=questions):
+        scores.update(zip(indices, batch, strict=True))
+    return [scores[i] for i in range(len(encoded))]
+
+
+def token_scores(
+    reward_model: RewardModel, question: str, text: str, finished: bool
+) -> list[tuple[str, float | None]]:
+    """Each token of an encoded solution, with P(correct) at the positions that are scored."""
+    encoded = reward_model.encode(question, text, finished)
+    [(_, [scores])] = score_batches(reward_model, [encoded])
+    values = dict(zip(encoded.step_positions, scores.steps, strict=True))
+    values[encoded.outcome_position] = scores.outcome
+    tokens = [reward_model.tokenizer.decode([token]) for token in encoded.input_ids]
+    return [(token, values.get(position)) for position, token in enumerate(tokens)]
 
 
 @dataclass(frozen=True, slots=True)
-class Distinct:
-    """A solution that is scored once, and the samples that it stands for."""
+class DistinctSolution:
+    """A solution that is scored once for all samples with this text.
 
-    problem: str
+    ``samples``: their numbers.
+    """
+
+    problem_id: str
     question: str
     text: str
     finished: bool
@@ -36,31 +75,31 @@ class Distinct:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreJob:
-    """What one reward model is to score; can be sent to another process."""
+class ScoringJob:
+    """What one reward model scores. Picklable, so that it can be sent to a worker.
 
-    reward: str
+    ``folder``: of all scores; ``writer``: name of this worker's own folder of part files.
+    """
+
+    reward_model: str
     family: str
     precision: str
     batch_tokens: int | None
     folder: Path
     writer: str
-    todo: list[Distinct]
+    solutions: list[DistinctSolution]
 
-    def store(self) -> parquet_store.ShardedParquetStore:
-        """The parts on disk, with a folder of this job's own to write to."""
-        return parquet_store.ShardedParquetStore(
-            self.folder / FILE,
-            self.folder / "parts",
-            parquet_store.SCORE_SCHEMA,
-            writer=self.writer,
+    def store(self) -> ShardedParquetStore:
+        """The scores on disk, of all workers; new ones go to this worker's folder."""
+        return ShardedParquetStore(
+            self.folder / SCORES_FILE, self.folder / "parts", SCORE_SCHEMA, writer=self.writer
         )
 
 
 def score_samples(
     samples: pa.Table,
     problems: Mapping[str, Problem],
-    reward: str,
+    reward_model: str,
     folder: Path,
     *,
     conditions: Mapping[str, Any],
@@ -69,168 +108,131 @@ def score_samples(
     precision: str,
     title: str,
 ) -> pa.Table:
-    """Scores of all samples, from ``folder`` as far as they are there already.
+    """Scores of all samples, rows of ``SCORE_SCHEMA``; those in ``folder`` are not computed again.
 
     Args:
-        samples: rows of ``parts.SAMPLES``.
-        problems: by id.
-        reward: place of the reward model.
-        folder: keeps scores; emptied when ``conditions`` are not those that it was made under.
-        conditions: whatever the scores depend on but the samples themselves.
-        family: how the model is read; see ``models.families``.
-        batch_tokens: tokens per forward pass, padding included; by the device if None.
-        precision: of the model.
+        samples: rows of ``SAMPLE_SCHEMA``.
+        problems: by id; samples of other problems are left out.
+        reward_model: folder or Hub name.
+        folder: keeps the scores; emptied if ``conditions`` have changed.
+        conditions: all that the scores depend on (fingerprints, settings), as JSON values.
+        family: how the model is read; see ``models.reward_formats.FAMILIES``.
+        batch_tokens: tokens per forward pass, padding included; chosen for the device if None.
+        precision: "auto", "fp32" or "bf16".
         title: of the progress bar.
 
     Raises:
-        RunError: the reward model returned a score that is no number.
+        RunError: a score is NaN or infinite.
     """
-    _empty_unless(folder, conditions)
-    job = ScoreJob(reward, family, precision, batch_tokens, folder.resolve(), "main", [])
+    _clear_if_changed(folder, conditions)
+    job = ScoringJob(reward_model, family, precision, batch_tokens, folder.resolve(), "", [])
     store = job.store()
-    todo = _distinct(samples, problems, store.keys())
-    if todo:
-        count = sum(len(one.samples) for one in todo)
-        console.print(f"{count:,} samples to score, {len(todo):,} distinct")
-        job = replace(job, todo=todo)
-        for record in _score_all(job, title):
-            with (folder / ENGINE_STATS).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps({**record, "samples": count}) + "\n")
+    solutions = _distinct_solutions(samples, problems, store.keys())
+    if solutions:
+        count = sum(len(solution.samples) for solution in solutions)
+        logger.info(f"{count:,} samples to score, {len(solutions):,} distinct")
+        for record in _score_all(replace(job, solutions=solutions), count, title):
+            append_engine_stats(folder, {**record, "samples": count})
     store.merge(problems)
     for file in (folder / "parts").rglob("part-*.parquet"):
         file.unlink()
-    return parquet_store.read_table(store.target, parquet_store.SCORE_SCHEMA)
+    return read_table(store.target, SCORE_SCHEMA)
 
 
-def _distinct(
-    samples: pa.Table, problems: Mapping[str, Problem], have: parquet_store.SampleKeys
-) -> list[Distinct]:
-    groups: dict[tuple[str, str, bool], Distinct] = {}
+def write_scores(scores: pa.Table, folder: Path, conditions: Mapping[str, Any]) -> None:
+    """Write scores of another project to where ``score_samples`` would write its own."""
+    _clear_if_changed(folder, conditions)
+    write_table(folder / SCORES_FILE, scores)
+
+
+def _clear_if_changed(folder: Path, conditions: Mapping[str, Any]) -> None:
+    """Delete scores that were computed under other conditions, and write down the new ones."""
+    file = folder / _CONDITIONS_FILE
+    if file.is_file() and read_json(file) == dict(conditions):
+        return
+    for scores in folder.rglob("*.parquet"):
+        scores.unlink()
+    write_json(file, dict(conditions))
+
+
+def _distinct_solutions(
+    samples: pa.Table, problems: Mapping[str, Problem], done: SampleKeys
+) -> list[DistinctSolution]:
+    """The texts that have no score yet."""
+    solutions: dict[tuple[str, str, bool], DistinctSolution] = {}
     columns = (samples[name].to_pylist() for name in ("id", "text", "finish_reason", "sample"))
-    for problem, text, finish, sample in zip(*columns, strict=True):
-        if problem in problems and (problem, sample) not in have:
-            key = (problem, text, finish == "stop")
-            if key not in groups:
-                groups[key] = Distinct(problem, problems[problem].problem, text, finish == "stop")
-            groups[key].samples.append(sample)
-    return list(groups.values())
+    for problem_id, text, reason, sample in zip(*columns, strict=True):
+        if problem_id in problems and (problem_id, sample) not in done:
+            key = (problem_id, text, reason == "stop")
+            if key not in solutions:
+                question = problems[problem_id].problem
+                solutions[key] = DistinctSolution(problem_id, question, text, reason == "stop")
+            solutions[key].samples.append(sample)
+    return list(solutions.values())
 
 
-def _score_all(job: ScoreJob, title: str) -> Iterator[dict[str, Any]]:
-    """Score with one model, or with one per GPU."""
-    count = min(gpu_count() or 1, len(job.todo))
-    with progress_bar() as bar:
-        task = bar.add_task(title, total=len(job.todo), unit="solutions", note="", start=False)
-
-        def advance(done: int) -> None:
-            bar.start_task(task)
-            bar.advance(task, done)
-
-        if count == 1:
-            yield score(job, advance)
-            return
-        # Whole problems, so that samples of a problem can share its prompt.
-        shares: list[list[Distinct]] = [[] for _ in range(count)]
-        place = {key: i for i, key in enumerate(dict.fromkeys(one.problem for one in job.todo))}
-        for one in job.todo:
-            shares[place[one.problem] % count].append(one)
-        jobs = [
-            replace(job, writer=f"{job.writer}-{i}", todo=share) for i, share in enumerate(shares)
-        ]
-        store, before = job.store(), job.store().rows_on_disk()
-        samples = sum(len(one.samples) for one in job.todo)
-        bar.start_task(task)
-        bar.update(task, total=samples, unit="samples")
-        yield from run_in_processes(
-            score, jobs, 1, lambda: bar.update(task, completed=store.rows_on_disk() - before)
+def _score_all(job: ScoringJob, count: int, title: str) -> Iterator[dict[str, Any]]:
+    """Score ``count`` samples with one model, or with one per GPU."""
+    workers = min(gpu_count() or 1, len(job.solutions))
+    # All solutions of a problem go to one worker, so that they can share its prompt.
+    ids = dict.fromkeys(solution.problem_id for solution in job.solutions)
+    worker = {problem_id: i % workers for i, problem_id in enumerate(ids)}
+    jobs = [
+        replace(
+            job,
+            writer=str(i),
+            solutions=[s for s in job.solutions if worker[s.problem_id] == i],
         )
+        for i in range(workers)
+    ]
+    return run_with_progress(score, jobs, job.store(), title=title, total=count)
 
 
-def score(job: ScoreJob, done: Callable[[int], None] = lambda count: None) -> dict[str, Any]:
-    """Score a job's solutions, write them down, return how fast it went.
+def score(
+    job: ScoringJob, on_progress: Callable[[int], None] = lambda count: None
+) -> dict[str, Any]:
+    """Score the solutions of a job and store their samples' scores; return counts and speed.
+
+    ``on_progress`` is called with 0 when the model is loaded, then with numbers of new samples.
 
     Raises:
-        RunError: the reward model returned a score that is no number.
+        RunError: a score is NaN or infinite.
     """
     begin = time.monotonic()
-    model = open_reward_model(job.reward, job.family, job.precision)
+    model = open_reward_model(job.reward_model, job.family, job.precision)
     loaded = time.monotonic()
-    readings = [model.read(one.question, one.text, one.finished) for one in job.todo]
-    tally = ScoringStats()
-    # Larger passes leave the cache of a CPU: 16,384 tokens are 1.4 to 1.9 times slower than 2,048.
-    budget = job.batch_tokens or (16384 if model.device.type == "cuda" else 2048)
+    encoded = [model.encode(s.question, s.text, s.finished) for s in job.solutions]
+    problems = [s.problem_id for s in job.solutions]
+    stats = ScoringStats()
     store = job.store()
-    done(0)
+    on_progress(0)
     try:
-        for batch, scores in forward(model.backbone, model.head, readings, budget,
-                                     device=model.device, pad=model.pad, tally=tally,
-                                     problems=[one.problem for one in job.todo]):  # fmt: skip
-            rows = []
-            for index, found in zip(batch, scores, strict=True):
-                one = job.todo[index]
-                rows += [
-                    {
-                        "id": one.problem,
-                        "sample": sample,
-                        "step_scores": found.steps,
-                        "outcome_score": found.outcome,
-                    }
-                    for sample in one.samples
-                ]
+        for indices, scores in score_batches(
+            model, encoded, job.batch_tokens, problems=problems, stats=stats
+        ):
+            rows = [
+                {
+                    "id": solution.problem_id,
+                    "sample": sample,
+                    "step_scores": found.steps,
+                    "outcome_score": found.outcome,
+                }
+                for solution, found in zip([job.solutions[i] for i in indices], scores, strict=True)
+                for sample in solution.samples
+            ]
             store.add(rows)
-            done(len(batch))
+            on_progress(len(rows))
     finally:
         store.flush()
     seconds = max(time.monotonic() - loaded, 1e-9)
     return {
         "family": model.family,
-        "distinct": len(readings),
+        "distinct": len(encoded),
         "load_seconds": round(loaded - begin, 2),
         "seconds": round(seconds, 2),
-        "tokens": tally.tokens,
-        "tokens_saved_by_sharing": tally.shared,
-        "padding_share": round(tally.padding / max(tally.tokens + tally.padding, 1), 4),
-        "tokens_per_second": round(tally.tokens / seconds, 1),
-        "solutions_per_second": round(len(readings) / seconds, 2),
+        "tokens": stats.tokens,
+        "tokens_saved_by_sharing": stats.shared,
+        "padding_share": round(stats.padding / max(stats.tokens + stats.padding, 1), 4),
+        "tokens_per_second": round(stats.tokens / seconds, 1),
+        "solutions_per_second": round(len(encoded) / seconds, 2),
     }
-
-
-def keep_scores(scores: pa.Table, folder: Path, conditions: Mapping[str, Any]) -> None:
-    """Put scores that another project made where ``score_samples`` keeps its own."""
-    _empty_unless(folder, conditions)
-    parquet_store.write_table(folder / FILE, scores)
-
-
-def _empty_unless(folder: Path, conditions: Mapping[str, Any]) -> None:
-    """Drop scores that were made under other conditions, and note those of now."""
-    if (folder / _CONDITIONS).is_file() and read_json(folder / _CONDITIONS) == dict(conditions):
-        return
-    for file in folder.rglob("*.parquet"):
-        file.unlink()
-    write_json(folder / _CONDITIONS, dict(conditions))
-
-
-def show(
-    problem: Problem, text: str, finished: bool, reward: str, family: str, precision: str
-) -> None:
-    """Print a solution with the positions that are read and the values that stand there."""
-    model = open_reward_model(reward, family, precision)
-    reading = model.read(problem.problem, text, finished)
-    found = forward(model.backbone, model.head, [reading], len(reading.ids),
-                    device=model.device, pad=model.pad)  # fmt: skip
-    _, (scores,) = next(iter(found))
-    values = dict(zip(reading.steps, scores.steps, strict=True)) | {reading.outcome: scores.outcome}
-    console.print(_marked(model, reading.ids, values, f"{problem.id} ({model.family}): "))
-
-
-def _marked(
-    model: RewardModel, ids: Iterable[int], values: Mapping[int, float], title: str
-) -> Text:
-    line = Text(title, style="bold")
-    for position, token in enumerate(ids):
-        shown = model.tokenizer.decode([token]).replace("\n", "\\n")
-        if position in values:
-            line.append(f"{shown}[{position}]={values[position]:.3f} ", style="bold cyan")
-        else:
-            line.append(f"{shown} ", style="dim")
-    return line

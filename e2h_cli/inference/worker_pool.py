@@ -1,78 +1,30 @@
-"""One engine, an engine per GPU, or Ray tasks: who draws the samples of a job.
+"""Run jobs here, in a process per job with GPUs of its own, or as tasks of a Ray cluster.
 
-Workers share nothing but the folder of parts. Each draws a share of its own, finds out by itself
-what is missing of it, and writes parts of its own; so a worker that dies is simply started again.
+Workers share nothing but the folder of part files. Each finds out by itself what is missing of its
+job and writes its own part files, so a worker that dies is simply started again.
 """
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from e2h_cli.common.console import console, progress_bar
+from e2h_cli.common.console import progress_bar
 from e2h_cli.common.errors import InputError, RunError
+from e2h_cli.common.parquet_store import ShardedParquetStore
 
-if TYPE_CHECKING:
-    from e2h_cli.inference.sampling import SamplingJob
+logger = logging.getLogger(__name__)
+
 _POLL_SECONDS = 1.0
-
-
-def sample_all(
-    job: SamplingJob, todo: int, title: str, apart: bool = False
-) -> Iterator[dict[str, Any]]:
-    """Draw what is missing of a job; yield the records of the engines that did it.
-
-    Args:
-        job: the whole work, or a shard of it.
-        todo: how many samples are missing.
-        title: of the progress bar.
-        apart: in processes of their own, so that the GPU's memory is free again at the end.
-    """
-    from e2h_cli.inference.sampling import sample
-
-    count = job.settings.workers or gpu_count() // gpus_per_engine(job) or 1
-    with progress_bar() as bar:
-        task = bar.add_task(title, total=todo, unit="samples", note="", start=False)
-
-        def advance(done: int) -> None:
-            bar.start_task(task)
-            bar.advance(task, done)
-
-        if count == 1 and job.settings.ray is None and not apart:
-            yield sample(job, advance)
-            return
-        bar.start_task(task)
-        jobs = [
-            replace(job, writer=f"{job.writer}-{i}-of-{count}", shares=(*job.shares, (i, count)))
-            for i in range(count)
-        ]
-        store = job.store()
-        before = store.rows_on_disk()
-
-        def tick() -> None:
-            bar.update(task, completed=min(todo, store.rows_on_disk() - before))
-
-        if job.settings.ray is None:
-            yield from run_in_processes(sample, jobs, gpus_per_engine(job), tick)
-        else:
-            yield from _with_ray(jobs, tick)
-
-
-def gpus_per_engine(job: SamplingJob) -> int:
-    """GPUs that one engine spreads over, as vLLM's own arguments say."""
-    arguments = job.settings.engine_arg
-    sizes = [arguments.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline")]
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise InputError(f"--engine-arg: parallel sizes {sizes} are not whole numbers from 1")
-    return int(sizes[0] * sizes[1])
+Record = dict[str, Any]
 
 
 def gpu_count() -> int:
@@ -82,125 +34,153 @@ def gpu_count() -> int:
     return torch.cuda.device_count()
 
 
-def run_in_processes(
-    function: Callable[[Any], dict[str, Any]],
-    jobs: Sequence[Any],
-    each: int,
-    tick: Callable[[], None],
-) -> Iterator[dict[str, Any]]:
-    """One process per job, each with ``each`` GPUs of its own; ``tick`` is called every second.
+def gpus_per_engine(engine_args: Mapping[str, Any]) -> int:
+    """GPUs that one engine uses: product of vLLM's parallel sizes.
 
     Raises:
+        InputError: a size is not a positive whole number.
+    """
+    sizes = [engine_args.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline")]
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise InputError(f"--engine-arg: parallel sizes {sizes} are not whole numbers from 1")
+    return int(sizes[0] * sizes[1])
+
+
+def run_with_progress(
+    function: Callable[..., Record],
+    jobs: Sequence[Any],
+    store: ShardedParquetStore,
+    *,
+    title: str,
+    total: int,
+    in_worker: bool = False,
+    gpus_per_job: int = 1,
+    ray_address: str | None = None,
+) -> Iterator[Record]:
+    """Run jobs that write samples to a store, with a progress bar; yield what they return.
+
+    Args:
+        function: picklable; called as ``function(job)`` in a worker, and in this process as
+            ``function(job, on_progress)`` where ``on_progress`` takes a number of new samples.
+        jobs: one per worker; a single job is run in this process.
+        store: of all jobs; the progress of workers is the number of new rows in it.
+        title: of the progress bar.
+        total: number of missing samples.
+        in_worker: start a worker even for a single job.
+        gpus_per_job: GPUs of each worker.
+        ray_address: of a Ray cluster; None for local processes.
+    """
+    with progress_bar() as bar:
+        task = bar.add_task(title, total=total, unit="samples", note="", start=False)
+
+        def on_progress(count: int) -> None:
+            bar.start_task(task)
+            bar.advance(task, count)
+
+        if len(jobs) == 1 and ray_address is None and not in_worker:
+            yield function(jobs[0], on_progress)
+            return
+        bar.start_task(task)
+        before = store.rows_on_disk()
+
+        def update() -> None:
+            bar.update(task, completed=min(total, store.rows_on_disk() - before))
+
+        if ray_address is None:
+            yield from run_in_processes(function, jobs, gpus_per_job, update)
+        else:
+            yield from run_in_ray(function, jobs, gpus_per_job, update, ray_address)
+
+
+def run_in_processes(
+    function: Callable[..., Record],
+    jobs: Sequence[Any],
+    gpus_per_job: int,
+    on_poll: Callable[[], None],
+) -> Iterator[Record]:
+    """Run each job in a process with its own GPUs; ``on_poll`` is called every second.
+
+    Raises:
+        InputError: there are too few GPUs.
         RunError: a process was killed. What it had written is on disk.
     """
-    gpus = _visible()
-    if gpus and len(jobs) * each > len(gpus):
+    gpus = _visible_gpus()
+    if gpus and len(jobs) * gpus_per_job > len(gpus):
         raise InputError(
-            f"{len(jobs)} workers with {each} GPUs each, and {len(gpus)} GPUs here",
+            f"{len(jobs)} workers with {gpus_per_job} GPUs each, and {len(gpus)} GPUs here",
             hint="lower --workers",
         )
     # Spawned, since a forked process cannot use CUDA.
     context = multiprocessing.get_context("spawn")
     devices = context.Queue()
     for i in range(len(jobs)):
-        devices.put(",".join(gpus[i * each : (i + 1) * each]))
+        devices.put(",".join(gpus[i * gpus_per_job : (i + 1) * gpus_per_job]))
     with ProcessPoolExecutor(
-        len(jobs), context, initializer=_begin, initargs=(devices, os.getpid())
+        len(jobs), context, initializer=_start_worker, initargs=(devices, os.getpid())
     ) as pool:
-        futures = [pool.submit(function, job) for job in jobs]
+        waiting = {pool.submit(function, job) for job in jobs}
         try:
-            yield from _results(futures, tick)
-        except BaseException:
+            while waiting:
+                try:
+                    for future in as_completed(waiting, timeout=_POLL_SECONDS):
+                        waiting.discard(future)
+                        yield future.result()
+                except TimeoutError:
+                    pass
+                on_poll()
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list((pool._processes or {}).values()):
                 process.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise RunError(
+                    "a worker was killed (out of memory?)",
+                    hint="finished work is kept; the same command goes on from there",
+                ) from error
             raise
 
 
-def _results(
-    futures: list[Future[dict[str, Any]]], tick: Callable[[], None]
-) -> Iterator[dict[str, Any]]:
-    waiting = set(futures)
-    while waiting:
-        try:
-            for future in as_completed(waiting, timeout=_POLL_SECONDS):
-                waiting.discard(future)
-                yield future.result()
-        except TimeoutError:
-            pass
-        except BrokenProcessPool as error:
-            raise RunError(
-                "a worker was killed (out of memory?)",
-                hint="what the workers had finished is kept; the same command goes on from there",
-            ) from error
-        tick()
+def _start_worker(devices: Any, parent: int) -> None:
+    """In a new worker: take GPUs, and exit when the main process is gone, even by kill -9."""
+    gpus = devices.get()
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
 
-
-def _begin(devices: Any, parent: int) -> None:
-    """In a new worker: take GPUs, and stop when the main process is gone, even by kill -9."""
-    mine = devices.get()
-    if mine:
-        os.environ["CUDA_VISIBLE_DEVICES"] = mine
-
-    def watch() -> None:
+    def exit_with_parent() -> None:
         while os.getppid() == parent:
             time.sleep(_POLL_SECONDS)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
-def _visible() -> list[str]:
+def _visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip()]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip()]
     return [str(i) for i in range(gpu_count())]
 
 
-def _reach(address: str) -> None:
-    """Raise InputError where nothing listens at host:port; Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or "//" in host:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        raise InputError(
-            f"--ray {address}: {error.strerror or error}",
-            hint="give the address of a cluster, auto or local",
-        ) from error
+def run_in_ray(
+    function: Callable[..., Record],
+    jobs: Sequence[Any],
+    gpus_per_job: int,
+    on_poll: Callable[[], None],
+    address: str,
+) -> Iterator[Record]:
+    """Run each job as a Ray task with its own GPUs; all machines must see the run folder.
 
-
-def _with_ray(jobs: list[SamplingJob], tick: Callable[[], None]) -> Iterator[dict[str, Any]]:
-    """One Ray task per job, with its GPUs; all machines must see the run folder."""
+    Raises:
+        InputError: Ray is not installed, or there is no cluster at ``address``.
+        RunError: a task failed.
+    """
+    ray = _connect_to_ray(address)
     try:
-        import ray
-    except ImportError as error:
-        raise InputError(
-            "--ray: Ray is not installed", hint="install it with: pip install 'e2h[ray]'"
-        ) from error
-    address = jobs[0].settings.ray or ""
-    _reach(address)
-    try:
-        ray.init(
-            address=None if address == "local" else address,
-            log_to_driver=False,
-            logging_level="error",
-            **({"include_dashboard": False} if address == "local" else {}),
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"--ray {address}: {reason}", hint="give the address of a cluster, auto or local"
-        ) from error
-    from e2h_cli.inference.sampling import sample
-
-    try:
-        each = gpus_per_engine(jobs[0]) if ray.cluster_resources().get("GPU") else 0
-        task = ray.remote(sample).options(num_gpus=each, num_cpus=1, max_retries=3)
+        gpus = gpus_per_job if ray.cluster_resources().get("GPU") else 0
+        task = ray.remote(function).options(num_gpus=gpus, num_cpus=1, max_retries=3)
         waiting = [task.remote(job) for job in jobs]
-        console.print(f"[dim]{len(waiting)} Ray tasks[/dim]")
+        logger.info(f"{len(waiting)} Ray tasks")
         while waiting:
             done, waiting = ray.wait(waiting, timeout=_POLL_SECONDS)
             for reference in done:
@@ -213,6 +193,36 @@ def _with_ray(jobs: list[SamplingJob], tick: Callable[[], None]) -> Iterator[dic
                         f"a Ray task failed: {str(error).strip().splitlines()[0]}",
                         hint="the same command goes on from what is on disk",
                     ) from error
-            tick()
+            on_poll()
     finally:
         ray.shutdown()
+
+
+def _connect_to_ray(address: str) -> Any:
+    """Import Ray and connect to a cluster; return the module."""
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(
+            "--ray: Ray is not installed", hint="install it with: pip install 'e2h[ray]'"
+        ) from error
+    hint = "give the address of a cluster, auto or local"
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "//" not in host:
+        # Where nothing listens, Ray itself would try for minutes.
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError as error:
+            raise InputError(f"--ray {address}: {error.strerror or error}", hint=hint) from error
+    local = address == "local"
+    try:
+        ray.init(
+            address=None if local else address,
+            log_to_driver=False,
+            logging_level="error",
+            **({"include_dashboard": False} if local else {}),
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"--ray {address}: {reason}", hint=hint) from error
+    return ray

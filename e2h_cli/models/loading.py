@@ -1,4 +1,4 @@
-"""Loading models and tokenizers, with one clear line where a folder holds none."""
+"""Loading models and tokenizers by folder or Hub name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from transformers.utils import logging
 
 from e2h_cli.common.errors import InputError
 
-# Its bars and load reports would tear ours apart; errors still come as exceptions.
+# The progress bars and load reports of transformers would break into those of e2h. Errors are
+# raised all the same.
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
@@ -36,65 +37,73 @@ def dtype(precision: str) -> torch.dtype:
 
 
 def free_memory() -> None:
-    """Give what models no longer need back to the GPU, for other processes and engines."""
+    """Release the GPU memory of models that are no longer referenced."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def load_tokenizer(place: str) -> PreTrainedTokenizerFast:
-    """The tokenizer of a model folder or Hub name.
+def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a model; its padding token is end-of-text if it has none.
 
     Raises:
-        InputError: there is none, or it cannot tell where its tokens stand in the text.
+        InputError: there is no tokenizer, it gives no character offsets, or it has no end-of-text
+            token.
     """
-    _check_place(place)
-    tokenizer = _loaded(AutoTokenizer, place, "tokenizer", use_fast=True)
+    tokenizer = load_pretrained(AutoTokenizer, name_or_path, "tokenizer", use_fast=True)
     if not tokenizer.is_fast:
         raise InputError(
             "this tokenizer gives no character offsets",
-            where=place,
+            where=name_or_path,
             hint="e2h needs a fast tokenizer",
         )
     if tokenizer.eos_token_id is None:
-        raise InputError("this tokenizer has no end-of-text token", where=place)
+        raise InputError("this tokenizer has no end-of-text token", where=name_or_path)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
 def load_generator(
-    place: str, precision: str = "auto", *, to_device: bool = True
+    name_or_path: str, precision: str = "auto", *, to_device: bool = True
 ) -> PreTrainedModel:
-    """A causal language model, on the device unless a trainer will place it.
+    """A causal language model.
+
+    Args:
+        name_or_path: model folder or Hub name.
+        precision: "auto", "fp32" or "bf16".
+        to_device: put it on the GPU if there is one; False where a trainer does that.
 
     Raises:
-        InputError: there is none.
+        InputError: no causal language model there.
     """
-    _check_place(place)
-    model = _loaded(AutoModelForCausalLM, place, "causal language model", dtype=dtype(precision))
+    model = load_pretrained(
+        AutoModelForCausalLM, name_or_path, "causal language model", dtype=dtype(precision)
+    )
     return model.to(device()) if to_device else model
 
 
-def load_config(place: str) -> Any:
-    """The configuration of a model. Raises InputError where there is none."""
-    _check_place(place)
-    return _loaded(AutoConfig, place, "model configuration")
+def load_config(name_or_path: str) -> Any:
+    """The configuration of a model. Raises InputError if there is none."""
+    return load_pretrained(AutoConfig, name_or_path, "model configuration")
 
 
-def _check_place(place: str) -> None:
-    path = Path(place)
+def load_pretrained(auto_class: Any, name_or_path: str, what: str, **options: Any) -> Any:
+    """``auto_class.from_pretrained``, with every failure as a message of one line.
+
+    Raises:
+        InputError: it cannot be loaded; the message says ``what``.
+    """
+    path = Path(name_or_path)
     if path.exists() and not (path / "config.json").is_file():
         raise InputError(
-            "no model here: no config.json", where=place, hint="give a Hugging Face model folder"
+            "no model here: no config.json",
+            where=name_or_path,
+            hint="give a Hugging Face model folder",
         )
-
-
-def _loaded(loader: Any, place: str, what: str, **options: Any) -> Any:
     try:
-        return loader.from_pretrained(place, trust_remote_code=False, **options)
+        return auto_class.from_pretrained(name_or_path, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = next(
-            (line for line in str(error).splitlines() if line.strip()), type(error).__name__
-        )
-        raise InputError(f"cannot load the {what}: {reason}", where=place) from error
+        lines = (line for line in str(error).splitlines() if line.strip())
+        reason = next(lines, type(error).__name__)
+        raise InputError(f"cannot load the {what}: {reason}", where=name_or_path) from error

@@ -1,7 +1,7 @@
-"""The reward model: a token classifier with one logit per token, sigmoid = P(correct).
+"""The reward model of e2h: a token classifier with one logit per token, sigmoid = P(correct).
 
-What it was trained on and where its scores are read stand in its config under ``e2h``, so that no
-reader has to guess.
+Its config has an entry ``e2h`` that says which labels it was trained on and at which tokens its
+scores are read.
 """
 
 from __future__ import annotations
@@ -13,29 +13,33 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data.template import TEMPLATE_NAME
-from e2h_cli.models.loading import _check_place, _loaded, device, dtype, load_config
+from e2h_cli.models.loading import device, dtype, load_config, load_pretrained
 
 READ_STEP = "token that holds the last character of the separator after the step"
 READ_OUTCOME = "end-of-text token, or the last token of an unfinished solution"
 
 
-def new_reward_model(place: str, kind: str, precision: str = "fp32") -> PreTrainedModel:
+def new_reward_model(name_or_path: str, kind: str, precision: str = "fp32") -> PreTrainedModel:
     """A base model with a zero-initialised head: every score starts at one half (paper p.6-7).
 
-    It stays on the CPU: the trainer places it, or spreads it over GPUs none of which could hold it.
+    It stays on the CPU: the trainer moves it, or shards it over GPUs that could not hold it whole.
+
+    Args:
+        name_or_path: the base model.
+        kind: what it will score: "prm", "orm", "oprm", or "value" for the value model of PPO.
+        precision: "auto", "fp32" or "bf16".
 
     Raises:
         InputError: no model there, or its architecture has no token classifier.
     """
-    _check_place(place)
-    model = _loaded(
+    model = load_pretrained(
         AutoModelForTokenClassification,
-        place,
+        name_or_path,
         "base of the reward model",
         num_labels=1,
         dtype=dtype(precision),
     )
-    head = model.score if hasattr(model, "score") else model.classifier
+    head = score_head(model)
     torch.nn.init.zeros_(head.weight)
     if head.bias is not None:
         torch.nn.init.zeros_(head.bias)
@@ -48,25 +52,32 @@ def new_reward_model(place: str, kind: str, precision: str = "fp32") -> PreTrain
     return model
 
 
-def load_reward_model(place: str, precision: str = "auto") -> PreTrainedModel:
-    """A reward model that ``e2h train-rm`` made. Raises InputError for anything else."""
-    description = describe(load_config(place), place)
+def load_reward_model(name_or_path: str, precision: str = "auto") -> PreTrainedModel:
+    """A reward model that ``e2h train-rm`` made. Raises InputError for any other model."""
+    description = describe(load_config(name_or_path), name_or_path)
     if description["template"] != TEMPLATE_NAME:
         raise InputError(
             f"trained on template {description['template']!r}, this e2h writes {TEMPLATE_NAME!r}",
-            where=place,
+            where=name_or_path,
         )
-    model = _loaded(AutoModelForTokenClassification, place, "reward model", dtype=dtype(precision))
+    model = load_pretrained(
+        AutoModelForTokenClassification, name_or_path, "reward model", dtype=dtype(precision)
+    )
     return model.to(device())
 
 
-def describe(config: Any, place: str) -> dict[str, Any]:
-    """What a reward model's config says of it. Raises InputError where it is no reward model."""
+def describe(config: Any, name_or_path: str) -> dict[str, Any]:
+    """The ``e2h`` entry of a reward model's config. Raises InputError if there is none."""
     description = getattr(config, "e2h", None)
     if not isinstance(description, dict) or "kind" not in description:
         raise InputError(
             "not a reward model of e2h: its config has no 'e2h' entry",
-            where=place,
+            where=name_or_path,
             hint="make one with: e2h train-rm",
         )
     return description
+
+
+def score_head(model: PreTrainedModel) -> Any:
+    """The linear layer of a classifier; architectures name it ``score`` or ``classifier``."""
+    return model.score if hasattr(model, "score") else model.classifier

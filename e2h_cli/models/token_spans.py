@@ -1,7 +1,8 @@
 """From characters to tokens: encoding a solution, and finding the tokens of its steps.
 
-One rule serves training, scoring and RL: step k is read at the token that holds the last character
-of the separator after it, and owns the tokens from the one after step k-1's up to its own.
+Training, scoring and RL share one rule: step k is scored at the token that holds the last character
+of the separator after it. The tokens of step k are those after the score token of step k-1, up to
+its own.
 """
 
 from __future__ import annotations
@@ -16,45 +17,78 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedCompletion:
     """A prompt and its completion as one token sequence.
 
-    ``ids``: tokens, end-of-text at the end if the solution is finished; ``offsets``: their
-    character spans in prompt + completion, (0, 0) for special tokens; ``start``: index of the first
-    token of the completion; ``step_tokens``: where each closed step is read; ``last``: where the
-    outcome is read: end-of-text, or the last token of an unfinished solution.
+    Attributes:
+        input_ids: tokens; the last one is end-of-text if the solution is finished.
+        offsets: (start, end) of every token in characters of prompt + completion; (0, 0) for
+            special tokens.
+        solution_start: index of the first token of the completion.
+        solution: the parsed completion.
+        step_positions: for each step that a separator closes, the token at which it is scored.
+        outcome_position: the token at which the outcome is scored: end-of-text, or the last token
+            of an unfinished solution.
     """
 
-    ids: list[int]
+    input_ids: list[int]
     offsets: list[tuple[int, int]]
-    start: int
+    solution_start: int
     solution: Solution
-    step_tokens: list[int]
-    last: int
+    step_positions: list[int]
+    outcome_position: int
 
     def tokens_of_step(self, step: int) -> range:
-        """The tokens that a closed step owns; ``len(step_tokens)`` stands for the answer block."""
-        begin = self.step_tokens[step - 1] + 1 if step else self.start
-        end = self.step_tokens[step] if step < len(self.step_tokens) else self.last
-        return range(begin, end + 1)
+        """The tokens of a closed step; ``len(step_positions)`` stands for the answer block."""
+        start = self.step_positions[step - 1] + 1 if step else self.solution_start
+        ends = [*self.step_positions, self.outcome_position]
+        return range(start, ends[step] + 1)
 
 
-def _tokens(
-    tokenizer: PreTrainedTokenizerFast, text: str, *, special: bool
-) -> tuple[list[int], list[tuple[int, int]]]:
-    batch = tokenizer(text, return_offsets_mapping=True, add_special_tokens=special)
-    ids, offsets = list(batch["input_ids"]), [(int(a), int(b)) for a, b in batch["offset_mapping"]]
-    # Some tokenizers close every text themselves; whether a solution is closed is ours to say.
-    while ids and ids[-1] == tokenizer.eos_token_id:
-        ids.pop()
-        offsets.pop()
-    return ids, offsets
+def encode(
+    tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str, *, finished: bool = True
+) -> EncodedCompletion:
+    """Encode a solution as a generator sees it, and find the tokens at which it is scored.
+
+    Args:
+        tokenizer: any fast tokenizer.
+        prompt: the text that the generator was given.
+        completion: the text that it wrote, without end-of-text token.
+        finished: False where it stopped at its token limit: no end-of-text token is added.
+
+    Raises:
+        ValueError: the tokenizer dropped the text at which a step is scored.
+    """
+    solution = parse(completion, finished=finished)
+    shift = len(prompt)
+    prompt_ids, prompt_offsets = _tokenize(tokenizer, prompt, special=True)
+    ids, offsets = _tokenize(tokenizer, prompt + completion, special=True)
+    if ids[: len(prompt_ids)] != prompt_ids:
+        # A token crosses the end of the prompt. A generator is given the prompt alone, so its
+        # completion is encoded alone, too.
+        tail, tail_offsets = _tokenize(tokenizer, completion, special=False)
+        ids = prompt_ids + tail
+        offsets = prompt_offsets + [(a + shift, b + shift) for a, b in tail_offsets]
+    step_positions = [
+        token_at(offsets, shift + step.separator_end - 1)
+        for step in solution.steps
+        if step.separator_end is not None
+    ]
+    if finished and tokenizer.eos_token_id is not None:
+        ids.append(tokenizer.eos_token_id)
+        offsets.append((0, 0))
+    return EncodedCompletion(
+        ids, offsets, len(prompt_ids), solution, step_positions, outcome_position=len(ids) - 1
+    )
 
 
 def token_at(offsets: list[tuple[int, int]], character: int) -> int:
-    """The token that holds a character, or the last one before it.
+    """Index of the token that holds a character, or of the last one before it.
 
-    Tokenizers as BERT's drop newlines: there a step is read at the last token of its text.
+    Tokenizers like BERT's drop newlines: there a step is scored at the last token of its text.
+
+    Raises:
+        ValueError: no token there or before.
     """
     try:
         return token_of_character(offsets, character)
@@ -65,30 +99,14 @@ def token_at(offsets: list[tuple[int, int]], character: int) -> int:
         return before[-1]
 
 
-def encode(
-    tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str, *, finished: bool = True
-) -> Encoded:
-    """Encode a solution as a generator sees it, and find where its steps are read.
-
-    Raises:
-        ValueError: the tokenizer lost the text that a step is read at.
-    """
-    solution = parse(completion, finished=finished)
-    shift = len(prompt)
-    head, head_offsets = _tokens(tokenizer, prompt, special=True)
-    ids, offsets = _tokens(tokenizer, prompt + completion, special=True)
-    if ids[: len(head)] != head:
-        # A token reaches over the end of the prompt. A generator is given the prompt alone, so
-        # what it writes is encoded alone, too.
-        tail, tail_offsets = _tokens(tokenizer, completion, special=False)
-        ids, offsets = head + tail, head_offsets + [(a + shift, b + shift) for a, b in tail_offsets]
-    start = len(head)
-    step_tokens = [
-        token_at(offsets, shift + step.separator_end - 1)
-        for step in solution.steps
-        if step.separator_end is not None
-    ]
-    if finished and tokenizer.eos_token_id is not None:
-        ids.append(tokenizer.eos_token_id)
-        offsets.append((0, 0))
-    return Encoded(ids, offsets, start, solution, step_tokens, len(ids) - 1)
+def _tokenize(
+    tokenizer: PreTrainedTokenizerFast, text: str, *, special: bool
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Token ids and character offsets, without end-of-text tokens at the end."""
+    batch = tokenizer(text, return_offsets_mapping=True, add_special_tokens=special)
+    ids, offsets = list(batch["input_ids"]), [(int(a), int(b)) for a, b in batch["offset_mapping"]]
+    # Some tokenizers add end-of-text to every text; here only ``finished`` decides about it.
+    while ids and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()
+        offsets.pop()
+    return ids, offsets

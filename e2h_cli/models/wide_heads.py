@@ -1,4 +1,4 @@
-"""The same Llama with wider attention heads, for kernels without heads as narrow as its own."""
+"""The same Llama with wider attention heads, for attention kernels with a minimum head size."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from e2h_cli.common.errors import InputError
 def with_head_size(model: PreTrainedModel, size: int) -> LlamaForCausalLM:
     """A model that computes the same function with heads of ``size`` dimensions.
 
-    New dimensions are zero in queries, keys, values and in the columns that read them, so they add
-    nothing to any product. Two things depend on the head size and are undone: the scale
-    1/sqrt(size), in the queries; and the rotary frequencies base^(-2j/size), by putting old pair j
-    where the new size has the old frequency, at j * size / old size.
+    Queries, keys, values and the columns of the output projection are padded with zeros, which add
+    nothing to any product. Two things depend on the head size and are corrected: the scale
+    1/sqrt(size), by scaling the queries; and the rotary frequencies base^(-2j/size), by moving the
+    old dimension pair j to where the new size has its frequency, at j * size / old size.
 
     Args:
         model: a Llama with the default rotary embedding.
@@ -33,31 +33,31 @@ def with_head_size(model: PreTrainedModel, size: int) -> LlamaForCausalLM:
     if size % old:
         raise InputError(f"heads of {old} dimensions cannot become heads of {size}")
     pair = torch.arange(old // 2) * (size // old)
-    place = torch.cat([pair, size // 2 + pair])
+    positions = torch.cat([pair, size // 2 + pair])
     wider = copy.deepcopy(config)
     wider.head_dim = size
     new = LlamaForCausalLM(wider).to(model.dtype)
     state = model.state_dict()
     for name, weight in state.items():
         if "self_attn" in name:
-            state[name] = _padded(name, weight, old, size, place)
+            state[name] = _padded(name, weight, old, size, positions)
     new.load_state_dict(state)
     new.generation_config = model.generation_config
     return new
 
 
 def _padded(
-    name: str, weight: torch.Tensor, old: int, size: int, place: torch.Tensor
+    name: str, weight: torch.Tensor, old: int, size: int, positions: torch.Tensor
 ) -> torch.Tensor:
-    """One attention weight or bias with rows (columns of the output projection) at ``place``."""
+    """One attention weight or bias with its rows (output projection: columns) at ``positions``."""
     if ".o_proj." in name:
         if weight.dim() == 1:
             return weight
         heads = weight.reshape(weight.shape[0], -1, old)
         padded = heads.new_zeros(*heads.shape[:2], size)
-        padded[..., place] = heads
+        padded[..., positions] = heads
         return padded.flatten(1)
     heads = weight.reshape(-1, old, *weight.shape[1:])
     padded = heads.new_zeros(heads.shape[0], size, *heads.shape[2:])
-    padded[:, place] = heads * (size / old) ** 0.5 if ".q_proj." in name else heads
+    padded[:, positions] = heads * (size / old) ** 0.5 if ".q_proj." in name else heads
     return padded.flatten(0, 1)

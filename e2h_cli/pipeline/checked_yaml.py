@@ -16,6 +16,10 @@ M = TypeVar("M", bound=BaseModel)
 
 Key = tuple[str, ...]
 
+# Bounds on a recipe, so that a hostile file costs nothing.
+_MAX_BYTES = 2**20
+_MAX_NODES = 100_000
+
 
 def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     """The mapping in a YAML file, and the line (from 1) of every key in it.
@@ -24,9 +28,18 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         InputError: not readable, not YAML, not a mapping, or a key that stands twice.
     """
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise InputError(f"larger than {_MAX_BYTES:,} bytes", where=path)
         text = path.read_text(encoding="utf-8")
         tree = yaml.compose(text, yaml.SafeLoader)
+        if tree is not None and _expanded_size(tree, {}) > _MAX_NODES:
+            raise InputError(f"more than {_MAX_NODES:,} values with its aliases", where=path)
         values = yaml.safe_load(text)
+    except RecursionError as error:
+        raise InputError("nested too deeply, or an anchor inside itself", where=path) from error
+    except (ValueError, ArithmeticError) as error:
+        # Numbers that are too long, tags such as !!int on a text, dates that do not exist.
+        raise InputError(f"not valid YAML ({error})", where=path) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -37,7 +50,32 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         raise InputError(f"cannot read: {error}", where=path) from error
     if not isinstance(values, dict):
         raise InputError("not a recipe: no keys", where=path)
+    _refuse_other_types(values, str(path))
     return values, _key_lines(tree, path)
+
+
+def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Number of values with every alias written out. Raises RecursionError for a cycle."""
+    if id(node) not in sizes:
+        children = node.value if isinstance(node, yaml.CollectionNode) else []
+        flat = [one for child in children for one in (child if type(child) is tuple else (child,))]
+        sizes[id(node)] = 1 + sum(_expanded_size(child, sizes) for child in flat)
+    return sizes[id(node)]
+
+
+def _refuse_other_types(value: Any, where: str) -> None:
+    """Raise InputError for dates, bytes, sets: recipes hold texts, numbers, lists and mappings."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            if not isinstance(key, str):
+                raise InputError(f"key {key!r} is not a text", where=where, hint="quote it")
+            _refuse_other_types(one, where)
+    elif isinstance(value, list):
+        for one in value:
+            _refuse_other_types(one, where)
+    elif not isinstance(value, (str, int, float, bool, type(None))):
+        kind = type(value).__name__
+        raise InputError(f"{value!r} is a {kind}", where=where, hint="quote it to make it a text")
 
 
 def _key_lines(node: yaml.Node | None, path: Path, prefix: Key = ()) -> dict[Key, int]:

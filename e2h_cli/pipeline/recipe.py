@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.pipeline.checked_yaml import (
@@ -35,6 +35,7 @@ from e2h_cli.pipeline.checked_yaml import (
     validate,
 )
 from e2h_cli.pipeline.registry import COMMANDS, Command
+from e2h_cli.pipeline.run_folder import STAGE_NAME, STAGE_NAME_RULE
 from e2h_cli.settings.base import Settings
 
 Scale = Literal["tiny", "paper"]
@@ -55,12 +56,18 @@ class _ScaleEntry(BaseModel):
     substitutes: dict[str, str] = Field(default_factory=dict)
 
 
+def _stage_name(name: str) -> str:
+    if not STAGE_NAME.fullmatch(name):
+        raise ValueError(f"no name of a stage; {STAGE_NAME_RULE}")
+    return name
+
+
 class _RecipeEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     about: str = ""
     seed: int = Field(0, ge=0)
-    stages: dict[str, _StageEntry] = Field(min_length=1)
+    stages: dict[Annotated[str, AfterValidator(_stage_name)], _StageEntry] = Field(min_length=1)
     scales: dict[Scale, _ScaleEntry] = Field(default_factory=dict)
 
 
@@ -68,13 +75,15 @@ class _RecipeEntry(BaseModel):
 class Stage:
     """One stage of a recipe at one scale: a command, its checked settings and its inputs.
 
-    ``inputs``: input name -> names, each a stage, a path or a Hub name.
+    ``inputs``: input name -> names, each a stage, a path or a Hub name; ``overrides``: settings and
+    inputs that a command line has changed.
     """
 
     name: str
     command: Command
     settings: Settings
     inputs: dict[str, tuple[str, ...]]
+    overrides: tuple[str, ...] = ()
 
     def with_changes(
         self, changes: Mapping[str, Any], inputs: Mapping[str, tuple[str, ...]], where: str
@@ -103,7 +112,9 @@ class Stage:
         settings = validate(after, values, where, {}, as_flags=True)
         dropped = {r for name in inputs for r in self.command.inputs[name].replaces}
         kept = {name: given for name, given in self.inputs.items() if name not in dropped}
-        return Stage(self.name, self.command, settings, {**kept, **inputs})
+        overrides = [n for n in changes if getattr(settings, n) != held.get(n)]
+        overrides += [n for n in inputs if inputs[n] != self.inputs.get(n)]
+        return Stage(self.name, self.command, settings, {**kept, **inputs}, tuple(overrides))
 
 
 def _shared_settings(settings: Settings, other: type[Settings]) -> dict[str, Any]:

@@ -205,7 +205,7 @@ COMMANDS: dict[str, Command] = {
                 "model": InputSpec(_GENERATORS, "the generator to start from", hub=True),
                 "reward_model": InputSpec(
                     ("train-rm",),
-                    "the reward model; not needed for ReST-EM, or final answers only",
+                    "the reward model; not needed for ReST-EM or with --shaping none",
                     hub=True,
                     optional=True,
                 ),

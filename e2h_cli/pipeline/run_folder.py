@@ -1,8 +1,8 @@
 """The run folder: one subfolder per stage, each with a record of how it was made.
 
-``stage.json`` says which settings and inputs made the folder, how far it got, and hashes of what
-came out. A stage is up to date when it is finished and its settings and the fingerprints of its
-inputs are those that would be used now.
+``stage.json`` records settings, fingerprints of inputs and outputs, versions, times and status. A
+stage is up to date when it is finished and its settings and the fingerprints of its inputs are
+those that would be used now.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import fcntl
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,8 +26,12 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import ENGINE_STATS, fingerprint, make_folder, read_json, write_json
 
 STAGE_RECORD = "stage.json"
-# Work in progress, and what it leaves behind: no part of a stage's output.
+# Work in progress; not part of a stage's output.
 SCRATCH_DIR = "unfinished"
+
+# A stage's name is that of its folder: no separators, not "." or "..".
+STAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+STAGE_NAME_RULE = "take up to 100 lower-case letters, digits, '.', '_' and '-', the first no sign"
 
 Status = Literal["missing", "started", "failed", "finished"]
 
@@ -41,10 +46,25 @@ class ResolvedInput:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """Lines that say how settings and inputs differ from those that a stage was made with."""
+    """Lines that say how a stage differs from what its record says.
+
+    ``settings`` and ``inputs``: those of now against those that made it; ``outputs``: files that
+    are missing or were changed since.
+    """
 
     settings: list[str]
     inputs: list[str]
+    outputs: list[str]
+
+    @property
+    def names(self) -> set[str]:
+        """Names of the settings and inputs that differ."""
+        return {line.partition(":")[0] for line in self.settings + self.inputs}
+
+    @property
+    def all(self) -> list[str]:
+        """All lines."""
+        return self.settings + self.inputs + self.outputs
 
 
 @dataclass(slots=True)
@@ -55,24 +75,31 @@ class StageFolder:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What ``stage.json`` says; empty where there is none."""
+        """Content of ``stage.json``; empty if there is none."""
         file = self.path / STAGE_RECORD
-        return dict(read_json(file)) if file.is_file() else {}
+        if not file.is_file():
+            return {}
+        record = read_json(file)
+        if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+            raise InputError(
+                "not the record of a stage", where=file, hint="remove the folder of the stage"
+            )
+        return record
 
     @property
     def status(self) -> Status:
-        """How far the stage got."""
+        """Status of the stage."""
         status: Status = self.record.get("status", "missing")
         return status
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no file that could be lost."""
+        """Whether the folder holds no output."""
         return not any(f.is_file() and not _is_own(f) for f in self.path.rglob("*"))
 
     @property
     def fingerprint(self) -> str:
-        """Hash of a finished stage's output."""
+        """Hash of a finished stage's outputs."""
         return str(self.record.get("fingerprint", ""))
 
     def differences(
@@ -112,12 +139,40 @@ class StageFolder:
                 moved.append(
                     f"{name}: " + (f"{paths[0]} has changed" if same else " -> ".join(paths))
                 )
-        return Differences(changed, moved)
+        return Differences(changed, moved, self.altered_outputs())
+
+    def altered_outputs(self) -> list[str]:
+        """Lines about outputs of a finished stage that are missing or were changed since.
+
+        A file whose size and time are those of the record is not read again.
+        """
+        record = self.record
+        altered = []
+        for name, digest in record.get("outputs", {}).items():
+            file = self.path / name
+            if not file.is_file():
+                altered.append(f"{name} is missing")
+                continue
+            same = _stat(file) == record.get("output_stats", {}).get(name)
+            if not same and fingerprint(file) != digest:
+                altered.append(f"{name} has changed")
+        return altered
 
     def start(
-        self, command: str, settings: dict[str, Any], inputs: dict[str, list[ResolvedInput]]
+        self,
+        command: str,
+        settings: dict[str, Any],
+        inputs: dict[str, list[ResolvedInput]],
+        overrides: Sequence[str] = (),
     ) -> None:
-        """Note that work has begun. What an interrupted run left stays, to be resumed."""
+        """Record that the stage has started. Files of an interrupted run stay, to be resumed.
+
+        Args:
+            command: the subcommand.
+            settings: all settings.
+            inputs: by name.
+            overrides: settings and inputs that a command line changed in the recipe.
+        """
         make_folder(self.path)
         resumed = self.record.get("started") if self.status in ("started", "failed") else None
         write_json(
@@ -127,6 +182,7 @@ class StageFolder:
                 "command": command,
                 "status": "started",
                 "settings": settings,
+                "overrides": sorted(overrides),
                 "inputs": {name: [asdict(one) for one in many] for name, many in inputs.items()},
                 "versions": versions(),
                 "host": {
@@ -139,7 +195,7 @@ class StageFolder:
         )
 
     def finish(self, counts: dict[str, Any], seconds: float) -> None:
-        """Note that the stage is whole, with hashes of its files."""
+        """Record that the stage is finished, with hashes of its files."""
         shutil.rmtree(self.path / SCRATCH_DIR, ignore_errors=True)
         outputs = {
             file.relative_to(self.path).as_posix(): fingerprint(file)
@@ -153,12 +209,13 @@ class StageFolder:
             seconds=round(record.get("seconds", 0.0) + seconds, 1),
             counts=counts,
             outputs=outputs,
+            output_stats={name: _stat(self.path / name) for name in outputs},
             fingerprint=_fingerprint_of(outputs),
         )
         write_json(self.path / STAGE_RECORD, record)
 
     def fail(self, why: str, seconds: float) -> None:
-        """Note why the stage stopped."""
+        """Record why the stage stopped."""
         record = self.record
         record.update(
             status="failed", error=why, seconds=round(record.get("seconds", 0.0) + seconds, 1)
@@ -166,11 +223,21 @@ class StageFolder:
         write_json(self.path / STAGE_RECORD, record)
 
     def clear(self, preserve: tuple[str, ...] = ()) -> None:
-        """Delete what the stage made, except the names in ``preserve``."""
+        """Delete what the stage made, except the names in ``preserve``.
+
+        Raises:
+            InputError: the folder is a symbolic link, so that the files lie elsewhere.
+        """
+        if self.path.is_symlink():
+            raise InputError(
+                "is a symbolic link, and e2h deletes nothing outside of its run folder",
+                where=self.path,
+                hint="remove the link, or take another --run-dir",
+            )
         for item in self.path.iterdir() if self.path.is_dir() else ():
             if item.name.startswith(".lock") or item.name in preserve:
                 continue
-            if item.is_dir():
+            if item.is_dir() and not item.is_symlink():
                 shutil.rmtree(item)
             else:
                 item.unlink()
@@ -194,7 +261,15 @@ class StageFolder:
 
 @contextlib.contextmanager
 def _locked(folder: Path, name: str, *, shared: bool) -> Iterator[None]:
-    with (folder / name).open("w") as file:
+    path = folder / name
+    try:
+        # A lock that is a symbolic link would open, or create, a file elsewhere.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise InputError(
+            f"cannot lock the folder: {error.strerror}", where=path, hint="remove this file"
+        ) from error
+    with os.fdopen(handle) as file:
         try:
             kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
             fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -208,7 +283,7 @@ def _locked(folder: Path, name: str, *, shared: bool) -> Iterator[None]:
 
 
 def _is_own(file: Path) -> bool:
-    """Whether a file says how the stage was made, or locks it, and is nothing that it made."""
+    """Whether a file is a record or a lock of e2h's own, not an output."""
     return file.name in (STAGE_RECORD, ENGINE_STATS) or file.name.startswith(".lock")
 
 
@@ -219,7 +294,13 @@ class RunFolder:
     path: Path
 
     def stage(self, name: str) -> StageFolder:
-        """The folder of a stage, which need not exist yet."""
+        """The folder of a stage, which need not exist yet.
+
+        Raises:
+            InputError: a name that could lead out of the run folder.
+        """
+        if not STAGE_NAME.fullmatch(name):
+            raise InputError(f"{name!r} is no name of a stage", hint=STAGE_NAME_RULE)
         return StageFolder(self.path / name)
 
 
@@ -238,6 +319,12 @@ def _fingerprint_of(outputs: dict[str, str]) -> str:
 
     lines = "".join(f"{name}\x00{value}\n" for name, value in sorted(outputs.items()))
     return hashlib.sha256(lines.encode()).hexdigest()[:32]
+
+
+def _stat(file: Path) -> list[int]:
+    """Size in bytes and time of the last change in nanoseconds."""
+    found = file.stat()
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _now() -> str:

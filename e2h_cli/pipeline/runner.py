@@ -1,4 +1,4 @@
-"""Running stages: find the inputs, see what is up to date, do the rest, keep the record."""
+"""Runs stages: resolve the inputs, check what is up to date, run the rest, record the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from rich.markup import escape
 
 from e2h_cli.common import distributed
 from e2h_cli.common.console import console
@@ -23,12 +25,14 @@ from e2h_cli.pipeline.run_folder import Differences, ResolvedInput, RunFolder, S
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.base import ShardableSettings, ShowTokensSettings
 
+Replace = Literal["none", "of-recipe", "all"]
+
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
 def default_scale() -> Scale:
-    """tiny, or paper where a GPU can be used."""
-    # Importing torch takes seconds; without a device file there is nothing for it to find.
+    """tiny; paper if there is a GPU."""
+    # Importing torch takes seconds; without a device file it would find no GPU.
     if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")):
         return "tiny"
     import torch
@@ -40,17 +44,21 @@ def default_scale() -> Scale:
 class Runner:
     """Runs stages of a recipe in a run folder.
 
-    ``make_inputs``: whether missing inputs that other stages make are made on the way; ``replace``:
-    whether finished work under other settings may be thrown away.
+    Attributes:
+        recipe: at one scale.
+        run_folder: where the stages' folders are.
+        make_inputs: whether stages that make missing inputs are run first.
+        replace: which work that was done under other settings may be deleted: none, what the
+            recipe made, or also what a command line with settings of its own made.
     """
 
     recipe: Recipe
     run_folder: RunFolder
     make_inputs: bool
-    replace: bool
+    replace: Replace
 
     def run(self, stage: Stage) -> None:
-        """Bring one stage up to date, with the inputs that it lacks."""
+        """Bring one stage up to date, after the stages that make its missing inputs."""
         if distributed.world_size() > 1 and not stage.command.distributed:
             raise InputError(
                 f"{stage.command.name} is one process", hint="start it without accelerate launch"
@@ -71,7 +79,7 @@ class Runner:
                 self._execute(stage, folder, settings, inputs, context)
 
     def run_all(self, last: str | None = None) -> None:
-        """Bring every stage up to date, in order, up to ``last``."""
+        """Bring every stage up to date, in the order of the recipe, up to ``last``."""
         if last is not None and last not in self.recipe.stages:
             raise InputError(
                 f"no stage {last!r}",
@@ -100,7 +108,7 @@ class Runner:
         return {name: found[name] for name in specs}
 
     def _resolve(self, stage: Stage, name: str, spec: InputSpec, given: str) -> ResolvedInput:
-        """A stage of the recipe, which is made if it is missing; a local path; or a Hub name."""
+        """Resolve a stage of the recipe (run first if missing), a local path or a Hub name."""
         maker = self.recipe.stages.get(given)
         if maker is not None:
             folder = self.run_folder.stage(given)
@@ -112,8 +120,16 @@ class Runner:
                         where=folder.path,
                         hint=f"make it with: {command}",
                     )
-                console.print(f"[dim]{stage.name} needs {given}; making it first ({command})[/dim]")
+                console.print(
+                    f"[dim]{stage.name} needs {given}; making it first ({escape(command)})[/dim]"
+                )
                 self.run(maker)
+            elif altered := folder.altered_outputs():
+                raise InputError(
+                    f"{given}: {altered[0]} since the stage was finished",
+                    where=folder.path,
+                    hint=f"make it anew with: {_command_line(self.recipe, maker)} --force",
+                )
             return ResolvedInput(given, folder.fingerprint)
         path = Path(given)
         if path.exists():
@@ -152,14 +168,14 @@ class Runner:
         settings: dict[str, Any],
         inputs: dict[str, list[ResolvedInput]],
     ) -> bool:
-        """Whether the stage is up to date; clears what must be rebuilt, or refuses to."""
+        """Whether the stage is up to date. Clears its folder if it must be rebuilt, or refuses."""
         status = folder.status
         if status == "missing":
             return False
         extendable = stage.command.extendable
         defaults = type(stage.settings).model_validate({}).model_dump(mode="json")
         changed = folder.differences(settings, inputs, extendable, defaults)
-        if changed.settings or changed.inputs:
+        if changed.all:
             self._rebuild_or_refuse(stage, folder, changed)
             return False
         held = folder.record["settings"]
@@ -167,7 +183,7 @@ class Runner:
         if status == "finished" and not extended:
             more = [f"holds {k} = {held[k]}" for k in extendable if held[k] > settings[k]]
             details = ", ".join([str(folder.path), *more])
-            console.print(f"[green]{stage.name}[/green] is up to date ({details})")
+            console.print(f"[green]{stage.name}[/green] is up to date ({escape(details)})")
             return True
         action = (
             f"grows to {extended[0]} = {settings[extended[0]]}"
@@ -178,9 +194,17 @@ class Runner:
         return False
 
     def _rebuild_or_refuse(self, stage: Stage, folder: StageFolder, changed: Differences) -> None:
-        reasons = "; ".join(changed.settings + changed.inputs)
-        cheap = (stage.command.cheap_to_rebuild and not changed.settings) or folder.is_empty
-        if not self.replace and not cheap:
+        reasons = "; ".join(changed.all)
+        cheap = stage.command.cheap_to_rebuild and not (changed.settings or changed.outputs)
+        overrides = sorted(changed.names & set(folder.record.get("overrides", [])))
+        if self.replace == "of-recipe" and overrides and not stage.command.cheap_to_rebuild:
+            raise InputError(
+                f"{stage.name} was made by a command line with its own {', '.join(overrides)} "
+                f"({reasons})",
+                where=folder.path,
+                hint="--force deletes that work; another --run-dir keeps both",
+            )
+        if self.replace == "none" and not cheap and not folder.is_empty:
             kept = "finished" if folder.status == "finished" else "unfinished"
             raise InputError(
                 f"{stage.name} was {kept} under other conditions ({reasons})",
@@ -193,8 +217,8 @@ class Runner:
                 where=folder.path,
                 hint="other shards may be in it: remove the folder, or take another --run-dir",
             )
-        console.print(f"[yellow]{stage.name}[/yellow] is made anew: {reasons}")
-        folder.clear(preserve=stage.command.preserve)
+        console.print(f"[yellow]{stage.name}[/yellow] is made anew: {escape(reasons)}")
+        folder.clear(preserve=() if changed.outputs else stage.command.preserve)
 
     def _execute(
         self,
@@ -204,17 +228,21 @@ class Runner:
         inputs: dict[str, list[ResolvedInput]],
         context: StageContext[Any],
     ) -> None:
-        console.print(f"[bold]{stage.name}[/bold] [dim]{_summary(stage)}[/dim]")
-        distributed.run_on_main(lambda: folder.start(stage.command.name, settings, inputs))
+        console.print(f"[bold]{stage.name}[/bold] [dim]{escape(_summary(stage))}[/dim]")
+        distributed.run_on_main(
+            lambda: folder.start(stage.command.name, settings, inputs, stage.overrides)
+        )
         if distributed.is_main_process() and not _shard_name(stage):
             remove_leftovers(folder.path)
         started = time.monotonic()
         try:
             counts = _load(stage.command.run)(context)
-        except (E2HError, KeyboardInterrupt) as error:
-            if not distributed.is_main_process():
-                raise
-            folder.fail(str(error) or type(error).__name__, time.monotonic() - started)
+        except BaseException as error:
+            if distributed.is_main_process():
+                # What stopped the stage is told, not that a full disk cannot hold the record.
+                with contextlib.suppress(E2HError):
+                    reason = str(error) or type(error).__name__
+                    folder.fail(reason, time.monotonic() - started)
             raise
         seconds = time.monotonic() - started
         if not distributed.is_main_process():
@@ -224,7 +252,7 @@ class Runner:
             return
         folder.finish(counts, seconds)
         console.print(
-            f"[green]{stage.name}[/green] done in {seconds:,.0f} s -> {_short(folder.path)}"
+            f"[green]{stage.name}[/green] done in {seconds:,.0f} s -> {escape(_short(folder.path))}"
         )
 
 
@@ -240,7 +268,7 @@ def _load(path: str) -> Callable[[StageContext[Any]], Any]:
 
 
 def _command_line(recipe: Recipe, stage: Stage) -> str:
-    """The command line that makes a stage."""
+    """The command line that runs a stage."""
     words = ["e2h", stage.command.name]
     if recipe.of_command(stage.command.name, stage.name).name != stage.command.name:
         words += ["--stage", stage.name]

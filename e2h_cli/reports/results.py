@@ -1,68 +1,40 @@
-"""What was measured: accuracies per problem, and the figures and comparisons made of them."""
+"""Accuracy by group of problems with intervals, paired comparisons, and the finding in words."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from e2h_cli.common import parquet_store
-from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import write_atomic, write_json
 from e2h_cli.data.problem import Problem
+from e2h_cli.evaluation.measurements import Measurement
 from e2h_cli.evaluation.statistics import (
     BOOTSTRAP_DRAWS,
+    Bools,
     bootstrap_interval,
     bootstrap_weights,
     compare,
     sign_flips,
 )
-from e2h_cli.evaluation.voting import Floats
+from e2h_cli.evaluation.voting import BEST_AGGREGATE
 
-VOTES = "accuracy.parquet"
-_VOTES = pa.schema(
-    {
-        "id": pa.string(),
-        "generator": pa.string(),
-        "reward": pa.string(),
-        "method": pa.string(),
-        "aggregate": pa.string(),
-        "k": pa.int32(),
-        "accuracy": pa.float64(),
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """Accuracy of one way to answer, on each problem: ``accuracy`` is (problems,), in [0, 1]."""
-
-    generator: str
-    reward: str
-    method: str
-    aggregate: str
-    k: int
-    accuracy: Floats
+MAIN_GROUPS = ("easy", "hard", "all")
+SIGNIFICANCE = 0.05
+# Between a method and its reward model, where there are several.
+BY = " by "
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number of a table: mean accuracy over a group of problems, in percent."""
+    """Mean accuracy of a method over a group of problems, in percent, with its interval."""
 
     group: str
     generator: str
-    reward: str
+    reward_model: str
     method: str
     aggregate: str
-    k: int
+    n: int
     accuracy: float
     low: float
     high: float
@@ -72,12 +44,12 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two ways to answer on the same problems: a - b in points, interval and p-value."""
+    """Two methods on the same problems: a - b in percentage points, interval and p-value."""
 
     group: str
     a: str
     b: str
-    k: int
+    n: int
     difference: float
     low: float
     high: float
@@ -86,14 +58,17 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All figures and contrasts of a stage or a run."""
+    """All metrics and comparisons of a stage or a run."""
 
-    figures: list[Metric]
+    metrics: list[Metric]
     comparisons: list[Comparison]
 
 
-def groups_of(problems: Sequence[Problem], max_level: int) -> dict[str, NDArray[np.bool_]]:
-    """Masks (problems,) of easy, hard, all, each level and subject; empty ones are left out."""
+def problem_groups(problems: Sequence[Problem], max_level: int) -> dict[str, Bools]:
+    """Masks (problems,) of easy, hard, all, each level and subject; empty ones are left out.
+
+    ``max_level``: the last easy level.
+    """
     levels = np.array([p.level for p in problems])
     subjects = np.array([p.subject for p in problems])
     # Imported problems without a level have level 0: neither easy nor hard.
@@ -111,123 +86,94 @@ def groups_of(problems: Sequence[Problem], max_level: int) -> dict[str, NDArray[
 def summarise(
     measurements: Sequence[Measurement],
     contrasts: Sequence[tuple[Measurement, Measurement]],
-    groups: Mapping[str, NDArray[np.bool_]],
+    groups: Mapping[str, Bools],
     *,
     grader: str,
     confidence: float,
     seed: int,
+    rounded: bool = True,
 ) -> Results:
-    """Means, bootstrap intervals over problems, and paired tests, for every group."""
-    figures: list[Metric] = []
+    """Means, bootstrap intervals over problems, and paired tests, for every group.
+
+    ``rounded``: percent to two decimals, p-values to five.
+    """
+
+    def percent(share: float) -> float:
+        return round(100 * float(share), 2) if rounded else 100 * float(share)
+
+    metrics: list[Metric] = []
     comparisons: list[Comparison] = []
-    for name, mask in groups.items():
+    for group, mask in groups.items():
         rng = np.random.default_rng(seed)
-        weights = bootstrap_weights(int(mask.sum()), BOOTSTRAP_DRAWS, rng)
+        problems = int(mask.sum())
+        weights = bootstrap_weights(problems, BOOTSTRAP_DRAWS, rng)
         for m in measurements:
             values = m.accuracy[mask]
             low, high = bootstrap_interval(values, weights, confidence)
-            figures.append(
-                Metric(
-                    group=name,
-                    generator=m.generator,
-                    reward=m.reward,
-                    method=m.method,
-                    aggregate=m.aggregate,
-                    k=m.k,
-                    accuracy=_percent(values.mean()),
-                    low=_percent(low),
-                    high=_percent(high),
-                    problems=len(values),
-                    grader=grader,
-                )
-            )
-        signs = sign_flips(int(mask.sum()), rng)
+            numbers = percent(values.mean()), percent(low), percent(high)
+            about = (m.generator, m.reward_model, m.method, m.aggregate, m.n)
+            metrics.append(Metric(group, *about, *numbers, problems, grader))
+        signs = sign_flips(problems, rng)
         for a, b in contrasts:
-            c = compare(a.accuracy[mask], b.accuracy[mask], weights, signs, confidence)
-            comparisons.append(
-                Comparison(
-                    group=name,
-                    a=label(a),
-                    b=label(b),
-                    k=a.k,
-                    difference=_percent(c.difference),
-                    low=_percent(c.low),
-                    high=_percent(c.high),
-                    p=round(c.p, 5),
-                )
-            )
-    return Results(figures, comparisons)
-
-
-def _percent(share: float) -> float:
-    return round(100 * float(share), 2)
+            test = compare(a.accuracy[mask], b.accuracy[mask], weights, signs, confidence)
+            numbers = percent(test.difference), percent(test.low), percent(test.high)
+            p = round(test.p, 5) if rounded else test.p
+            comparisons.append(Comparison(group, label(a), label(b), a.n, *numbers, p))
+    return Results(metrics, comparisons)
 
 
 def label(m: Measurement | Metric) -> str:
-    """A way to answer in one word or two: ``weighted-voting (prod)``."""
+    """A method and its aggregation: ``weighted-voting (prod)``."""
     return f"{m.method} ({m.aggregate})" if m.aggregate else m.method
 
 
-def write_results(folder: Path, results: Results, about: Mapping[str, Any], markdown: str) -> None:
-    """Write results.json, results.csv and results.md."""
-    write_json(
-        folder / "results.json",
-        {
-            **about,
-            "figures": [asdict(f) for f in results.figures],
-            "comparisons": [asdict(c) for c in results.comparisons],
-        },
-    )
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Metric)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(f) for f in results.figures)
-    write_atomic(folder / "results.csv", text.getvalue())
-    write_atomic(folder / "results.md", markdown)
+def main_metrics(metrics: Sequence[Metric]) -> list[Metric]:
+    """Metrics under the best aggregation of each method (paper p.8).
 
-
-def contrasts(measurements: Iterable[Measurement]) -> list[tuple[Measurement, Measurement]]:
-    """Each way to use the reward model against majority voting, and the first two against each
-    other, at the largest pool.
+    Where a reward model was not used under the best aggregation, its first one is taken.
     """
-    largest: dict[tuple[str, str, str, str], Measurement] = {}
-    for m in measurements:
-        key = (m.generator, m.reward, m.method, m.aggregate)
-        if key not in largest or m.k > largest[key].k:
-            largest[key] = m
-    pairs = []
-    for generator in dict.fromkeys(m.generator for m in largest.values()):
-        mine = [m for m in largest.values() if m.generator == generator]
-        used = [m for m in mine if m.method in ("weighted-voting", "best-of-n")]
-        pairs += [(m, base) for m in used for base in mine if base.method == "majority"]
-        first = {m.method: m for m in reversed(used)}
-        if len(first) > 1:
-            pairs.append((first["weighted-voting"], first["best-of-n"]))
-    return pairs
+    aggregates: dict[tuple[str, str], list[str]] = {}
+    for m in metrics:
+        aggregates.setdefault((m.reward_model, m.method), []).append(m.aggregate)
+    chosen = {
+        key: best if (best := BEST_AGGREGATE.get(key[1], "")) in given else given[0]
+        for key, given in aggregates.items()
+    }
+    return [m for m in metrics if m.aggregate == chosen[m.reward_model, m.method]]
 
 
-def write_votes(file: Path, ids: Sequence[str], measurements: Iterable[Measurement]) -> None:
-    """Write the accuracy of every measurement on every problem."""
-    columns: dict[str, list[Any]] = {name: [] for name in _VOTES.names}
-    for m in measurements:
-        columns["id"] += ids
-        for name in ("generator", "reward", "method", "aggregate", "k"):
-            columns[name] += [getattr(m, name)] * len(ids)
-        columns["accuracy"] += m.accuracy.tolist()
-    parquet_store.write_table(file, pa.table(columns, schema=_VOTES))
+def several_reward_models(metrics: Iterable[Metric | Measurement]) -> bool:
+    """Whether more than one reward model was used."""
+    return len({m.reward_model for m in metrics} - {""}) > 1
 
 
-def read_votes(place: Path) -> tuple[list[str], list[Measurement]]:
-    """Problem ids and measurements of a rerank stage. Raises InputError where it has none."""
-    file = place / VOTES
-    if not file.is_file():
-        raise InputError(f"no {VOTES} here", where=place, hint="make it with: e2h rerank")
-    table = pq.read_table(file)
-    ids = list(dict.fromkeys(table["id"].to_pylist()))
-    # Rows stand measurement by measurement, each with the problems in the same order.
-    first = table.drop_columns(["id", "accuracy"]).take(list(range(0, table.num_rows, len(ids))))
-    accuracy = table["accuracy"].to_numpy().reshape(-1, len(ids))
-    return ids, [
-        Measurement(**row, accuracy=values)
-        for row, values in zip(first.to_pylist(), accuracy, strict=True)
-    ]
+def finding(results: Results, scale: str, max_level: int) -> str:
+    """One sentence on hard problems that claims no more than the paired test shows."""
+    hard = [c for c in results.comparisons if c.group == "hard"]
+    main = f"weighted-voting ({BEST_AGGREGATE['weighted-voting']})"
+    best = [c for c in hard if c.a.startswith(main) and "majority" in c.b]
+    comparison = next(iter(best or [c for c in hard if c.a.startswith("weight")]), None)
+    if comparison is None:
+        return f"At {scale} scale: no weighted voting on hard problems was measured."
+    metrics: dict[str, Metric] = {}
+    for m in main_metrics(results.metrics):
+        if m.group == "hard" and m.n == comparison.n:
+            metrics.setdefault(m.method, m)
+    weighted, majority = metrics["weighted-voting"], metrics["majority"]
+    numbers = (
+        f"{weighted.accuracy:.1f} % of {weighted.problems} hard problems "
+        f"(levels {max_level + 1} and up) against {majority.accuracy:.1f} % by majority, with "
+        f"{comparison.n} solutions each: {comparison.difference:+.1f} points "
+        f"({comparison.low:+.1f} to {comparison.high:+.1f}, p = {comparison.p:.4f})"
+    )
+    verdict = (
+        "no difference is shown"
+        if comparison.p >= SIGNIFICANCE
+        else "the reward model lifts accuracy beyond what it was trained on"
+        if comparison.difference > 0
+        else "the reward model does harm"
+    )
+    return (
+        f"At {scale} scale, voting weighted by a reward model that saw only easy problems "
+        f"(levels 1-{max_level}) solves {numbers}; {verdict}."
+    )

@@ -1,19 +1,25 @@
-"""Results as tables, on the terminal and in Markdown."""
+"""Tables for the terminal and for Markdown, and those of accuracy and comparisons."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from rich import box
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
 
-from e2h_cli.common.console import console
-from e2h_cli.evaluation.voting import BEST_AGGREGATE
-from e2h_cli.reports.results import Comparison, Metric, Results, label
-
-# Stands between a way to answer and its reward model, where there are several.
-BY = " by "
-MAIN_GROUPS = ("easy", "hard", "all")
+from e2h_cli.reports.results import (
+    BY,
+    MAIN_GROUPS,
+    Comparison,
+    Metric,
+    Results,
+    label,
+    main_metrics,
+    several_reward_models,
+)
 
 Row = tuple[str, ...]
 
@@ -22,56 +28,98 @@ _FIXED_WIDTH = 46  # group, method, interval and margins
 _NUMBER_WIDTH = 6
 
 
-def accuracy_rows(figures: Sequence[Metric], width: int | None = None) -> tuple[Row, list[Row]]:
-    """Header and rows of accuracy in percent: a row per group and method, a column per pool size.
+@dataclass(frozen=True, slots=True)
+class ReportTable:
+    """A table that rich prints, and Markdown.
 
-    The last column is the interval at the largest pool. ``width``: characters that a line may
-    have; where not all pool sizes fit, every second one is left out, and so on.
+    ``sizes``: numbers of the columns that hold one N each; on a narrow terminal every second one is
+    left out, and so on.
     """
-    shown = [f for f in main_lines(figures) if f.group in MAIN_GROUPS]
-    several = len({f.reward for f in shown if f.reward}) > 1
-    ks = sorted({f.k for f in shown})
-    while width is not None and len(ks) > 2 and _FIXED_WIDTH + _NUMBER_WIDTH * len(ks) > width:
-        ks = ks[::-2][::-1]
+
+    title: str
+    header: Row
+    rows: Sequence[Row]
+    sizes: range = range(0)
+
+    @property
+    def markdown(self) -> str:
+        """The title as a heading, and all columns."""
+        lines = [self.header, tuple("---" for _ in self.header), *self.rows]
+        return f"## {self.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """The table for rich; a line separates the groups of the first column."""
+        sizes = self.sizes
+        while len(sizes) > 2 and _FIXED_WIDTH + _NUMBER_WIDTH * len(sizes) > options.max_width:
+            sizes = sizes[::-2][::-1]
+        columns = [i for i in range(len(self.header)) if i not in self.sizes or i in sizes]
+        table = Table(
+            title=self.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
+        for i in columns:
+            table.add_column(self.header[i], justify="left" if i < 2 else "right", no_wrap=True)
+        group = None
+        for row in self.rows:
+            if group is not None and row[0] != group:
+                table.add_section()
+            first = "" if row[0] == group else row[0]
+            table.add_row(first, *(row[i] for i in columns[1:]))
+            group = row[0]
+        yield table
+
+
+def markdown_of(tables: Iterable[ReportTable]) -> str:
+    """Tables as Markdown, one after the other."""
+    return "\n".join(table.markdown for table in tables)
+
+
+def pivot(
+    cells: Mapping[tuple[Any, Any], str], columns: Iterable[Any], missing: str = "-"
+) -> list[Row]:
+    """Rows of a table by ``cells``: (first columns of the row, column) -> text."""
+    rows = dict.fromkeys(row for row, _ in cells)
+    columns = list(columns)
+    return [(*row, *(cells.get((row, column), missing) for column in columns)) for row in rows]
+
+
+def result_tables(results: Results, scale: str, confidence: float) -> list[ReportTable]:
+    """Accuracy and, if there are any, paired comparisons, of easy, hard and all problems."""
+    title = f"Accuracy in percent ({scale} scale, {confidence:.0%} intervals over problems)"
+    tables = [accuracy_table(results.metrics, title)]
+    # Comparisons under other aggregations are in results.json only.
+    names = {label(m) for m in main_metrics(results.metrics)}
+    shown = [c for c in results.comparisons if {c.a.partition(BY)[0], c.b} <= names]
+    return tables + ([_comparison_table(shown)] if shown else [])
+
+
+def accuracy_table(metrics: Sequence[Metric], title: str) -> ReportTable:
+    """A row per group and method, a column per N, and the interval at the largest N."""
+    shown = [m for m in main_metrics(metrics) if m.group in MAIN_GROUPS]
+    several = several_reward_models(shown)
+    ns = sorted({m.n for m in shown})
     rows: list[Row] = []
     for group in MAIN_GROUPS:
         lines: dict[str, dict[int, Metric]] = {}
-        for f in shown:
-            if f.group == group:
-                lines.setdefault(f"{f.reward} {label(f)}", {})[f.k] = f
+        for m in shown:
+            if m.group == group:
+                lines.setdefault(f"{m.reward_model} {label(m)}", {})[m.n] = m
         for line in lines.values():
-            cells = [f"{line[k].accuracy:.1f}" if k in line else "" for k in ks]
+            cells = [f"{line[n].accuracy:.1f}" if n in line else "" for n in ns]
             last = line[max(line)]
-            how = [*([last.reward] if several else []), last.aggregate]
             name = _SHORT.get(last.method, last.method)
-            if last.reward:
-                name += f" ({', '.join(how)})"
+            if last.reward_model:
+                name += f" ({f'{last.reward_model}, ' if several else ''}{last.aggregate})"
             rows.append((group, name, *cells, f"{last.low:.1f}-{last.high:.1f}"))
-    return ("", "N =", *map(str, ks), "interval"), rows
+    header = ("", "N =", *map(str, ns), "interval")
+    return ReportTable(title, header, rows, range(2, 2 + len(ns)))
 
 
-def main_lines(figures: Sequence[Metric]) -> list[Metric]:
-    """Figures without the aggregations beside the best one for each way to answer (paper p.8).
-
-    Where a reward model has been used under one aggregation only, that is the one.
-    """
-    hows: dict[tuple[str, str], list[str]] = {}
-    for f in figures:
-        hows.setdefault((f.reward, f.method), []).append(f.aggregate)
-    best = {
-        key: BEST_AGGREGATE.get(key[1], "") if BEST_AGGREGATE.get(key[1], "") in many else many[0]
-        for key, many in hows.items()
-    }
-    return [f for f in figures if f.aggregate == best[f.reward, f.method]]
-
-
-def comparison_rows(comparisons: Sequence[Comparison]) -> tuple[Row, list[Row]]:
-    """Header and rows of paired differences in points."""
+def _comparison_table(comparisons: Sequence[Comparison]) -> ReportTable:
     rows: list[Row] = [
         (
             c.group,
             f"{c.a} - {c.b}",
-            str(c.k),
+            str(c.n),
             f"{c.difference:+.1f}",
             f"{c.low:+.1f} to {c.high:+.1f}",
             f"{c.p:.4f}",
@@ -79,40 +127,5 @@ def comparison_rows(comparisons: Sequence[Comparison]) -> tuple[Row, list[Row]]:
         for c in comparisons
         if c.group in MAIN_GROUPS
     ]
-    return ("", "difference in points", "N", "mean", "interval", "p"), rows
-
-
-def print_table(title: str, header: Row, rows: Sequence[Row]) -> None:
-    """Print a table; a line separates the groups of the first column."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for i, column in enumerate(header):
-        table.add_column(column, justify="left" if i < 2 else "right", no_wrap=True)
-    for i, row in enumerate(rows):
-        if i and row[0] != rows[i - 1][0]:
-            table.add_section()
-        repeated = i > 0 and row[0] == rows[i - 1][0]
-        table.add_row("" if repeated else row[0], *row[1:])
-    console.print(table)
-
-
-def markdown_table(header: Row, rows: Sequence[Row]) -> str:
-    """The same table in Markdown."""
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def present(results: Results, scale: str, confidence: float) -> str:
-    """Print the tables of results; return them as Markdown."""
-    title = f"Accuracy in percent ({scale} scale, {confidence:.0%} intervals over problems)"
-    print_table(title, *accuracy_rows(results.figures, console.width))
-    accuracies = accuracy_rows(results.figures)
-    text = f"## {title}\n\n{markdown_table(*accuracies)}"
-    # A comparison of a less good aggregation stands in results.json, not here.
-    names = {label(f) for f in main_lines(results.figures)}
-    shown = [c for c in results.comparisons if {c.a.partition(BY)[0], c.b} <= names]
-    if shown:
-        title = "Paired comparisons on the same problems (sign-flip permutation test)"
-        compared = comparison_rows(shown)
-        print_table(title, *compared)
-        text += f"\n## {title}\n\n{markdown_table(*compared)}"
-    return text
+    title = "Paired comparisons on the same problems (sign-flip permutation test)"
+    return ReportTable(title, ("", "difference in points", "N", "mean", "interval", "p"), rows)

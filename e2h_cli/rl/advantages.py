@@ -1,7 +1,7 @@
-"""Advantages and divergences: pure functions on tensors, padding masked out everywhere.
+"""Advantages and KL estimates: pure functions on tensors that ignore padding.
 
-Shapes are (rows, tokens), one row per solution, padded on the right; ``mask`` is 1 at the tokens
-of the solution and 0 at padding.
+Tensors have the shape (batch, tokens), one row per solution, padded on the right, unless an
+argument says otherwise. ``mask`` is 1 at completion tokens and 0 at the prompt and padding.
 """
 
 from __future__ import annotations
@@ -10,38 +10,43 @@ import torch
 
 from e2h_cli.settings.rl import KLEstimator
 
+_EPSILON = 1e-4  # of the standard deviation of a group, as in TRL
+
 
 def gae(
-    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, gamma: float, lam: float
+    rewards: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    gamma: float,
+    gae_lambda: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Generalised advantage estimation (Schulman et al. 2016; paper p.20 with gamma = lambda = 1).
+    """Generalized advantage estimation (Schulman et al. 2016; paper p.20 with gamma = lambda = 1).
 
-    delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lambda A_{t+1}, with nothing after
-    the last token of a row.
+    delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lambda A_{t+1}. Both are 0 after
+    the last token.
 
     Args:
-        rewards: earned by the token at t.
-        values: what was expected before the token at t was written.
-        mask: 1 at tokens.
-        gamma, lam: discount, and how far advantages look ahead.
+        rewards: of the token at t.
+        values: expected return before the token at t is sampled.
+        mask, gamma, gae_lambda: 1 at completion tokens; discount per token; lambda.
 
     Returns:
-        Advantages, and returns = advantages + values; 0 at padding.
+        Advantages, and returns = advantages + values; 0 outside the mask.
     """
     advantages = torch.zeros_like(rewards)
-    ahead = next_value = torch.zeros_like(rewards[:, 0])
+    advantage = next_value = torch.zeros_like(rewards[:, 0])
     for t in range(rewards.shape[1] - 1, -1, -1):
-        here = mask[:, t]
         delta = rewards[:, t] + gamma * next_value - values[:, t]
-        ahead = here * (delta + gamma * lam * ahead)
-        next_value = here * values[:, t]
-        advantages[:, t] = ahead
+        advantage = mask[:, t] * (delta + gamma * gae_lambda * advantage)
+        next_value = mask[:, t] * values[:, t]
+        advantages[:, t] = advantage
     return advantages, (advantages + values) * mask
 
 
 def whiten(x: torch.Tensor, mask: torch.Tensor, *, shift_mean: bool = True) -> torch.Tensor:
-    """Scale the tokens of a whole batch to variance 1, and to mean 0 unless told not to; padding is
-    no part of the statistics and stays 0.
+    """Scale the tokens of a batch to variance 1 and, if ``shift_mean``, to mean 0.
+
+    Tokens outside the mask do not count and become 0.
     """
     count = mask.sum().clamp(min=1)
     mean = (x * mask).sum() / count
@@ -50,15 +55,15 @@ def whiten(x: torch.Tensor, mask: torch.Tensor, *, shift_mean: bool = True) -> t
     return (scaled if shift_mean else scaled + mean * torch.rsqrt(variance + 1e-8)) * mask
 
 
-def kl_of_tokens(
-    logprobs: torch.Tensor, reference: torch.Tensor, estimator: KLEstimator
+def token_kl(
+    logprobs: torch.Tensor, ref_logprobs: torch.Tensor, estimator: KLEstimator
 ) -> torch.Tensor:
-    """An estimate of KL(policy, reference) from each drawn token (Schulman: Approximating KL).
+    """Estimates of KL(policy, reference), one per sampled token (Schulman: Approximating KL).
 
     With d = log p - log p_ref: k1 = d, k2 = d^2 / 2, k3 = exp(-d) - 1 + d; k1-clamped = max(0, d),
-    which is what the official code calls k1.
+    which the released code calls k1.
     """
-    d = logprobs - reference
+    d = logprobs - ref_logprobs
     if estimator == "k1":
         return d
     if estimator == "k2":
@@ -68,72 +73,77 @@ def kl_of_tokens(
     return d.clamp(min=0)
 
 
-def group_advantages(totals: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-    """GRPO (Shao et al. 2024, outcome supervision): (rows,) rewards less the mean of their group,
-    by its standard deviation; 0 where all of a group are equal.
+def group_advantages(rewards: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """GRPO with outcome rewards (Shao et al. 2024): rewards normalized within their group.
 
     Args:
-        totals: (rows,) what each solution earned.
-        groups: (rows,) equal numbers for solutions of one question.
+        rewards: (batch,) total reward of each solution.
+        groups: (batch,) number of the question that a solution belongs to.
+
+    Returns:
+        (batch,) (r - mean) / std of the group; 0 where all rewards of a group are equal.
     """
-    mean, deviation = _moments(totals, torch.ones_like(totals), groups)
-    return (totals - mean) / (deviation + 1e-4)
+    mean, std = _group_mean_std(rewards, torch.ones_like(rewards), groups)
+    return (rewards - mean) / (std + _EPSILON)
 
 
 def group_step_advantages(
-    rewards: torch.Tensor, earned: torch.Tensor, groups: torch.Tensor
+    rewards: torch.Tensor, reward_mask: torch.Tensor, groups: torch.Tensor
 ) -> torch.Tensor:
     """GRPO with process supervision (Shao et al. 2024, section 4.1.3).
 
-    Every reward is normalised by the mean and standard deviation of all rewards of its group; a
-    token's advantage is the sum of the normalised rewards at it and after it.
+    Every step reward is normalized by the mean and standard deviation of all step rewards of its
+    group. The advantage of a token is the sum of the normalized rewards at this and later tokens.
 
     Args:
-        rewards: (rows, tokens).
-        earned: (rows, tokens), 1 where a step or a solution ends, so that a reward stands there,
-            though it be 0.
-        groups: (rows,) equal numbers for solutions of one question.
+        rewards: (batch, tokens).
+        reward_mask: (batch, tokens), 1 where a step or a solution ends, even if its reward is 0.
+        groups: (batch,) number of the question that a solution belongs to.
     """
-    per_row = earned.sum(1)
-    mean, deviation = _moments((rewards * earned).sum(1) / per_row.clamp(min=1), per_row, groups)
-    sums = torch.zeros(int(groups.max()) + 1, dtype=rewards.dtype).to(rewards)
-    squares = (((rewards - mean[:, None]) ** 2) * earned).sum(1)
-    totals = sums.index_add(0, groups, squares)
-    counts = sums.index_add(0, groups, per_row)
-    deviation = (totals / counts.clamp(min=1)).sqrt()[groups]
-    scaled = (rewards - mean[:, None]) / (deviation[:, None] + 1e-4) * earned
-    return scaled.flip(1).cumsum(1).flip(1)
+    counts = reward_mask.sum(1)
+    solution_means = (rewards * reward_mask).sum(1) / counts.clamp(min=1)
+    mean, _ = _group_mean_std(solution_means, counts, groups)
+    squares = (((rewards - mean[:, None]) ** 2) * reward_mask).sum(1)
+    group_counts = _group_sums(counts, groups).clamp(min=1)
+    std = (_group_sums(squares, groups) / group_counts).sqrt()[groups]
+    normalized = (rewards - mean[:, None]) / (std[:, None] + _EPSILON) * reward_mask
+    return normalized.flip(1).cumsum(1).flip(1)
 
 
-def _moments(
+def _group_sums(values: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """(groups,) sum of the (batch,) values of each group."""
+    zeros = torch.zeros(int(groups.max()) + 1, dtype=values.dtype, device=values.device)
+    return zeros.index_add(0, groups, values)
+
+
+def _group_mean_std(
     values: torch.Tensor, weights: torch.Tensor, groups: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(rows,) weighted mean and standard deviation of each row's group."""
-    sums = torch.zeros(int(groups.max()) + 1, dtype=values.dtype).to(values)
-    counts = sums.index_add(0, groups, weights).clamp(min=1e-12)
-    mean = (sums.index_add(0, groups, values * weights) / counts)[groups]
-    squares = sums.index_add(0, groups, weights * (values - mean) ** 2) / counts
-    return mean, squares.sqrt()[groups]
+    """(batch,) weighted mean and standard deviation of the group of each row."""
+    counts = _group_sums(weights, groups).clamp(min=1e-12)
+    mean = (_group_sums(values * weights, groups) / counts)[groups]
+    variance = _group_sums(weights * (values - mean) ** 2, groups) / counts
+    return mean, variance.sqrt()[groups]
 
 
 def linear_fit(
     values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, *, through_zero: bool = False
 ) -> tuple[float, float]:
-    """(a, b) for which a V + b is nearest to the returns (least squares over tokens).
+    """(a, b) that minimize the squared error of a * value + b against the returns over tokens.
 
-    a is never negative, and 0 where all values are equal; ``through_zero``: b is 0.
+    ``a`` is at least 0, and 0 where all values are equal. ``through_zero`` fixes b = 0.
     """
     v, r = values[mask.bool()].double(), returns[mask.bool()].double()
     if through_zero:
         return max(float((v * r).sum() / (v * v).sum().clamp(min=1e-12)), 0.0), 0.0
-    spread = float(((v - v.mean()) ** 2).mean())
-    shared = float(((v - v.mean()) * (r - r.mean())).mean())
-    slope = max(shared / spread, 0.0) if spread > 1e-12 else 0.0
+    variance = float(((v - v.mean()) ** 2).mean())
+    covariance = float(((v - v.mean()) * (r - r.mean())).mean())
+    slope = max(covariance / variance, 0.0) if variance > 1e-12 else 0.0
     return slope, float(r.mean()) - slope * float(v.mean())
 
 
 def explained_variance(values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor) -> float:
-    """1 - Var(returns - values) / Var(returns) over tokens: 1 is a perfect value model."""
-    kept = mask.bool()
-    variance = returns[kept].var(unbiased=False)
-    return float(1 - (returns - values)[kept].var(unbiased=False) / variance.clamp(min=1e-12))
+    """1 - Var(returns - values) / Var(returns) over tokens; 1 for a perfect value model."""
+    inside = mask.bool()
+    variance = returns[inside].var(unbiased=False)
+    return float(1 - (returns - values)[inside].var(unbiased=False) / variance.clamp(min=1e-12))

@@ -1,61 +1,61 @@
-"""Which checkpoint is the best: three rules, measured side by side on the validation problems.
+"""Three rules that choose the best checkpoint, measured on the validation problems.
 
-* ``vote``: how often the greedy answer to a hard question is the one that the first generator's
-  samples chose by weighted voting. It sees no hard gold answer.
-* ``easy``: accuracy on easy problems. It sees no hard gold answer, nor what happens on hard.
-* ``paper``: accuracy on problems of all levels (paper p.6). It looks at hard gold answers.
+* ``vote``: how often the greedy answer to a hard question is the answer that weighted voting over
+  the initial generator's samples chose. It reads no hard gold answer.
+* ``easy``: accuracy on easy problems. It reads no hard gold answer, and ignores hard questions.
+* ``paper``: accuracy on problems of all levels (paper p.6). It reads hard gold answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
 from e2h_cli.grading.verdict import Grader
-from e2h_cli.inference.engines.base import Decoding, Engine, Request
+from e2h_cli.inference.engines.base import Engine, Request, SamplingParameters
 from e2h_cli.settings.rl import CheckpointRule
 
-RULES: tuple[CheckpointRule, ...] = ("vote", "easy", "paper")
+RULES: tuple[CheckpointRule, ...] = get_args(CheckpointRule)
 
 
 @dataclass(frozen=True, slots=True)
-class Validation:
-    """What a generator is measured on.
+class ValidationSet:
+    """Problems on which checkpoints are compared.
 
-    ``problems``: of the validation part; ``max_level``: the last easy level; ``votes``: the chosen
-    answer of hard problems, by id.
+    ``problems``: the validation part; ``max_level``: the last easy level; ``votes``: problem id ->
+    answer that the voting chose.
     """
 
     problems: Sequence[Problem]
     max_level: int
     votes: Mapping[str, str]
     grader: Grader
-    decoding: Decoding
+    decoding: SamplingParameters
 
     def measure(self, engine: Engine, seed: int) -> dict[str, float | None]:
-        """Greedy accuracy by each rule, in [0, 1]; None where there is nothing to measure it on."""
+        """Sample greedy answers and return ``accuracies``."""
         requests = [Request(p.id, (0,), template.prompt(p.problem), seed) for p in self.problems]
         greedy = replace(self.decoding, temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
         answers: dict[str, str | None] = {}
         for generations in engine.generate(requests, greedy):
             for g in generations:
                 answers[g.id] = template.parse(g.text, finished=g.finish_reason == "stop").answer
-        return self.values(answers)
+        return self.accuracies(answers)
 
-    def values(self, answers: Mapping[str, str | None]) -> dict[str, float | None]:
-        """What each rule says of greedy answers, by problem."""
-        return {rule: self._share(wanted, answers) for rule, wanted in self._wanted().items()}
+    def accuracies(self, answers: Mapping[str, str | None]) -> dict[str, float | None]:
+        """Accuracy of greedy answers (by problem id) in [0, 1], by rule; None without problems."""
+        return {rule: self._accuracy(gold, answers) for rule, gold in self._gold().items()}
 
     @property
     def sizes(self) -> dict[CheckpointRule, int]:
-        """How many problems stand behind each rule's number."""
-        return {rule: len(wanted) for rule, wanted in self._wanted().items()}
+        """Number of problems by rule."""
+        return {rule: len(gold) for rule, gold in self._gold().items()}
 
-    def _wanted(self) -> dict[CheckpointRule, dict[str, str]]:
-        """The answer that each rule wants to see, by problem."""
+    def _gold(self) -> dict[CheckpointRule, dict[str, str]]:
+        """Rule -> problem id -> answer that counts as right."""
         gold = {p.id: p.answer for p in self.problems if p.answer is not None}
         hard = {p.id for p in self.problems if p.level > self.max_level}
         return {
@@ -64,38 +64,44 @@ class Validation:
             "paper": gold,
         }
 
-    def _share(self, wanted: Mapping[str, str], answers: Mapping[str, str | None]) -> float | None:
-        if not wanted:
+    def _accuracy(self, gold: Mapping[str, str], answers: Mapping[str, str | None]) -> float | None:
+        if not gold:
             return None
-        pairs = [(gold, answer) for i, gold in wanted.items() if (answer := answers[i]) is not None]
-        return sum(v.right for v in self.grader.grade(pairs)) / len(wanted)
+        pairs = [(right, answer) for i, right in gold.items() if (answer := answers[i]) is not None]
+        return sum(v.right for v in self.grader.grade(pairs)) / len(gold)
 
 
-def best(history: Sequence[Mapping[str, Any]], rule: CheckpointRule) -> Mapping[str, Any] | None:
-    """The first of the entries with the highest value of a rule; None where none was measured."""
+def best_checkpoint(
+    history: Sequence[Mapping[str, Any]], rule: CheckpointRule
+) -> Mapping[str, Any] | None:
+    """The first validation with the highest accuracy by a rule; None where none was measured.
+
+    ``history`` has an entry per validation: "step", and the accuracy by each rule.
+    """
     measured = [entry for entry in history if entry.get(rule) is not None]
     return max(measured, key=lambda e: e[rule], default=None)
 
 
-def side_by_side(
+def compare_rules(
     history: Sequence[Mapping[str, Any]], rule: CheckpointRule, unit: str
 ) -> list[str]:
-    """What each rule would choose and how good that is by all of them, and the last one, a line
-    each.
+    """A line per rule that tells which checkpoint it would choose, and one for the last checkpoint.
+
+    ``rule`` is the one in use; ``unit`` is what "step" counts: "step" or "iteration".
     """
     lines = []
     for name in RULES:
-        entry = best(history, name)
-        if entry is None:
+        best = best_checkpoint(history, name)
+        if best is None:
             lines.append(f"rule {name}: not measured")
             continue
-        chosen = " <- chosen" if name == rule else ""
+        mark = " <- chosen" if name == rule else ""
         note = " (this rule reads hard gold answers)" if name == "paper" else ""
-        lines.append(f"rule {name} takes {unit} {entry['step']}: {_values(entry)}{note}{chosen}")
-    return [*lines, f"the last {unit}, {history[-1]['step']}: {_values(history[-1])}"]
+        lines.append(f"rule {name} takes {unit} {best['step']}: {_percentages(best)}{note}{mark}")
+    return [*lines, f"the last {unit}, {history[-1]['step']}: {_percentages(history[-1])}"]
 
 
-def _values(entry: Mapping[str, Any]) -> str:
+def _percentages(entry: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{rule} {100 * entry[rule]:.1f} %" for rule in RULES if entry[rule] is not None
     )

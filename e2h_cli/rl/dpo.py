@@ -1,80 +1,177 @@
-"""A round of direct preference optimisation, by TRL's trainer."""
+"""Iterative direct preference optimization (paper p.19), with TRL's trainer."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
-from transformers import PrinterCallback
+from transformers import PreTrainedTokenizerFast, PrinterCallback
 
 from e2h_cli.common import distributed
-from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import read_jsonl
+from e2h_cli.common.files import fingerprint, read_jsonl
+from e2h_cli.data import template
+from e2h_cli.evaluation.score_tables import aggregate_scores
+from e2h_cli.evaluation.voting import BEST_AGGREGATE
+from e2h_cli.inference.sampling import SAMPLES_FILE
+from e2h_cli.inference.scoring import score_samples
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.rl.iterated import IteratedTrainer, Solutions
+from e2h_cli.rl.preference_data import preference_pairs
 from e2h_cli.settings.rl import DPOSettings
-from e2h_cli.training.trainer import (
-    Progress,
-    freeze,
-    last_checkpoint,
-    shared_arguments,
-    with_lora,
-)
+from e2h_cli.training.callbacks import Progress
+from e2h_cli.training.checkpoints import last_checkpoint
+from e2h_cli.training.trainer import freeze, shared_arguments, with_lora
+
+logger = logging.getLogger(__name__)
+
+
+class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
+    """Every iteration trains the last model on pairs of its solutions, and is its reference."""
+
+    def _scores(self, folder: Path, samples: pa.Table) -> Sequence[float]:
+        """The score of the lowest step, as in best-of-n (paper p.8)."""
+        assert self.reward_model is not None  # checked with the inputs
+        settings = self.settings
+        scores = score_samples(
+            samples,
+            {p.id: p for p in self.problems},
+            self.reward_model,
+            folder / "scores",
+            conditions={"samples": fingerprint(folder / SAMPLES_FILE), "reward": self.reward_model},
+            family=settings.family,
+            batch_tokens=settings.batch_tokens,
+            precision="auto",
+            title="scoring",
+        )
+        lowest = aggregate_scores(scores, settings.num_generations, BEST_AGGREGATE["best-of-n"])
+        return [float(score) for group in lowest for score in group]
+
+    def _training_rows(self, iteration: int, solutions: Solutions) -> list[dict[str, Any]]:
+        settings = self.settings
+        return [
+            {
+                "id": p.id,
+                "prompt": template.prompt(p.problem),
+                "chosen": chosen.text,
+                "rejected": rejected.text,
+                "gap": chosen.value - rejected.value,
+            }
+            for p in self.problems
+            for chosen, rejected in preference_pairs(
+                solutions[p.id],
+                settings.min_score_gap,
+                settings.min_score_gap_without_answer,
+                settings.max_pairs_per_problem,
+            )
+        ]
+
+    def _train_on(self, rows: Path, folder: Path) -> dict[str, Any]:
+        return train_dpo(
+            self.models[-1],
+            rows,
+            self.settings,
+            output_dir=folder,
+            scratch_dir=self._scratch(folder),
+            title=f"{self.title} {folder.name}",
+        )
 
 
 def train_dpo(
-    context: StageContext[Any], model: str, file: Path, settings: DPOSettings
+    model: str,
+    file: Path,
+    settings: DPOSettings,
+    *,
+    output_dir: Path,
+    scratch_dir: Path,
+    title: str,
 ) -> dict[str, Any]:
-    """Train from a model on the pairs of a file, and save it in the work's folder.
+    """Train a model on preference pairs and save it; the reference is the model itself.
 
-    The reference is the model that the round starts from. A killed training goes on from its last
-    checkpoint.
-
-    Args:
-        work: where to, and what the progress bar says.
-        model: place of the model.
-        file: JSONL rows of prompt, chosen and rejected.
-        settings: rates, batch sizes, beta.
+    ``file`` has JSONL rows of prompt, chosen and rejected. A killed training continues from its
+    last checkpoint in ``scratch_dir``.
 
     Raises:
         InputError: every pair is too long.
-        RunError: the loss is no number.
+        RunError: the loss is NaN or infinite.
     """
+    tokenizer = load_tokenizer(model)
+    pairs, too_long = read_pairs(file, tokenizer, settings.max_length)
+    policy = load_generator(model, "fp32", to_device=False)
+    if settings.freeze:
+        freeze(policy)
+    torch.manual_seed(settings.seed)  # LoRA adapters start at random
+    adapted = with_lora(policy, settings.lora_rank) if settings.lora_rank else policy
+    progress = Progress(title, settings.checkpoint_seconds)
+    folder = scratch_dir / "checkpoints"
+    trainer = _trl_trainer(adapted, tokenizer, pairs, settings, folder, progress)
+    checkpoint = distributed.run_on_main(lambda: last_checkpoint(folder))
+    if checkpoint is not None:
+        logger.info(f"resuming from {checkpoint.name.replace('-', ' ')}")
+    with progress.bar:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    last = [entry for entry in trainer.state.log_history if "loss" in entry][-1]
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if settings.lora_rank:
+        policy, weights = adapted.merge_and_unload(), None
+    if distributed.is_main_process():
+        policy.save_pretrained(output_dir, state_dict=weights)
+        tokenizer.save_pretrained(output_dir)
+    return {
+        "loss": round(last["loss"], 5),
+        "margin": round(last.get("rewards/margins", 0.0), 5),
+        "too_long": too_long,
+    }
+
+
+def read_pairs(
+    file: Path, tokenizer: PreTrainedTokenizerFast, max_length: int
+) -> tuple[list[dict[str, str]], int]:
+    """Preference pairs of at most ``max_length`` tokens, and the number of longer ones.
+
+    Raises:
+        InputError: every pair is too long.
+    """
+    pairs, too_long = [], 0
+    for _, row in read_jsonl(file):
+        texts = [row["prompt"] + row[side] for side in ("chosen", "rejected")]
+        # One more for the end-of-text token.
+        if max(len(ids) + 1 for ids in tokenizer(texts).input_ids) <= max_length:
+            pairs.append({key: row[key] for key in ("prompt", "chosen", "rejected")})
+        else:
+            too_long += 1
+    if not pairs:
+        raise InputError(
+            f"every pair is longer than {max_length} tokens", hint="raise --max-length"
+        )
+    return pairs, too_long
+
+
+def _trl_trainer(
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    pairs: Sequence[dict[str, str]],
+    settings: DPOSettings,
+    checkpoints: Path,
+    progress: Progress,
+) -> Any:
     import datasets
     from trl import DPOConfig, DPOTrainer
 
     datasets.disable_progress_bars()
-    tokenizer = load_tokenizer(model)
-    rows, too_long = [], 0
-    for _, row in read_jsonl(file):
-        texts = [row["prompt"] + row[side] for side in ("chosen", "rejected")]
-        # One more for the end-of-text token.
-        if max(len(ids) + 1 for ids in tokenizer(texts).input_ids) <= settings.max_length:
-            rows.append({key: row[key] for key in ("prompt", "chosen", "rejected")})
-        else:
-            too_long += 1
-    if not rows:
-        raise InputError(
-            f"every pair is longer than {settings.max_length} tokens", hint="raise --max-length"
-        )
-    policy = load_generator(model, "fp32", to_device=False)
-    if settings.freeze:
-        freeze(policy)
-    torch.manual_seed(settings.seed)
-    adapted = with_lora(policy, settings.lora_rank) if settings.lora_rank else policy
-    progress = Progress(context.stage, settings.checkpoint_seconds)
-    folder = context.scratch_dir / "checkpoints"
     trainer = DPOTrainer(
-        model=adapted,
+        model=model,
         args=DPOConfig(
-            **shared_arguments(settings, folder),
+            **shared_arguments(settings, checkpoints),
             beta=settings.beta,
             max_length=settings.max_length,
             logging_steps=1,
         ),
-        train_dataset=datasets.Dataset.from_list(rows),
+        train_dataset=datasets.Dataset.from_list(list(pairs)),
         processing_class=tokenizer,
         callbacks=[progress],
     )
@@ -84,21 +181,4 @@ def train_dpo(
             "--lora-rank needs the whole model in every process, and FSDP spreads it",
             hint="train without one of them",
         )
-    checkpoint = distributed.run_on_main(lambda: last_checkpoint(folder))
-    if checkpoint is not None:
-        console.print(f"[cyan]resuming from {checkpoint.name.replace('-', ' ')}[/cyan]")
-    with progress.bar:
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    history = [entry for entry in trainer.state.log_history if "loss" in entry]
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    if settings.lora_rank:
-        policy, weights = adapted.merge_and_unload(), None
-    if distributed.is_main_process():
-        policy.save_pretrained(context.output_dir, state_dict=weights)
-        tokenizer.save_pretrained(context.output_dir)
-    last = history[-1]
-    return {
-        "loss": round(last["loss"], 5),
-        "margin": round(last.get("rewards/margins", 0.0), 5),
-        "too_long": too_long,
-    }
+    return trainer

@@ -1,8 +1,8 @@
-"""PPO's losses: pure functions on tensors.
+"""Losses of PPO and GRPO, and the learning rate schedule: pure functions.
 
-Shapes are (rows, tokens); ``mask`` is 1 at the tokens of solutions. ``count`` is the number of such
-tokens in the whole optimiser step, so that the losses of its pieces add up to the mean over tokens,
-however it is cut.
+Tensors have the shape (batch, tokens). ``mask`` is 1 at completion tokens. ``token_count`` is the
+number of completion tokens of the whole optimizer step, so that the losses of its micro-batches sum
+to the mean over tokens, however the batch is split.
 """
 
 from __future__ import annotations
@@ -14,62 +14,62 @@ import torch
 
 def policy_loss(
     logprobs: torch.Tensor,
-    old: torch.Tensor,
+    old_logprobs: torch.Tensor,
     advantages: torch.Tensor,
     mask: torch.Tensor,
-    clip: float,
-    count: float,
+    clip_range: float,
+    token_count: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clipped surrogate (Schulman et al. 2017): mean of max(-A r, -A clip(r, 1 - c, 1 + c)).
+    """Clipped surrogate loss (Schulman et al. 2017): mean of max(-A r, -A clip(r, 1 - c, 1 + c)).
 
-    Args:
-        logprobs: of the tokens under the policy that is trained.
-        old: the same under the policy that wrote them.
-        advantages: of the tokens.
-        mask: 1 at tokens.
-        clip: c.
-        count: tokens in the optimiser step.
+    r = exp(logprobs - old_logprobs), where ``old_logprobs`` are those of the policy that sampled.
 
     Returns:
-        The loss, and the number of tokens at which the clip held.
+        The loss, and the number of tokens whose ratio was clipped.
     """
-    ratio = torch.exp((logprobs - old) * mask)
-    plain = -advantages * ratio
-    clipped = -advantages * ratio.clamp(1 - clip, 1 + clip)
-    held = ((clipped > plain) * mask).sum()
-    return (torch.maximum(plain, clipped) * mask).sum() / count, held
+    ratio = torch.exp((logprobs - old_logprobs) * mask)
+    unclipped = -advantages * ratio
+    clipped = -advantages * ratio.clamp(1 - clip_range, 1 + clip_range)
+    clipped_tokens = ((clipped > unclipped) * mask).sum()
+    return (torch.maximum(unclipped, clipped) * mask).sum() / token_count, clipped_tokens
 
 
 def value_loss(
     values: torch.Tensor,
-    old: torch.Tensor,
+    old_values: torch.Tensor,
     returns: torch.Tensor,
     mask: torch.Tensor,
-    clip: float,
-    count: float,
+    clip_range: float,
+    token_count: float,
 ) -> torch.Tensor:
     """Half the mean of max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2)."""
-    near = torch.minimum(torch.maximum(values, old - clip), old + clip)
-    worst = torch.maximum((values - returns) ** 2, (near - returns) ** 2)
-    return 0.5 * (worst * mask).sum() / count
+    clipped = torch.minimum(torch.maximum(values, old_values - clip_range), old_values + clip_range)
+    largest = torch.maximum((values - returns) ** 2, (clipped - returns) ** 2)
+    return 0.5 * (largest * mask).sum() / token_count
 
 
 def kl_loss(
-    logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor, count: float
+    logprobs: torch.Tensor, ref_logprobs: torch.Tensor, mask: torch.Tensor, token_count: float
 ) -> torch.Tensor:
-    """Mean of exp(-d) - 1 + d with d = log p - log p_ref, which GRPO adds to its loss."""
-    d = (logprobs - reference) * mask
-    return ((torch.expm1(-d) + d) * mask).sum() / count
+    """Mean of exp(-d) - 1 + d with d = log p - log p_ref: the KL term of the GRPO loss."""
+    d = (logprobs - ref_logprobs) * mask
+    return ((torch.expm1(-d) + d) * mask).sum() / token_count
 
 
-def cosine_rate(update: int, updates: int, warmup: float, final: float) -> float:
-    """Learning rate of an optimiser step as a share of the peak.
+def lr_multiplier(step: int, total: int, warmup_ratio: float, min_lr_ratio: float) -> float:
+    """Learning rate of an optimizer step, relative to the peak: linear warmup, then cosine decay.
 
-    It rises linearly over the first ``warmup`` share of all steps, then falls along a cosine to
-    ``final``.
+    Not a schedule of transformers: these either begin the warmup at 0, so that the first of a few
+    updates changes nothing, or end it one step later.
+
+    Args:
+        step: from 0.
+        total: optimizer steps of the whole training.
+        warmup_ratio: share of the steps that warm up.
+        min_lr_ratio: multiplier at the end.
     """
-    rising = max(1, round(warmup * updates)) if warmup else 0
-    if update < rising:
-        return (update + 1) / rising
-    done = (update - rising) / max(1, updates - rising)
-    return final + (1 - final) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+    warmup = max(1, round(warmup_ratio * total)) if warmup_ratio else 0
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min((step - warmup) / max(1, total - warmup), 1.0)
+    return min_lr_ratio + (1 - min_lr_ratio) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,306 +1,275 @@
-"""PPO and GRPO: write solutions, judge them, learn from them, measure; step by step."""
+"""The training loop of PPO and GRPO: sample, score, update, validate."""
 
 from __future__ import annotations
 
 import contextlib
-import math
+import logging
+import random
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from e2h_cli.common import distributed
-from e2h_cli.common.console import console, progress_bar
+from e2h_cli.common.console import progress_bar
 from e2h_cli.common.errors import InputError, RunError
+from e2h_cli.data.problem import Problem
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Engine
-from e2h_cli.models.reward_formats import RewardModel, open_reward_model
-from e2h_cli.pipeline.stage_context import StageContext
-from e2h_cli.rl.checkpoint import Checkpoints, load_weights
-from e2h_cli.rl.checkpoint_selection import best, side_by_side
-from e2h_cli.rl.policy_engine import open_engine, refresh, rest
-from e2h_cli.rl.policy_models import Actors, load_actors, print_memory_plan
-from e2h_cli.rl.policy_update import Learner, make_batch
-from e2h_cli.rl.prompts import Setup, questions_of_step, record, set_up, shaping_of
+from e2h_cli.inference.engines.select import sampling_parameters
+from e2h_cli.models.reward_formats import RewardModel
+from e2h_cli.rl.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint
+from e2h_cli.rl.policy_engine import sleep, sync_weights
+from e2h_cli.rl.policy_update import PolicyUpdater
+from e2h_cli.rl.rollout_batch import make_batch
+from e2h_cli.rl.rollout_scoring import score_rollouts
 from e2h_cli.rl.rollouts import (
     Rollout,
-    judge,
     open_store,
-    read_rollouts,
     read_solutions,
+    rollout_metrics,
+    sample_solutions,
     save_rollouts,
-    write_solutions,
 )
-from e2h_cli.rl.run_log import Watch, plot, summary
-from e2h_cli.settings.rl import OnPolicySettings
-from e2h_cli.training.early_stopping import save_trained
+from e2h_cli.rl.run_log import RunLog
+from e2h_cli.training.checkpoints import save_trained
 
+logger = logging.getLogger(__name__)
+
+# Folder of the rollouts, of every step in the output and of the current one in the scratch folder.
 ROLLOUTS = "rollouts"
+# Folder of the policy of a run that stopped early.
 STOPPED = "stopped"
 
 
-def run(context: StageContext[OnPolicySettings], grader: Grader) -> dict[str, Any]:
-    """Train, keep the best checkpoint by the rule, save it as the stage's model."""
-    settings = context.settings
-    setup = set_up(context, grader)
-    reward_place = context.model_or_path("reward_model") if context.inputs["reward_model"] else None
-    generator = context.model_or_path("model")
-    used = reward_place if settings.shaping != "none" else None
-    print_memory_plan(generator, used, settings)
-    training = None
-    try:
-        training = _Training(context, settings, setup, generator, used, grader)
-        training.run()
-        return training.finish()
-    except (RuntimeError, MemoryError, OSError) as error:
-        if training is not None:
-            training.leave()
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise RunError(
-            f"{context.stage} failed: {reason}",
-            hint="the same command goes on from the last checkpoint",
-        ) from error
-    except BaseException:
-        if training is not None:
-            training.leave()
-        raise
+@dataclass
+class OnPolicyTrainer:
+    """Trains a policy on its own solutions, one update per step.
 
+    Continues from the checkpoint in the scratch folder if there is one.
 
-class _Training:
-    """The state of a run: models, optimisers, what was measured."""
+    Attributes:
+        problems: questions; those whose answer may be graded have their gold answer.
+        validation: problems on which checkpoints are compared.
+        updater: the models and the algorithm.
+        engine: samples from the policy of the updater.
+        reward_model: None where only the final answer is rewarded.
+        grader: compares answers.
+        output_dir: for the log, the rollouts, and the policy of a run that stopped early.
+        scratch_dir: for checkpoints and the best weights.
+        title: of the progress bar.
+        history: one entry per validation: "step", and the accuracy by each checkpoint rule.
+        log: metrics of every step.
+        unit: what "step" counts.
+    """
 
-    def __init__(
-        self,
-        context: StageContext[OnPolicySettings],
-        settings: OnPolicySettings,
-        setup: Setup,
-        generator: str,
-        reward: str | None,
-        grader: Grader,
-    ) -> None:
-        self._context, self._settings, self._setup = context, settings, setup
-        self._grader = grader
-        self._steps = settings.steps
-        self._asked = settings.rollout_batch_size // settings.num_generations
-        questions_of_step(setup.problems, self._asked, 0, settings.seed)
-        self._engine: Engine
-        self._reward: RewardModel | None = None
-        self._actors: Actors = load_actors(generator, reward, settings)
-        self._engine = open_engine(self._actors, generator, settings, setup, context.scratch_dir)
-        if reward is not None:
-            self._reward = open_reward_model(reward, settings.family)
-            if settings.shaping == "paper" and self._reward.family == "sequence-classification":
-                raise InputError(
-                    "--shaping paper pays steps, and this reward model scores whole solutions only",
-                    where=reward,
-                    hint="take --shaping minimum",
-                )
-        updates = (
-            self._steps
-            * settings.update_epochs
-            * math.ceil(settings.rollout_batch_size / settings.batch_size)
-        )
-        self._learner = Learner(self._actors, settings, updates)
-        self._checkpoints = Checkpoints(context.scratch_dir)
-        state = self._checkpoints.load(self._learner) or {"step": 0, "history": [], "lines": []}
-        self.step: int = state["step"]
-        self._history: list[dict[str, Any]] = state["history"]
-        self._saved_step, self._saved = self.step, time.monotonic()
-        self._learning = False
+    problems: Sequence[Problem]
+    validation: ValidationSet
+    updater: PolicyUpdater[Any]
+    engine: Engine
+    reward_model: RewardModel | None
+    grader: Grader
+    output_dir: Path
+    scratch_dir: Path
+    title: str
+    unit = "step"
+
+    def __post_init__(self) -> None:
+        self._settings, self._models = self.updater.settings, self.updater.models
+        self._checkpoint = self.scratch_dir / "checkpoint.pt"
+        state = load_checkpoint(self._checkpoint, self.updater) or {}
+        self.step: int = state.get("step", 0)
+        self.history: list[dict[str, Any]] = state.get("history", [])
         if self.step:
-            console.print(f"[cyan]resuming from step {self.step}[/cyan]")
-            refresh(self._engine, self._actors)
-        sizes = setup.validation.sizes
-        self._watch = (
-            Watch(context.output_dir, state["lines"], sizes)
-            if distributed.is_main_process()
-            else None
-        )
+            logger.info(f"resuming from step {self.step}")
+            sync_weights(self.engine, self._models)
+        self.log = RunLog(self.output_dir, state.get("lines", []), self.validation.sizes)
+        self._saved_step, self._saved_at = self.step, time.monotonic()
+        # True while weights, step and log do not belong together.
+        self._updating = False
 
-    def run(self) -> None:
-        """All steps that are left."""
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Steps, rollouts, and where the time went, for the record of the stage."""
+        seconds = {
+            name: round(sum(line.get(f"{name}_seconds", 0.0) for line in self.log.lines), 1)
+            for name in ("rollout", "score", "learn")
+        }
+        rollouts = self._settings.rollout_batch_size * self.step
+        return {"steps": self.step, "rollouts": rollouts, "seconds_in": seconds}
+
+    def train(self) -> None:
+        """Do all remaining steps. Whatever stops them, the policy is kept."""
+        try:
+            self._train()
+        except BaseException:
+            self._keep_stopped_policy()
+            raise
+        finally:
+            self.log.close()
+
+    def save_model(self, step: int, folder: Path) -> None:
+        """Save the best checkpoint by the rule, which is that of ``step``, as a model."""
+        load_weights(self._models.policy, self._best_file(step))
+        self._save_policy(folder)
+        shutil.rmtree(self.output_dir / STOPPED, ignore_errors=True)
+
+    def _train(self) -> None:
         settings = self._settings
         with progress_bar() as bar:
             task = bar.add_task(
-                self._context.stage, total=self._steps, completed=self.step, begin=self.step,
+                self.title, total=settings.steps, completed=self.step, begin=self.step,
                 unit="steps", note="",
             )  # fmt: skip
-            if not self._history:
-                self._note({"step": 0, **self._measure()})
-            while self.step < self._steps:
+            if not self.history:
+                self.log.add({"step": 0, **self._validate()})
+            while self.step < settings.steps:
                 line = self._one_step()
-                last = self.step == self._steps
+                last = self.step == settings.steps
                 if self.step % settings.eval_steps == 0 or last:
-                    line |= self._measure()
-                self._note(line)
-                self._learning = False
-                bar.update(
-                    task, completed=self.step,
-                    note=f"reward {line['reward']:.3f}, KL {line['kl']:.3f}",
-                )  # fmt: skip
-                due = time.monotonic() - self._saved > settings.checkpoint_seconds or last
-                if distributed.run_on_main(lambda due=due: due):  # type: ignore[misc]
+                    line |= self._validate()
+                self.log.add(line)
+                self._updating = False
+                note = f"reward {line['reward']:.3f}, KL {line['kl']:.3f}"
+                bar.update(task, completed=self.step, note=note)
+                due = time.monotonic() - self._saved_at > settings.checkpoint_seconds or last
+                if distributed.run_on_main(partial(bool, due)):
                     self._save()
+        self._log_speed()
 
     def _one_step(self) -> dict[str, Any]:
-        begin = time.monotonic()
-        rollouts = self._write()
-        rest(self._engine)
-        written = time.monotonic()
-        rollouts = self._judge(rollouts)
+        """Sample, score and update once; returns the line of the log."""
+        started = time.monotonic()
+        rollouts = self._sample()
+        sleep(self.engine)
+        sampled = time.monotonic()
+        rollouts = self._score(rollouts)
         if distributed.is_main_process():
-            shutil.rmtree(self._context.scratch_dir / ROLLOUTS, ignore_errors=True)
-        judged = time.monotonic()
-        # From here until it is all noted, an interrupted step is done again from its solutions.
-        self._learning = True
-        found = self._learner.learn(make_batch(rollouts, self._actors.tokenizer), self.step)
-        refresh(self._engine, self._actors)
+            shutil.rmtree(self.scratch_dir / ROLLOUTS, ignore_errors=True)
+        scored = time.monotonic()
+        self._updating = True
+        metrics = self.updater.update(make_batch(rollouts, self._models.tokenizer), self.step)
+        sync_weights(self.engine, self._models)
         self.step += 1
         return {
             "step": self.step,
-            **summary(rollouts),
-            **found,
-            "learning_rate": self._learner.optimisers["policy"].param_groups[0]["lr"],
-            "rollout_seconds": round(written - begin, 3),
-            "score_seconds": round(judged - written, 3),
-            "learn_seconds": round(time.monotonic() - judged, 3),
+            **rollout_metrics(rollouts),
+            **metrics,
+            "learning_rate": self.updater.learning_rate,
+            "rollout_seconds": round(sampled - started, 3),
+            "score_seconds": round(scored - sampled, 3),
+            "learn_seconds": round(time.monotonic() - scored, 3),
         }
 
-    def _write(self) -> list[Rollout]:
-        """The solutions of this step; what a killed run has written of them is not drawn again."""
+    @property
+    def _rollout_file(self) -> Path:
+        return self.output_dir / ROLLOUTS / f"step-{self.step:06d}.parquet"
+
+    def _sample(self) -> list[Rollout]:
+        """The solutions of this step; those that a killed run left on disk are kept."""
         settings = self._settings
-        problems = questions_of_step(self._setup.problems, self._asked, self.step, settings.seed)
-        known = {p.id: p for p in problems}
-        done = self._context.output_dir / ROLLOUTS / f"step-{self.step:06d}.parquet"
-        if distributed.run_on_main(done.is_file):
-            return read_solutions(done, known)
-        place = self._context.scratch_dir / ROLLOUTS / f"step-{self.step:06d}"
-        target = place / "solutions.parquet"
-        rank = f"parts-{distributed.rank()}"
-        write_solutions(
-            self._engine,
+        problems = questions_of_step(
+            self.problems, settings.prompts_per_step, self.step, settings.seed
+        )
+        by_id = {p.id: p for p in problems}
+        if distributed.run_on_main(self._rollout_file.is_file):
+            return read_solutions(self._rollout_file, by_id)
+        folder = self.scratch_dir / ROLLOUTS / self._rollout_file.stem
+        store = open_store(folder / "solutions.parquet", folder, f"parts-{distributed.rank()}")
+        sample_solutions(
+            self.engine,
             distributed.split_between_processes(problems),
             settings.num_generations,
-            self._setup.decoding,
+            sampling_parameters(settings),
             (settings.seed << 32) + self.step,
-            open_store(target, place, rank),
+            store,
         )
         distributed.wait_for_everyone()
-        distributed.run_on_main(lambda: open_store(target, place, rank).merge(known))
-        return read_solutions(target, known)
+        distributed.run_on_main(lambda: store.merge(by_id))
+        return read_solutions(store.target, by_id)
 
-    def _judge(self, rollouts: list[Rollout]) -> list[Rollout]:
-        """Each process judges its share; what all have found is in the step's file."""
-        own = distributed.split_between_processes(rollouts)
-        judge(own, self._grader, shaping_of(self._settings), self._reward, self._learner.budget)
-        file = self._context.output_dir / ROLLOUTS / f"step-{self.step:06d}.parquet"
-        if distributed.world_size() == 1:
-            save_rollouts(file, rollouts)
-            return rollouts
-        place = self._context.scratch_dir / "judged"
-        save_rollouts(place / f"{distributed.rank()}.parquet", own)
-        distributed.wait_for_everyone()
-        known = {r.problem.id: r.problem for r in rollouts}
+    def _score(self, rollouts: list[Rollout]) -> list[Rollout]:
+        """Score the rollouts, each process its share, and write them to the output folder."""
+        share = distributed.split_between_processes(rollouts)
+        batch_tokens = self.updater.batch_tokens
+        score_rollouts(share, self.grader, self._settings, self.reward_model, batch_tokens)
+        if distributed.world_size() > 1:
+            from accelerate.utils import gather_object
 
-        def together() -> None:
-            parts = [
-                read_rollouts(place / f"{i}.parquet", known)
-                for i in range(distributed.world_size())
-            ]
-            found = {(r.problem.id, r.sample): r for part in parts for r in part}
-            save_rollouts(file, [found[r.problem.id, r.sample] for r in rollouts])
+            scored = {r.key: r for r in gather_object(share)}
+            rollouts = [scored[r.key] for r in rollouts]
+        distributed.run_on_main(lambda: save_rollouts(self._rollout_file, rollouts))
+        return rollouts
 
-        distributed.run_on_main(together)
-        return read_rollouts(file, known)
-
-    def _measure(self) -> dict[str, float | None]:
-        """Validate, and keep the weights if they are the best so far by the rule."""
-        values = distributed.run_on_main(
-            lambda: self._setup.validation.measure(self._engine, self._settings.seed)
+    def _validate(self) -> dict[str, float | None]:
+        """Accuracy by each rule; keeps the weights if they are the best so far."""
+        accuracies = distributed.run_on_main(
+            lambda: self.validation.measure(self.engine, self._settings.seed)
         )
-        self._history.append({"step": self.step, **values})
-        chosen = best(self._history, self._settings.checkpoint_rule)
-        if distributed.is_main_process() and chosen is not None and chosen["step"] == self.step:
-            save_trained(self._actors.policy, self._best(self.step))
-        return values
+        self.history.append({"step": self.step, **accuracies})
+        best = best_checkpoint(self.history, self._settings.checkpoint_rule)
+        if distributed.is_main_process() and best is not None and best["step"] == self.step:
+            save_trained(self._models.policy, self._best_file(self.step))
+        return accuracies
 
-    def _note(self, line: dict[str, Any]) -> None:
-        if self._watch is not None:
-            self._watch.add(line)
-
-    def _best(self, step: int) -> Path:
-        return self._context.scratch_dir / f"best-{step}.safetensors"
+    def _best_file(self, step: int) -> Path:
+        return self.scratch_dir / f"best-{step}.safetensors"
 
     def _save(self) -> None:
-        if self._watch is not None:
-            state = {"step": self.step, "history": self._history, "lines": self._watch.lines}
-            self._checkpoints.save(self._learner, state)
-            # A run that goes on from here needs the best of these only.
-            chosen = best(self._history, self._settings.checkpoint_rule)
-            for file in self._context.scratch_dir.glob("best-*.safetensors"):
-                if chosen is None or file != self._best(chosen["step"]):
+        """Write a checkpoint, and remove weights that are no longer the best."""
+        if distributed.is_main_process():
+            state = {"step": self.step, "history": self.history, "lines": self.log.lines}
+            save_checkpoint(self._checkpoint, self.updater, state)
+            best = best_checkpoint(self.history, self._settings.checkpoint_rule)
+            for file in self.scratch_dir.glob("best-*.safetensors"):
+                if best is None or file != self._best_file(best["step"]):
                     file.unlink()
-        self._saved_step, self._saved = self.step, time.monotonic()
+        self._saved_step, self._saved_at = self.step, time.monotonic()
 
-    def leave(self) -> None:
-        """Save what can be resumed, and the policy as a model that can be used as it is."""
+    def _log_speed(self) -> None:
+        counts = self.counts
+        total = sum(counts["seconds_in"].values()) or 1.0
+        shares = (f"{name} {part / total:.0%}" for name, part in counts["seconds_in"].items())
+        logger.info(f"{counts['rollouts'] / total:,.1f} solutions/s; {', '.join(shares)}")
+
+    def _keep_stopped_policy(self) -> None:
+        """Save a checkpoint of the last step, and the current policy as a model."""
         if not distributed.is_main_process():
             return
-        # Whatever stopped the run is told, not what may happen here.
+        # Errors here must not hide the one that stopped the run.
         with contextlib.suppress(RuntimeError, RunError, OSError):
-            if not self._learning and self.step > self._saved_step:
+            if not self._updating and self.step > self._saved_step:
                 self._save()
         with contextlib.suppress(RuntimeError, RunError, OSError):
-            if self._watch is not None:
-                self._watch.close()
             if self.step:
-                self._save_policy(self._context.output_dir / STOPPED)
-                console.print(
-                    f"[yellow]the policy as it is now is in {self._context.output_dir / STOPPED}[/yellow]"
-                )
-
-    def finish(self) -> dict[str, Any]:
-        """Save the best checkpoint, print what each rule would have taken, draw the log."""
-        settings = self._settings
-        rollouts = settings.rollout_batch_size * self._steps
-        lines = self._watch.lines if self._watch is not None else []
-        if not distributed.is_main_process():
-            return {}
-        assert self._watch is not None
-        self._watch.close()
-        chosen = best(self._history, settings.checkpoint_rule)
-        assert chosen is not None  # there are validation problems
-        load_weights(self._actors.policy, self._best(chosen["step"]))
-        self._save_policy(self._context.output_dir)
-        shutil.rmtree(self._context.output_dir / STOPPED, ignore_errors=True)
-        choices = side_by_side(self._history, settings.checkpoint_rule, "step")
-        for line in choices:
-            console.print(line)
-        note = f"{self._context.stage}, {self._context.scale} scale; chosen: step {chosen['step']}"
-        plot(lines, self._context.output_dir / "training", note=note, unit="step")
-        seconds = {
-            name: round(sum(line.get(f"{name}_seconds", 0.0) for line in lines), 1)
-            for name in ("rollout", "score", "learn")
-        }
-        total = sum(seconds.values()) or 1.0
-        console.print(
-            f"{rollouts / total:,.1f} solutions/s; "
-            + ", ".join(f"{name} {part / total:.0%}" for name, part in seconds.items())
-        )
-        return record(
-            self._setup,
-            {
-                "steps": self._steps,
-                "rollouts": rollouts,
-                "rule": settings.checkpoint_rule,
-                "best_step": chosen["step"],
-                "best": {k: v for k, v in chosen.items() if k != "step"},
-                "choices": choices,
-                "seconds_in": seconds,
-            },
-        )
+                self._save_policy(self.output_dir / STOPPED)
+                logger.warning(f"the policy as it is now is in {self.output_dir / STOPPED}")
 
     def _save_policy(self, folder: Path) -> None:
-        model, weights = self._actors.whole_policy()
+        model, weights = self._models.merged_policy()
         model.save_pretrained(folder, state_dict=weights)
-        self._actors.tokenizer.save_pretrained(folder)
+        self._models.tokenizer.save_pretrained(folder)
+
+
+def questions_of_step(
+    problems: Sequence[Problem], count: int, step: int, seed: int
+) -> list[Problem]:
+    """The distinct questions of a step; every epoch has its own order.
+
+    Raises:
+        InputError: there are fewer problems than questions per step.
+    """
+    steps_per_epoch = len(problems) // count
+    if not steps_per_epoch:
+        raise InputError(
+            f"a step asks {count:,} questions, and there are {len(problems):,}",
+            hint="lower --rollout-batch-size, or raise --num-generations",
+        )
+    epoch, position = divmod(step, steps_per_epoch)
+    order = list(problems)
+    random.Random(f"questions {seed} {epoch}").shuffle(order)
+    return order[position * count : (position + 1) * count]

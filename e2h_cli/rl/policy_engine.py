@@ -1,80 +1,74 @@
-"""The engine that writes for a policy which changes at every step."""
+"""The engine that samples from a policy whose weights change at every step."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
-from e2h_cli.data import template
 from e2h_cli.inference.engines.base import Engine
-from e2h_cli.inference.engines.select import chosen_engine, longest_sequence
+from e2h_cli.inference.engines.select import longest_sequence, select_engine
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
+from e2h_cli.inference.engines.vllm_engine import VLLMEngine
 from e2h_cli.models.loading import free_memory
-from e2h_cli.rl.policy_models import Actors
-from e2h_cli.rl.prompts import Setup
-from e2h_cli.settings.rl import RLSettings
+from e2h_cli.rl.policy_models import PolicyModels
+from e2h_cli.settings.rl import OnPolicySettings
 
-# Of the GPU; the rest is for the models that learn. What --engine-arg says goes before.
-_GPU_SHARE = 0.4
+# Share of the GPU for vLLM; the rest is for training. --engine-arg overrides it.
+_GPU_MEMORY_UTILIZATION = 0.4
 
 
-def open_engine(
-    actors: Actors, generator: str, settings: RLSettings, setup: Setup, scratch: Path
+def open_policy_engine(
+    models: PolicyModels,
+    generator: str,
+    settings: OnPolicySettings,
+    prompts: Sequence[str],
+    scratch_dir: Path,
 ) -> Engine:
-    """An engine for the policy.
+    """An engine that samples from the policy, which was loaded from ``generator``.
 
-    transformers writes with the very model that learns. vLLM has a copy, which is given the new
-    weights after every step and leaves the GPU while the others learn. Several processes write
-    with transformers, each for itself.
+    The transformers engine runs the trained model itself; several processes each have their own.
+    vLLM has a copy of the weights, which ``sync_weights`` updates after every step.
 
     Raises:
-        InputError: a question and its solution do not fit into the model.
+        InputError: one of the prompts and its solution do not fit into the model, or vLLM with
+            several processes.
     """
-    asked = [*setup.problems, *setup.validation.problems]
-    prompts = list({template.prompt(p.problem) for p in asked})
-    longest = longest_sequence(generator, actors.tokenizer, prompts, settings.max_tokens)
-    if distributed.world_size() > 1 and settings.engine == "vllm":
+    longest = longest_sequence(generator, models.tokenizer, prompts, settings.max_tokens)
+    several = distributed.world_size() > 1
+    if several and settings.engine == "vllm":
         raise InputError(
             "--engine vllm: several processes would open it on the same GPU",
             hint="take --engine transformers, or one process",
         )
-    if (
-        distributed.world_size() > 1
-        or chosen_engine(settings.engine, settings.engine_arg) != "vllm"
-    ):
+    if several or select_engine(settings.engine, settings.engine_arg) != "vllm":
         return TransformersEngine(
-            actors.policy, actors.tokenizer, rows=settings.generation_batch_size
+            models.policy, models.tokenizer, batch_size=settings.generation_batch_size
         )
-    from e2h_cli.inference.engines.vllm_engine import VLLMEngine, check_arguments, widened
-
-    check_arguments(settings.engine_arg)
-    own = (
-        {"enable_sleep_mode": True, "gpu_memory_utilization": _GPU_SHARE}
-        if torch.cuda.is_available()
-        else {}
-    )
+    gpu = torch.cuda.is_available()
+    defaults = {"enable_sleep_mode": True, "gpu_memory_utilization": _GPU_MEMORY_UTILIZATION}
     return VLLMEngine(
-        widened(generator, scratch / "wide-heads"),
-        actors.tokenizer,
-        longest=longest,
-        precision="bf16" if torch.cuda.is_available() else "fp32",
-        arguments={**own, **settings.engine_arg},
+        generator,
+        models.tokenizer,
+        max_model_len=longest,
+        precision="bf16" if gpu else "fp32",
+        engine_args={**(defaults if gpu else {}), **settings.engine_arg},
+        scratch_dir=scratch_dir,
     )
 
 
-def refresh(engine: Engine, actors: Actors) -> None:
-    """Give the engine the policy's new weights."""
-    if isinstance(engine, TransformersEngine):
-        return
-    model, weights = actors.whole_policy()
-    free_memory()
-    engine.load_weights(model, weights)  # type: ignore[attr-defined]
+def sync_weights(engine: Engine, models: PolicyModels) -> None:
+    """Load the current policy weights into vLLM; the transformers engine shares them."""
+    if isinstance(engine, VLLMEngine):
+        model, weights = models.merged_policy()
+        free_memory()
+        engine.load_weights(model, weights)
 
 
-def rest(engine: Engine) -> None:
-    """Nothing is to be written for a while: leave the GPU to the models that learn."""
-    if not isinstance(engine, TransformersEngine):
-        engine.sleep()  # type: ignore[attr-defined]
+def sleep(engine: Engine) -> None:
+    """Free vLLM's GPU memory until ``sync_weights``."""
+    if isinstance(engine, VLLMEngine):
+        engine.sleep()

@@ -1,63 +1,69 @@
-"""The models of a run: the policy, what it started as, and the value model."""
+"""The models of PPO and GRPO: policy, reference policy and value model."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from e2h_cli.common.console import console
-from e2h_cli.common.errors import InputError
-from e2h_cli.models.loading import device, load_config, load_generator, load_tokenizer
+from e2h_cli.models.loading import device, load_generator, load_tokenizer
 from e2h_cli.models.reward_formats import family_of
 from e2h_cli.models.reward_model import load_reward_model, new_reward_model
-from e2h_cli.settings.rl import RLSettings
+from e2h_cli.settings.rl import OnPolicySettings, PPOSettings
 from e2h_cli.training.trainer import freeze, with_lora
 
-_GIB = 2**30
+logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Actors:
-    """``value`` is None for algorithms without one; ``start`` is None where the policy itself
-    knows what it started as, without its low-rank updates.
+class PolicyModels:
+    """Models and tokenizer of a training.
+
+    ``value``: None for GRPO; ``reference``: the frozen initial policy, or None with LoRA, where
+    the policy without its adapters is the reference; ``bf16``: whether passes compute in bf16.
     """
 
     tokenizer: PreTrainedTokenizerFast
     policy: Any
     value: Any
-    start: PreTrainedModel | None
+    reference: PreTrainedModel | None
     bf16: bool
 
     @property
     def device(self) -> torch.device:
-        """Where the models are."""
+        """Device of all models."""
         found: torch.device = self.policy.device
         return found
 
+    @property
+    def trained(self) -> dict[str, Any]:
+        """The models that are trained, by name."""
+        models = {"policy": self.policy, "value": self.value}
+        return {name: model for name, model in models.items() if model is not None}
+
     @contextlib.contextmanager
-    def reference(self) -> Iterator[Any]:
-        """The model that the policy started as."""
-        if self.start is not None:
-            yield self.start
+    def reference_policy(self) -> Iterator[Any]:
+        """The initial policy, for forward passes inside the context."""
+        if self.reference is not None:
+            yield self.reference
             return
         with self.policy.disable_adapter():
             yield self.policy
 
-    def precision(self) -> Any:
-        """A context in which passes compute as the settings say."""
+    def autocast(self) -> Any:
+        """A context for forward passes in the precision of the settings."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
-    def whole_policy(self) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
-        """The policy as a plain model, and its weights with low-rank updates merged in."""
-        if self.start is not None:
+    def merged_policy(self) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
+        """The policy as a plain model, and its weights with LoRA adapters merged."""
+        if self.reference is not None:
             return self.policy, dict(self.policy.state_dict())
-        # Computed beside the weights: merging in place and taking back loses bits every time.
+        # A copy: merging in place and unmerging again would lose bits every time.
         base = self.policy.get_base_model()
         weights = {
             name.replace(".base_layer", ""): tensor
@@ -66,108 +72,64 @@ class Actors:
         }
         for name, layer in base.named_modules():
             if hasattr(layer, "get_delta_weight"):
-                change = layer.get_delta_weight("default").detach()
-                held = layer.base_layer.weight.detach()
-                weights[f"{name}.weight"] = (held + change).to(held.dtype)
+                delta = layer.get_delta_weight("default").detach()
+                weight = layer.base_layer.weight.detach()
+                weights[f"{name}.weight"] = (weight + delta).to(weight.dtype)
         return base, weights
 
 
-def load_actors(generator: str, reward: str | None, settings: RLSettings) -> Actors:
-    """Load what the algorithm needs.
+def load_policy_models(
+    generator: str, reward_model: str | None, settings: OnPolicySettings
+) -> PolicyModels:
+    """Load the models that the algorithm of the settings needs.
 
-    The value model begins as the reward model (paper p.7), where that is one of ours and reads the
-    policy's tokens; else as the generator with a head of zeros.
+    The value model starts from the reward model (paper p.7) if that was trained by e2h and has the
+    policy's tokenizer, else from the generator with a new head of zeros.
     """
-    torch.manual_seed(settings.seed)  # adapters begin at random
+    torch.manual_seed(settings.seed)  # LoRA adapters start at random
     tokenizer = load_tokenizer(generator)
     precision = "bf16" if settings.lora_rank and settings.precision == "bf16" else "fp32"
     policy = load_generator(generator, precision)
     value = None
-    if settings.algo == "ppo":
-        value = _value_model(generator, reward, settings.family, tokenizer, precision)
+    if isinstance(settings, PPOSettings):
+        value = _value_model(generator, reward_model, settings.family, tokenizer, precision)
         value = value.to(device()).eval()
-    start = None
+    reference = None
     if not settings.lora_rank:
-        # Loaded in its precision: a model that is cast loses the precision of its positions.
-        start = load_generator(generator, settings.precision).requires_grad_(False).eval()
-    trained = [policy] if value is None else [policy, value]
-    for model in trained:
+        # Loaded in its precision: casting a model would also cast its rotary frequencies.
+        reference = load_generator(generator, settings.precision).requires_grad_(False).eval()
+    for model in [policy] if value is None else [policy, value]:
         if settings.freeze:
             freeze(model)
         if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
             model.enable_input_require_grads()
     if settings.lora_rank:
-        policy = _with_lora(policy, settings.lora_rank)
-        value = None if value is None else _with_lora(value, settings.lora_rank).eval()
-    return Actors(tokenizer, policy.eval(), value, start, settings.precision == "bf16")
+        policy = _with_fp32_lora(policy, settings.lora_rank)
+        value = None if value is None else _with_fp32_lora(value, settings.lora_rank).eval()
+    return PolicyModels(tokenizer, policy.eval(), value, reference, settings.precision == "bf16")
 
 
-def _with_lora(model: PreTrainedModel, rank: int) -> Any:
+def _with_fp32_lora(model: PreTrainedModel, rank: int) -> Any:
     adapted = with_lora(model, rank)
     for p in adapted.parameters():
         if p.requires_grad:
-            # In bf16 the steps of an optimiser round to nothing.
+            # In bf16 small optimizer steps would round to nothing.
             p.data = p.data.float()
     return adapted
 
 
 def _value_model(
     generator: str,
-    reward: str | None,
+    reward_model: str | None,
     family: str,
     tokenizer: PreTrainedTokenizerFast,
     precision: str,
 ) -> PreTrainedModel:
-    if reward is not None:
-        ours = (family_of(reward) if family == "auto" else family) == "e2h"
-        if ours and load_tokenizer(reward).get_vocab() == tokenizer.get_vocab():
-            return load_reward_model(reward, precision)
-        reason = "has another tokenizer" if ours else "is none of e2h's"
-        console.print(
-            f"[dim]the reward model {reason}: the value model begins as the generator[/dim]"
-        )
+    if reward_model is not None:
+        is_e2h = (family_of(reward_model) if family == "auto" else family) == "e2h"
+        if is_e2h and load_tokenizer(reward_model).get_vocab() == tokenizer.get_vocab():
+            return load_reward_model(reward_model, precision)
+        reason = "has another tokenizer" if is_e2h else "was not trained by e2h"
+        logger.info(f"the reward model {reason}: the value model starts from the generator")
     return new_reward_model(generator, "value", precision)
-
-
-def print_memory_plan(generator: str, reward: str | None, settings: RLSettings) -> None:
-    """Say what will be held in memory, by the configurations alone, before anything is loaded."""
-    size = _parameters(generator)
-    trained = 0.01 * size if settings.lora_rank else size
-    weight = 2 if settings.lora_rank and settings.precision == "bf16" else 4
-    plan = {"policy": size * weight, "its gradients and Adam": trained * 12}
-    if settings.algo == "ppo":
-        plan |= {"value model": size * weight, "its gradients and Adam too": trained * 12}
-    if settings.algo != "rest-em" and not settings.lora_rank:
-        plan["reference"] = size * (2 if settings.precision == "bf16" else 4)
-    if reward is not None:
-        plan["reward model"] = _parameters(reward) * (2 if torch.cuda.is_available() else 4)
-    total = sum(plan.values())
-    there = _memory()
-    parts = ", ".join(f"{name} {amount / _GIB:.2f}" for name, amount in plan.items())
-    console.print(
-        f"memory in GiB: {parts}; in all {total / _GIB:.2f} of {there / _GIB:.1f}, and what passes "
-        "and the engine need"
-    )
-    if total > there:
-        console.print(
-            "[yellow]that does not fit; --lora-rank 16 --precision bf16 needs about a quarter[/yellow]"
-        )
-
-
-def _parameters(place: str) -> int:
-    from transformers import AutoModel
-
-    try:
-        with torch.device("meta"):
-            return int(AutoModel.from_config(load_config(place)).num_parameters())
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"cannot build this model: {error}", where=place) from error
-
-
-def _memory() -> int:
-    if torch.cuda.is_available():
-        return int(torch.cuda.get_device_properties(0).total_memory)
-    lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []
-    kib = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), 0)
-    return kib * 1024

@@ -1,4 +1,4 @@
-"""What ReST-EM and DPO learn from: right solutions, and pairs of better and worse ones.
+"""Training data of ReST-EM and DPO: right solutions, and preference pairs.
 
 Pure functions on the solutions of one problem.
 """
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ScoredSolution:
     """A finished solution.
 
-    ``score``: what the reward model says, in [0, 1]; 0 where none is asked. ``right``: None where
-    no gold answer may be looked at.
+    ``right``: None where no gold answer may be read; ``score``: P(correct) of the reward model in
+    [0, 1]; 0 where there is none.
     """
 
     text: str
@@ -28,23 +28,32 @@ class Candidate:
         return self.score + bool(self.right)
 
 
-def right_solutions(candidates: Sequence[Candidate], keep: int, rng: random.Random) -> list[str]:
-    """At most ``keep`` distinct right solutions, at random (ReST-EM, paper p.19: 10)."""
-    texts = list(dict.fromkeys(c.text for c in candidates if c.right))
-    return texts if len(texts) <= keep else rng.sample(texts, keep)
+def right_solutions(
+    solutions: Sequence[ScoredSolution], max_count: int, rng: random.Random
+) -> list[str]:
+    """At most ``max_count`` distinct right solutions, at random (ReST-EM, paper p.19: 10)."""
+    texts = list(dict.fromkeys(s.text for s in solutions if s.right))
+    return texts if len(texts) <= max_count else rng.sample(texts, max_count)
 
 
 def preference_pairs(
-    candidates: Sequence[Candidate], gap: float, unknown_gap: float, most: int
-) -> list[tuple[Candidate, Candidate]]:
-    """At most ``most`` pairs of (better, worse), the widest apart first, no solution twice.
+    solutions: Sequence[ScoredSolution],
+    min_gap: float,
+    min_gap_without_answer: float,
+    max_pairs: int,
+) -> list[tuple[ScoredSolution, ScoredSolution]]:
+    """Pairs of (chosen, rejected), the largest gap first; every solution is in one pair at most.
 
-    The values of a pair differ by more than ``gap`` (paper p.19: 1.0). Where no answer may be
-    looked at values end at 1, so that this gap cannot be met; there ``unknown_gap`` stands for it,
-    which the paper leaves open.
+    Args:
+        solutions: of one problem.
+        min_gap: the values of a pair differ by more than this (paper p.19: 1.0).
+        min_gap_without_answer: the same for problems whose gold answer may not be read. Their
+            values end at 1, so that ``min_gap`` cannot be met; the paper leaves this open.
+        max_pairs: pairs of one problem at most.
     """
-    unique = list({c.text: c for c in candidates}.values())
-    needed = unknown_gap if any(c.right is None for c in unique) else gap
-    ranked = sorted(unique, key=lambda c: -c.value)
+    unique = list({s.text: s for s in solutions}.values())
+    without_answer = any(s.right is None for s in unique)
+    gap = min_gap_without_answer if without_answer else min_gap
+    ranked = sorted(unique, key=lambda s: -s.value)
     pairs = list(zip(ranked[: len(ranked) // 2], reversed(ranked), strict=False))
-    return [(a, b) for a, b in pairs if a.value - b.value > needed][:most]
+    return [(a, b) for a, b in pairs if a.value - b.value > gap][:max_pairs]

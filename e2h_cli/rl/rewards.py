@@ -1,7 +1,7 @@
 """From step scores and the final answer to rewards: pure functions.
 
-A solution earns a reward at every step, at the token that holds the last character of the separator
-after it, and one at its last token, for the answer.
+Every step is rewarded at the token that holds the last character of the separator after it, and
+the final answer at the last token of the solution.
 """
 
 from __future__ import annotations
@@ -10,27 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from e2h_cli.data.template import Solution
-from e2h_cli.settings.rl import ShapingScheme
-
-
-@dataclass(frozen=True, slots=True)
-class RewardShaping:
-    """How a solution is rewarded; the settings of ``e2h rl`` say what each number is for."""
-
-    scheme: ShapingScheme = "minimum"
-    bound: float = 1.0
-    step_scale: float = 1.0
-    step_bonus: float = 0.0
-    answer_reward: float = 1.0
-    unknown_reward: float = 0.0
-    format_penalty: float = 0.0
+from e2h_cli.settings.rl import RewardSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Rewards:
     """Rewards of one solution: one per scored step, and one at its last token.
 
-    ``process``: what came of the step scores, bonuses left out; ``answer``: of the final answer.
+    ``process``: the part that comes from the reward model, without step bonuses; ``answer``: the
+    part that comes from the final answer.
     """
 
     steps: list[float]
@@ -40,21 +28,21 @@ class Rewards:
 
     @property
     def total(self) -> float:
-        """The sum that the solution earns."""
+        """Return of the whole solution."""
         return sum(self.steps) + self.last
 
 
-def running_minimum(scores: Sequence[float], bound: float) -> list[float]:
-    """What each score lowers the minimum by, a number <= 0.
+def running_minimum(scores: Sequence[float], upper_bound: float) -> list[float]:
+    """How much each score lowers the running minimum, as numbers <= 0.
 
-    m_0 = bound; r_k = min(m_{k-1}, q_k) - m_{k-1}. They sum to min(0, min_k q_k - bound): only new
-    lows cost anything, and steps that are good earn nothing, so that none are added to farm them.
-    The scheme is the official code's, whose bound is 0.5.
+    m_0 = upper_bound; r_k = min(m_{k-1}, q_k) - m_{k-1}. They sum to min(0, min_k q_k -
+    upper_bound). Only a new minimum is penalized and good steps earn nothing, so that the policy
+    cannot raise its reward by adding steps. The scheme is the released code's, with the bound 0.5.
     """
-    rewards, low = [], bound
+    rewards, minimum = [], upper_bound
     for score in scores:
-        rewards.append(min(score - low, 0.0))
-        low = min(low, score)
+        rewards.append(min(score - minimum, 0.0))
+        minimum = min(minimum, score)
     return rewards
 
 
@@ -68,52 +56,53 @@ def rewards_of(
     step_scores: Sequence[float],
     outcome_score: float,
     right: bool | None,
-    shaping: RewardShaping,
+    settings: RewardSettings,
 ) -> Rewards:
     """Rewards of one solution.
 
-    A text that is no whole solution (no step, no answer, cut at the token limit) ends with a score
-    of 0, whatever the reward model says; else the best way to a high minimum were to write nothing.
+    A text that is not a complete solution (no step, no answer, or cut at the token limit) gets an
+    outcome score of 0, whatever the reward model says. Otherwise an empty text would have the
+    highest minimum.
 
     Args:
-        solution: parsed.
+        solution: the parsed text.
         step_scores: (closed steps,) P(correct) in [0, 1].
         outcome_score: P(correct) of the whole solution.
-        right: whether the answer is right; None where no gold answer may be looked at.
-        shaping: scheme and constants.
+        right: whether the answer is right; None where no gold answer may be read.
+        settings: shaping scheme and constants.
     """
-    answer = shaping.unknown_reward if right is None else shaping.answer_reward * right
-    if shaping.scheme == "none":
+    answer = settings.unknown_answer_reward if right is None else settings.answer_reward * right
+    if settings.shaping == "none":
         return Rewards([], answer, 0.0, answer)
-    if shaping.scheme == "paper":
-        # The official code scores neither the answer nor what stands after the last blank line.
-        steps = running_minimum(step_scores, shaping.bound)
-        process = shaping.step_scale * sum(steps)
-        bonus = shaping.step_bonus / len(steps) if steps else 0.0
-        last = answer + shaping.format_penalty * format_cost(solution)
-        return Rewards([shaping.step_scale * (r + bonus) for r in steps], last, process, answer)
-    final = outcome_score if solution.outcome == "complete" else 0.0
-    scores = [*step_scores, final]
+    scale = settings.step_reward_scale
+    if settings.shaping == "paper":
+        # The released code scores neither the answer nor the text after the last blank line.
+        steps = running_minimum(step_scores, settings.reward_upper_bound)
+        process = scale * sum(steps)
+        bonus = settings.step_bonus / len(steps) if steps else 0.0
+        last = answer + settings.format_penalty * format_cost(solution)
+        return Rewards([scale * (r + bonus) for r in steps], last, process, answer)
+    scores = [*step_scores, outcome_score if solution.outcome == "complete" else 0.0]
     raw = (
         differences(scores)
-        if shaping.scheme == "differences"
-        else running_minimum(scores, shaping.bound)
+        if settings.shaping == "differences"
+        else running_minimum(scores, settings.reward_upper_bound)
     )
-    *steps, end = (shaping.step_scale * r for r in raw)
-    return Rewards(steps, end + answer, sum(steps) + end, answer)
+    *steps, last = (scale * r for r in raw)
+    return Rewards(steps, last + answer, sum(steps) + last, answer)
 
 
 def format_cost(solution: Solution) -> float:
-    r"""What the official code takes off for the form of an answer, as a share of its penalty.
+    r"""Share of the format penalty that the released code takes off for the form of an answer.
 
     0 where the answer stands in ``\boxed{}`` in the solution, 0.5 as ``$answer$`` in the last step,
-    0.75 plainly in the last step, else 1; 1 where there is no answer.
+    0.75 as plain text in the last step, else 1; 1 where there is no answer.
     """
     if solution.answer is None:
         return 1.0
     if any(rf"\boxed{{{solution.answer}}}" in step.text for step in solution.steps):
         return 0.0
-    last = solution.steps[-1].text if solution.steps else ""
-    if f"${solution.answer}$" in last:
+    last_step = solution.steps[-1].text if solution.steps else ""
+    if f"${solution.answer}$" in last_step:
         return 0.5
-    return 0.75 if solution.answer in last else 1.0
+    return 0.75 if solution.answer in last_step else 1.0

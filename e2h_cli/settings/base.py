@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 
 def _comma_separated(value: object) -> object:
@@ -79,9 +86,20 @@ GRADER_HELP = "The rule that compares answers; prm800k is the paper's (p.5)."
 class Settings(BaseModel):
     """Base of all settings: unknown keys are refused, values cannot change after checking."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
-    seed: int = Field(0, ge=0, description="Seed of everything random in this stage.")
+    # torch takes seeds of 64 bits.
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything random in this stage.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
+            raise ValueError("true and false are no values of this setting")
+        return value
 
     @classmethod
     def variants(cls) -> tuple[type[Self], ...]:

@@ -20,26 +20,31 @@ class RerankSettings(ShowTokensSettings):
     """Settings of ``e2h rerank``."""
 
     method: Literal["all", "majority", "weighted-voting", "best-of-n"] = Field(
-        "all", description="How one answer is chosen from N; majority is always shown beside it."
+        "all",
+        description="How one answer is chosen from N; majority is always reported, too.",
     )
     aggregate: Aggregations | None = Field(
         None,
-        description="Step scores to one score, as min,prod,last or all; if not given, prod for "
-        "votes and min for best-of-n (paper p.8).",
+        description="How step scores become one score, as min,prod,last or all; if not given, prod "
+        "for votes and min for best-of-n (paper p.8).",
     )
     family: Family = Field(
         "auto", description="How the reward model is read; auto is by its config and name."
     )
     transform: Literal["none", "sigmoid"] = Field(
-        "none", description="What makes scores of another project probabilities."
+        "none", description="How scores of another project become probabilities."
     )
     import_format: Literal["qwen", "search-and-learn", "rlhflow", "official"] | None = Field(
-        None, description="What wrote the file under --import."
+        None, description="The project that wrote the file under --import."
     )
     ks: Sizes | None = Field(
-        None, description="Pool sizes to report, as 1,4,16; powers of two up to N if not given."
+        None, description="Values of N to report, as 1,4,16; powers of two if not given."
     )
-    draws: int = Field(400, ge=1, description="Random subsets behind each voting accuracy.")
+    draws: int = Field(
+        400,
+        ge=1,
+        description="Random subsets that each voting accuracy averages over.",
+    )
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
     grader: GraderName = Field("math-verify", description=GRADER_HELP)
     batch_tokens: int | None = Field(

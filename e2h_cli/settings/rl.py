@@ -5,6 +5,7 @@ A setting that is a choice of the paper names its page; one of the released code
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from e2h_cli.settings.base import (
     Levels,
     OptimizerSettings,
     Pairs,
+    Settings,
     TrainingSettings,
 )
 
@@ -84,25 +86,14 @@ class RLSettings(DecodingSettings, OptimizerSettings):
         return _ALGORITHMS.get(str(values.get("algo", "ppo")), RLSettings)
 
 
-class OnPolicySettings(RLSettings):
-    """What PPO and GRPO share."""
+class RewardSettings(Settings):
+    """Rewards of the steps and of the final answer of one solution."""
 
     shaping: ShapingScheme = Field(
         "minimum",
         description="Step rewards: what a step lowers the running minimum by, how its score "
         "differs from the last, the released code's, or none (the final answer only).",
     )
-    rollout_batch_size: int = Field(512, ge=1, description="Solutions per step (paper p.20).")
-    steps: int = Field(500, ge=1, description="Rollout and update steps (paper p.20: 500).")
-    batch_size: int = Field(64, ge=1, description="Solutions per optimizer step (paper p.20).")
-    update_epochs: int = Field(1, ge=1, description="Passes over the solutions of a step.")
-    kl_coef: float = Field(
-        0.01, ge=0, description="Coefficient of the KL to the initial policy (paper p.20: 0.01)."
-    )
-    kl_estimator: KLEstimator = Field(
-        "k1", description="Per-token KL estimator; k1-clamped is the released code's k1."
-    )
-    clip_range: float = Field(0.2, gt=0, description="PPO clip range of the probability ratio.")
     answer_reward: float = Field(1.0, ge=0, description="Reward of a right final answer.")
     unknown_answer_reward: float = Field(
         0.0, description="Reward of an answer without a gold answer; 0.25 in the released code."
@@ -117,7 +108,31 @@ class OnPolicySettings(RLSettings):
     format_penalty: float = Field(
         0.0, le=0, description="Reward of an answer that is not boxed; -1 in the released code."
     )
+
+
+class OnPolicySettings(RewardSettings, RLSettings):
+    """What PPO and GRPO share."""
+
+    rollout_batch_size: int = Field(512, ge=1, description="Solutions per step (paper p.20).")
+    steps: int = Field(500, ge=1, description="Rollout and update steps (paper p.20: 500).")
+    batch_size: int = Field(64, ge=1, description="Solutions per optimizer step (paper p.20).")
+    update_epochs: int = Field(1, ge=1, description="Passes over the solutions of a step.")
+    kl_coef: float = Field(
+        0.01, ge=0, description="Coefficient of the KL to the initial policy (paper p.20: 0.01)."
+    )
+    clip_range: float = Field(0.2, gt=0, description="PPO clip range of the probability ratio.")
     eval_steps: int = Field(10, ge=1, description="Steps between validations.")
+
+    @property
+    def prompts_per_step(self) -> int:
+        """Questions that are asked in one step."""
+        return self.rollout_batch_size // self.num_generations
+
+    @property
+    def optimizer_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        per_epoch = math.ceil(self.rollout_batch_size / self.batch_size)
+        return self.steps * self.update_epochs * per_epoch
 
 
 class PPOSettings(OnPolicySettings):
@@ -133,6 +148,9 @@ class PPOSettings(OnPolicySettings):
         ge=0,
         description="Sample from the k most likely tokens; 0 is off, so that the trained "
         "distribution is the sampled one; 50 in the released code.",
+    )
+    kl_estimator: KLEstimator = Field(
+        "k1", description="Per-token KL estimator; k1-clamped is the released code's k1."
     )
     gamma: float = Field(1.0, gt=0, le=1, description="Discount per token (paper p.20: 1).")
     gae_lambda: float = Field(1.0, ge=0, le=1, description="Lambda of GAE (paper p.20: 1).")

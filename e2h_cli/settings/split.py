@@ -13,9 +13,11 @@ class SplitSettings(Settings):
     """Settings of ``e2h split``."""
 
     source: Literal["chains", "math"] = Field(
-        "chains", description="Where problems come from: the chain-arithmetic world, or MATH."
+        "chains", description="Where problems come from: chain arithmetic, or MATH."
     )
-    max_level: int = Field(3, ge=1, description="Levels up to this one are easy (paper p.4: 3).")
+    max_level: int = Field(
+        3, ge=1, description="Problems up to this level are easy (paper p.4: 3)."
+    )
     validation_size: int | None = Field(
         None, ge=0, description="Size of the validation set; as many as the test set if not given."
     )

@@ -13,28 +13,31 @@ class SuperviseSettings(Settings):
     """Settings of ``e2h supervise``."""
 
     source: Literal["samples", "prm800k", "metamath", "math-shepherd"] = Field(
-        "samples", description="What the rows are made of: samples of our own, or published data."
+        "samples", description="Where rows come from: own samples, or a published data set."
     )
     levels: Levels = Field(
-        "easy", description="Which training problems may be trained on; hard and all read answers."
+        "easy", description="Levels to train on; hard and all read the hidden answers."
     )
     unknown_levels: Literal["drop", "keep"] = Field(
-        "drop", description="Questions that are in no part of the split; the official code keeps."
+        "drop", description="Questions that are not in the split; the paper's code keeps them."
     )
     neutral: Literal["positive", "unlabelled", "negative"] = Field(
-        "positive", description="PRM800K: what rating 0 is for a reward model (paper p.30)."
+        "positive", description="PRM800K: the reward model's label of rating 0 (paper p.30)."
     )
     max_solutions: int = Field(
         3, ge=1, description="MetaMath: solutions per question (paper p.19: 3)."
     )
     gsm8k: Literal["keep", "drop"] = Field(
-        "drop", description="Rows of GSM8K, which have no level; the paper's MetaMath keeps them."
+        "drop", description="Records of GSM8K, which have no level; the paper keeps MetaMath's."
     )
     match: Literal["exact", "official"] = Field(
-        "exact", description="Math-Shepherd: whole questions, or the official rule of beginnings."
+        "exact",
+        description="Math-Shepherd: match whole questions, or prefixes as the paper's code.",
     )
     ratio: float | None = Field(
-        3, ge=1, description="Samples: right to wrong ones per question, at most (paper p.19: 3)."
+        3, ge=1, description="Samples: at most ratio:1 right to wrong or reverse (paper p.19: 3)."
     )
     grader: GraderName = Field("math-verify", description=GRADER_HELP)
-    official: bool = Field(False, description="Also write the rows in the official code's format.")
+    official: bool = Field(
+        False, description="Also write the rows in the format of the paper's code."
+    )

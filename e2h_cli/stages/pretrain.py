@@ -1,4 +1,4 @@
-"""The work of ``e2h pretrain``: a tiny base model that has read many careless solutions."""
+"""The work of ``e2h pretrain``: a tiny base model that knows chain arithmetic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import chain_arithmetic, template
-from e2h_cli.data.split_files import read_part
+from e2h_cli.data.split_files import read_split
 from e2h_cli.models import loading, tiny
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.pretrain import PretrainSettings
@@ -18,15 +18,16 @@ from e2h_cli.training.trainer import train_model
 
 
 def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
-    """Train a Llama from random weights on the corpus of the chain-arithmetic world.
+    """Train a Llama from random weights on a corpus of chain-arithmetic solutions.
 
-    Questions carry no loss: they are random digits, and learning to expect them is noise.
+    Reads the split, so that the corpus has no validation or test question. Questions carry no
+    loss: their digits are random, and there is nothing to learn in them.
     """
     settings = context.settings
     held_out = {
         p.problem
         for part in ("validation", "test")
-        for p in read_part(context.input_path("problems"), part)
+        for p in read_split(context.input_path("problems"), part)
     }
     if not all(_is_chain(question) for question in held_out):
         raise InputError(
@@ -39,7 +40,10 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
     rows = [sft_row(tokenizer, *document) for document in corpus(settings.documents, held_out, rng)]
     torch.manual_seed(settings.seed)
     model = tiny.model(
-        tokenizer, hidden=settings.hidden_size, layers=settings.num_layers, heads=settings.num_heads
+        tokenizer,
+        hidden_size=settings.hidden_size,
+        num_layers=settings.num_layers,
+        num_heads=settings.num_heads,
     ).to(loading.device())
     counts = train_model(
         model,
@@ -55,7 +59,10 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
 
 
 def corpus(count: int, held_out: set[str], rng: random.Random) -> list[tuple[str, str]]:
-    """(prompt, completion) of all levels by fallible authors, without held-out questions."""
+    """(prompt, completion) of random problems of all levels, without held-out questions.
+
+    The solutions make mistakes as people do, so that the base model makes some, too.
+    """
     documents: list[tuple[str, str]] = []
     levels = list(chain_arithmetic.OPERATIONS_BY_LEVEL)
     while len(documents) < count:

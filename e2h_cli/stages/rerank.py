@@ -1,168 +1,217 @@
-"""The work of ``e2h rerank``: score the samples, let them vote, say how sure the result is."""
+"""``e2h rerank``: score the samples, choose one answer of N by each method, measure accuracy.
+
+Reads samples and their problems, or a file of another project (``--import``), and a reward model.
+Writes scores/, predictions.jsonl, accuracy.parquet and results.{json,csv,md}; with ``--import``
+also imported-samples.parquet.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+from rich.text import Text
 
+from e2h_cli.common import parquet_store
+from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
-from e2h_cli.evaluation.predictions import predictions, write_predictions
-from e2h_cli.evaluation.sample_groups import (
-    SampleGroup,
-    aggregate_scores,
-    best_of_n_curve,
-    group_samples,
-    pass_at_k_curve,
-    vote_curves,
+from e2h_cli.data.external_samples import ImportedSamples, import_samples, match_problems
+from e2h_cli.data.problem import Problem
+from e2h_cli.data.split_files import PAPER_MAX_LEVEL, max_level, read_answered_problems
+from e2h_cli.evaluation.measurements import (
+    contrasts,
+    measure,
+    predictions,
+    values_of_n,
+    voting_methods,
 )
-from e2h_cli.evaluation.voting import BEST_AGGREGATE, Floats
+from e2h_cli.evaluation.sample_groups import SampleGroup, group_samples
+from e2h_cli.evaluation.score_tables import require_probabilities, sigmoid
 from e2h_cli.grading import get_grader
 from e2h_cli.inference import scoring
+from e2h_cli.inference.sampling import read_samples
+from e2h_cli.models.reward_formats import kind_of, open_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
-from e2h_cli.reports.results import (
-    VOTES,
-    Measurement,
-    contrasts,
-    groups_of,
-    summarise,
-    write_results,
-    write_votes,
-)
-from e2h_cli.reports.tables import present
-from e2h_cli.settings.base import Aggregation
+from e2h_cli.reports.result_files import write_accuracy, write_predictions, write_results
+from e2h_cli.reports.results import problem_groups, summarise
+from e2h_cli.reports.tables import markdown_of, result_tables
 from e2h_cli.settings.rerank import RerankSettings
-from e2h_cli.stages.candidates import Candidates, find_candidates, find_scores
+
+SCORES = "scores"
+IMPORTED = "imported-samples.parquet"
 
 
 def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
-    """Score, vote at every pool size, write per-problem accuracies and the results."""
+    """Score the samples, vote for each N, write accuracy per problem and the results."""
     settings = context.settings
-    candidates = find_candidates(context, settings)
+    candidates = _candidates(context)
+    if candidates.imported is not None:
+        _keep_imported(context, candidates.imported)
     with get_grader(settings.grader, cache=context.verdict_cache) as grader:
         groups = group_samples(candidates.samples, candidates.problems, grader)
-    ks = pool_sizes(groups[0].size, settings.ks)
-    scores, kind = find_scores(context, settings, candidates, groups)
-    aggregates: dict[str, list[Aggregation]] = {
-        # An ORM has one score, that of the final token.
-        m: settings.aggregate or ["last" if kind == "orm" else a]
-        for m, a in BEST_AGGREGATE.items()
-    }
-    ways = weightings(groups, scores, settings, aggregates)
+    ns = values_of_n(groups[0].size, settings.ks)
+    scores, kind = _scores(context, candidates, groups)
+    methods = voting_methods(
+        groups,
+        scores,
+        method=settings.method,
+        aggregates=settings.aggregate,
+        only_outcome=kind == "orm",
+    )
     measurements = measure(
         groups,
-        ways,
-        settings,
-        ks,
+        methods,
+        ns,
+        draws=settings.draws,
+        seed=settings.seed,
         generator=candidates.generator,
-        reward=candidates.reward,
+        reward_model=candidates.reward_model,
+        with_pass_at_n=settings.method == "all",
     )
-    write_predictions(
-        context.output_dir,
-        (row for method, how, weights in ways for row in predictions(groups, method, how, weights)),
-    )
-    write_votes(context.output_dir / VOTES, [pool.problem.id for pool in groups], measurements)
+    problems = [group.problem for group in groups]
+    write_predictions(context.output_dir, predictions(groups, methods))
+    write_accuracy(context.output_dir, [problem.id for problem in problems], measurements)
     results = summarise(
         measurements,
         contrasts(measurements),
-        groups_of([pool.problem for pool in groups], candidates.max_level),
+        problem_groups(problems, candidates.max_level),
         grader=f"{grader.name} {grader.version}",
         confidence=settings.confidence,
         seed=settings.seed,
     )
+    tables = result_tables(results, context.scale, settings.confidence)
+    for table in tables:
+        console.print(table)
     about = {"scale": context.scale, "samples_per_problem": groups[0].size, "draws": settings.draws}
-    write_results(
-        context.output_dir, results, about, present(results, context.scale, settings.confidence)
-    )
+    write_results(context.output_dir, results, about, markdown_of(tables))
     return {
         "problems": len(groups),
         "samples_per_problem": groups[0].size,
         "scored": 0 if scores is None else scores.num_rows,
-        "score_scale": candidates.scale,
+        "score_scale": "probability" if candidates.imported is None else candidates.imported.scale,
     }
 
 
-def pool_sizes(size: int, wanted: Sequence[int] | None) -> list[int]:
-    """The pool sizes to report: those asked for, or powers of two and the whole pool.
-
-    Raises:
-        InputError: one asked for is larger than the pool.
-    """
-    if wanted is None:
-        return sorted({2**i for i in range(size.bit_length())} | {size})
-    if max(wanted) > size:
-        raise InputError(
-            f"--ks {max(wanted)}: there are {size} samples per problem",
-            hint=f"draw more with: e2h sample --n {max(wanted)}",
-        )
-    return sorted(set(wanted))
-
-
-def weightings(
-    groups: Sequence[SampleGroup],
-    scores: pa.Table | None,
-    settings: RerankSettings,
-    aggregates: Mapping[str, Sequence[str]],
-) -> list[tuple[str, str, list[Floats]]]:
-    """Each way to answer: method, aggregation, and one (N,) array of weights per problem."""
-    size = groups[0].size
-    ways: list[tuple[str, str, list[Floats]]] = [
-        ("majority", "", [np.ones(pool.size) for pool in groups])
-    ]
-    for method in ("weighted-voting", "best-of-n"):
-        if scores is not None and settings.method in ("all", method):
-            ways += [
-                (method, how, aggregate_scores(scores, size, how)) for how in aggregates[method]
-            ]
-    return ways
-
-
-def measure(
-    groups: Sequence[SampleGroup],
-    ways: Sequence[tuple[str, str, list[Floats]]],
-    settings: RerankSettings,
-    ks: Sequence[int],
-    *,
-    generator: str,
-    reward: str,
-) -> list[Measurement]:
-    """Accuracy on each problem of majority voting, the chosen methods, and pass@k."""
-    votes = [way for way in ways if way[0] != "best-of-n"]
-    curves = vote_curves(groups, [w for _, _, w in votes], ks, settings.draws, settings.seed)
-    lines = [(method, how, curve) for (method, how, _), curve in zip(votes, curves, strict=True)]
-    lines += [
-        (method, how, best_of_n_curve(groups, weights, ks))
-        for method, how, weights in ways
-        if method == "best-of-n"
-    ]
-    if settings.method == "all":
-        lines.append(("pass", "", pass_at_k_curve(groups, ks)))
-    return [
-        Measurement(generator, reward if how else "", method, how, k, curve[:, j])
-        for method, how, curve in lines
-        for j, k in enumerate(ks)
-    ]
-
-
 def show_tokens(context: StageContext[RerankSettings]) -> None:
-    """Print the first sample with the positions that are read and the values that stand there."""
+    """Print the tokens of the first sample, with position and score where they are scored."""
     settings = context.settings
-    _show(context, settings, find_candidates(context, settings))
-
-
-def _show(
-    context: StageContext[RerankSettings], settings: RerankSettings, candidates: Candidates
-) -> None:
+    candidates = _candidates(context)
     first = candidates.samples.slice(0, 1).to_pylist()[0]
     problem = candidates.problems[first["id"]]
-    finished = first["finish_reason"] == "stop"
-    scoring.show(
-        problem,
-        first["text"],
-        finished,
-        context.model_or_path("reward_model"),
-        settings.family,
-        settings.precision,
+    model = open_reward_model(
+        context.model_or_path("reward_model"), settings.family, settings.precision
     )
+    finished = first["finish_reason"] == "stop"
+    scored = scoring.token_scores(model, problem.problem, first["text"], finished)
+    line = Text(f"{problem.id} ({model.family}): ", style="bold")
+    for position, (token, score) in enumerate(scored):
+        shown = token.replace("\n", "\\n")
+        if score is None:
+            line.append(f"{shown} ", style="dim")
+        else:
+            line.append(f"{shown}[{position}]={score:.3f} ", style="bold cyan")
+    console.print(line)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """The samples to choose from, and the problems that they solve.
+
+    ``imported``: the file of another project that they are from, with its scores;
+    ``generator``, ``reward_model``: names in tables; ``max_level``: the last easy level.
+    """
+
+    problems: dict[str, Problem]
+    samples: pa.Table
+    imported: ImportedSamples | None
+    generator: str
+    reward_model: str
+    max_level: int
+
+
+def _candidates(context: StageContext[RerankSettings]) -> _Candidates:
+    """Read the samples of a stage or of the file under --import, and their problems.
+
+    Raises:
+        InputError: an input is missing, or cannot be read.
+    """
+    known: dict[str, Problem] = {}
+    levels = PAPER_MAX_LEVEL
+    if context.inputs["problems"]:
+        known = read_answered_problems(context.input_path("problems"))
+        levels = max_level(context.input_path("problems"))
+    reward_model = context.input_name("reward_model") if context.inputs["reward_model"] else ""
+    if not context.inputs["imported"]:
+        samples = read_samples(context.input_path("samples"))
+        if not known:
+            raise InputError(f"{context.stage} needs problems", hint="give --problems")
+        generator = context.input_name("samples")
+        return _Candidates(known, samples, None, generator, reward_model, levels)
+    assert context.settings.import_format is not None
+    file = context.input_path("imported")
+    imported = import_samples(context.settings.import_format, file)
+    if known:
+        imported = match_problems(imported, known.values())
+    problems = {problem.id: problem for problem in imported.problems}
+    return _Candidates(
+        problems, imported.samples, imported, file.stem, reward_model or file.stem, levels
+    )
+
+
+def _keep_imported(context: StageContext[RerankSettings], imported: ImportedSamples) -> None:
+    """Say what was imported, check that its scores fit the methods, keep the samples."""
+    settings = context.settings
+    console.print(", ".join(f"{count:,} {what}" for what, count in imported.counts.items()))
+    if not context.inputs["reward_model"] and settings.transform != "sigmoid":
+        require_probabilities(imported.scale, settings.method, settings.aggregate or ())
+    parquet_store.write_table(context.output_dir / IMPORTED, imported.samples)
+
+
+def _scores(
+    context: StageContext[RerankSettings],
+    candidates: _Candidates,
+    groups: Sequence[SampleGroup],
+) -> tuple[pa.Table | None, str]:
+    """Scores of the samples, or None, and the kind of reward model ("" if it is not known).
+
+    They are kept in scores/, and used again while their conditions stay the same.
+    """
+    settings, fingerprints = context.settings, context.input_fingerprints
+    folder = context.output_dir / SCORES
+    if context.inputs["reward_model"]:
+        reward_model = context.model_or_path("reward_model")
+        scores = scoring.score_samples(
+            candidates.samples,
+            {group.problem.id: group.problem for group in groups},
+            reward_model,
+            folder,
+            conditions={
+                "samples": fingerprints["samples"] or fingerprints["imported"],
+                "reward_model": fingerprints["reward_model"],
+                "precision": settings.precision,
+                "family": settings.family,
+            },
+            family=settings.family,
+            batch_tokens=settings.batch_tokens,
+            precision=settings.precision,
+            title="scoring",
+        )
+        return scores, kind_of(reward_model, settings.family)
+    if candidates.imported is not None and candidates.imported.scores is not None:
+        scores = candidates.imported.scores
+        if settings.transform == "sigmoid":
+            scores = sigmoid(scores)
+        conditions = {
+            "imported": fingerprints["imported"],
+            "problems": fingerprints["problems"],
+            "transform": settings.transform,
+        }
+        scoring.write_scores(scores, folder, conditions)
+        return scores, ""
+    if settings.method != "majority":
+        raise InputError(
+            "the samples have no scores", hint="give --reward-model, or take --method majority"
+        )
+    return None, ""

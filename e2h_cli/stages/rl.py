@@ -1,22 +1,230 @@
-"""The work of ``e2h rl``: the algorithm of the settings."""
+"""``e2h rl``: train a generator by PPO, GRPO, ReST-EM or iterative DPO.
+
+Reads: problems (a split), model, and where given reward_model and votes (a rerank stage).
+Writes: the model of the best checkpoint, log.jsonl, tensorboard/, training.png and .svg; PPO and
+GRPO write rollouts/, ReST-EM and DPO a folder per iteration.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from e2h_cli.common import distributed
+from e2h_cli.common.console import console
+from e2h_cli.common.errors import InputError, RunError
+from e2h_cli.common.files import fingerprint
+from e2h_cli.data import template
+from e2h_cli.data.problem import Problem
+from e2h_cli.data.split_files import max_level, read_split, read_training_problems, split_file
 from e2h_cli.grading import get_grader
+from e2h_cli.grading.verdict import Grader
+from e2h_cli.inference.engines.select import sampling_parameters
+from e2h_cli.models.reward_formats import RewardModel, open_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
-from e2h_cli.settings.rl import RLSettings
+from e2h_cli.reports.result_files import read_predictions
+from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint, compare_rules
+from e2h_cli.rl.dpo import IterativeDPOTrainer
+from e2h_cli.rl.grpo import GRPOUpdater
+from e2h_cli.rl.iterated import IteratedTrainer
+from e2h_cli.rl.memory_plan import log_memory_plan
+from e2h_cli.rl.on_policy import OnPolicyTrainer, questions_of_step
+from e2h_cli.rl.policy_engine import open_policy_engine
+from e2h_cli.rl.policy_models import load_policy_models
+from e2h_cli.rl.ppo import PPOUpdater
+from e2h_cli.rl.rest_em import RestEMTrainer
+from e2h_cli.rl.run_log import plot_training
+from e2h_cli.settings.rl import (
+    DPOSettings,
+    GRPOSettings,
+    OnPolicySettings,
+    PPOSettings,
+    RestEMSettings,
+    RLSettings,
+)
+
+Context = StageContext[RLSettings]
+Trainer = OnPolicyTrainer | IteratedTrainer[Any]
 
 
-def run(context: StageContext[RLSettings]) -> dict[str, Any]:
+def run(context: Context) -> dict[str, Any]:
     """Train a generator by reinforcement learning; the stage's folder is the model."""
     settings = context.settings
+    # On rank 0 alone, so that a mistake is reported once.
+    distributed.run_on_main(lambda: _check(context))
     with get_grader(settings.grader, cache=context.verdict_cache) as grader:
-        if settings.algo in ("ppo", "grpo"):
-            from e2h_cli.rl import on_policy
+        problems, read = _training_problems(context)
+        validation = _validation_set(context, grader)
+        read["validation.jsonl"] = fingerprint(
+            split_file(context.input_path("problems"), "validation")
+        )
+        with _runtime_errors_in_one_line(context.stage):
+            trainer = _trainer(context, problems, validation, grader)
+            trainer.train()
+            if not distributed.is_main_process():
+                return {}
+            best = best_checkpoint(trainer.history, settings.checkpoint_rule)
+            assert best is not None  # there are validation problems
+            trainer.save_model(best["step"], context.output_dir)
+    choices = compare_rules(trainer.history, settings.checkpoint_rule, trainer.unit)
+    for line in choices:
+        console.print(line)
+    plot_training(
+        trainer.log.lines,
+        context.output_dir / "training",
+        note=f"{context.stage}, {context.scale} scale; chosen: {trainer.unit} {best['step']}",
+        unit=trainer.unit,
+    )
+    return {
+        "questions": len(problems),
+        **trainer.counts,
+        "checkpoint_rule": settings.checkpoint_rule,
+        "best_step": best["step"],
+        "best": {rule: value for rule, value in best.items() if rule != "step"},
+        "choices": choices,
+        "read": read,
+    }
 
-            return on_policy.run(context, grader)
-        from e2h_cli.rl import iterated
 
-        return iterated.run(context, grader)
+def _check(context: Context) -> None:
+    """Check that the settings agree with each other and with the inputs.
+
+    Raises:
+        InputError: they do not.
+    """
+    settings = context.settings
+    if not context.input_path("problems").is_dir():
+        raise InputError(
+            "not a split, and hard answers must stay hidden",
+            where=context.model_or_path("problems"),
+            hint="make one with: e2h split",
+        )
+    if settings.temperature == 0:
+        raise InputError("--temperature 0: there is nothing to learn from one greedy solution")
+    if (
+        isinstance(settings, OnPolicySettings)
+        and settings.rollout_batch_size % settings.num_generations
+    ):
+        raise InputError(
+            f"--rollout-batch-size {settings.rollout_batch_size} is no multiple of "
+            f"--num-generations {settings.num_generations}",
+            hint="a step asks rollout_batch_size / num_generations questions",
+        )
+    if settings.checkpoint_rule == "vote" and not context.optional_input("votes"):
+        raise InputError(
+            "--checkpoint-rule vote needs the votes of the initial generator's validation samples",
+            hint="give --votes, a rerank stage; or take --checkpoint-rule easy",
+        )
+    if _needs_reward_model(settings):
+        if not context.optional_input("reward_model"):
+            other = ", or take --shaping none for final answers only"
+            raise InputError(
+                f"--algo {settings.algo} needs a reward model",
+                hint="give --reward-model" + (other if settings.algo != "dpo" else ""),
+            )
+    elif settings.answers == "none" or (
+        settings.answers == "easy" and settings.questions == "hard"
+    ):
+        raise InputError(
+            f"--questions {settings.questions} --answers {settings.answers}: no answer may be "
+            "looked at, and nothing else gives a reward",
+            hint="take --answers all, or a reward model",
+        )
+
+
+def _needs_reward_model(settings: RLSettings) -> bool:
+    if isinstance(settings, OnPolicySettings):
+        return settings.shaping != "none"
+    return isinstance(settings, DPOSettings)
+
+
+def _training_problems(context: Context) -> tuple[list[Problem], dict[str, str]]:
+    """The questions, with gold answers where the settings allow, and fingerprints of their files.
+
+    Hard gold answers are in a file of their own, which is opened only for ``--answers all``.
+    """
+    settings = context.settings
+    problems, read = read_training_problems(
+        context.input_path("problems"), settings.questions, hard_answers=settings.answers == "all"
+    )
+    return [p.hidden() for p in problems] if settings.answers == "none" else problems, read
+
+
+def _validation_set(context: Context, grader: Grader) -> ValidationSet:
+    """The validation problems with the votes.
+
+    Raises:
+        InputError: there is none for the checkpoint rule of the settings.
+    """
+    settings, split = context.settings, context.input_path("problems")
+    votes = context.optional_input("votes")
+    validation = ValidationSet(
+        read_split(split, "validation"),
+        max_level(split),
+        read_predictions(context.input_path("votes")) if votes else {},
+        grader,
+        sampling_parameters(settings),
+    )
+    if not validation.sizes[settings.checkpoint_rule]:
+        raise InputError(
+            f"--checkpoint-rule {settings.checkpoint_rule}: no validation problem to measure it on",
+            where=split,
+            hint="take another --checkpoint-rule, or a split and votes with such problems",
+        )
+    return validation
+
+
+def _trainer(
+    context: Context, problems: Sequence[Problem], validation: ValidationSet, grader: Grader
+) -> Trainer:
+    """The trainer of the algorithm of the settings."""
+    settings, model = context.settings, context.model_or_path("model")
+    reward_model = context.optional_input("reward_model")
+    folders = (context.output_dir, context.scratch_dir, context.stage)
+    if isinstance(settings, OnPolicySettings) and settings.shaping == "none":
+        reward_model = None
+    log_memory_plan(model, reward_model, settings)
+    if isinstance(settings, RestEMSettings):
+        return RestEMTrainer(problems, validation, model, reward_model, settings, grader, *folders)
+    if isinstance(settings, DPOSettings):
+        return IterativeDPOTrainer(
+            problems, validation, model, reward_model, settings, grader, *folders
+        )
+    assert isinstance(settings, PPOSettings | GRPOSettings)
+    # Fails before the models are loaded if there are too few questions.
+    questions_of_step(problems, settings.prompts_per_step, 0, settings.seed)
+    models = load_policy_models(model, reward_model, settings)
+    prompts = list({template.prompt(p.problem) for p in [*problems, *validation.problems]})
+    engine = open_policy_engine(models, model, settings, prompts, context.scratch_dir)
+    scorer = _open_reward_model(reward_model, settings) if reward_model else None
+    updater = (
+        PPOUpdater(models, settings)
+        if isinstance(settings, PPOSettings)
+        else GRPOUpdater(models, settings)
+    )
+    return OnPolicyTrainer(problems, validation, updater, engine, scorer, grader, *folders)
+
+
+def _open_reward_model(path: str, settings: OnPolicySettings) -> RewardModel:
+    reward_model = open_reward_model(path, settings.family)
+    if settings.shaping == "paper" and reward_model.family == "sequence-classification":
+        raise InputError(
+            "--shaping paper pays steps, and this reward model scores whole solutions only",
+            where=path,
+            hint="take --shaping minimum",
+        )
+    return reward_model
+
+
+@contextlib.contextmanager
+def _runtime_errors_in_one_line(stage: str) -> Iterator[None]:
+    """Turn errors such as a lack of memory into a RunError with a hint."""
+    try:
+        yield
+    except (RuntimeError, MemoryError, OSError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise RunError(
+            f"{stage} failed: {reason}",
+            hint="the same command goes on from the last checkpoint",
+        ) from error

@@ -1,1 +1,22 @@
-"""Training: the tiny base model, supervised fine-tuning, reward models."""
+"""Training: supervised fine-tuning and reward modeling with transformers' Trainer.
+
+``train_model`` trains on a list of ``Row``s (token ids with one label per token), resumes from the
+last checkpoint, and saves the model. ``sft_row``, ``reward_row`` and ``pair_rows`` make the rows,
+``token_loss`` and ``pair_loss`` are the losses of reward models, and ``auc_validation`` is what
+they stop early by. The names below import torch when they are first used.
+"""
+
+import lazy_loader
+
+# Imported on first use, since they import torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "token_rows": ["NO_LOSS", "Row"],
+        "trainer": ["Validation", "freeze", "train_model", "with_lora"],
+        "reward_validation": ["auc_validation"],
+        "reward_losses": ["pair_loss", "token_loss"],
+        "reward_rows": ["pair_rows", "reward_row"],
+        "sft": ["sft_row"],
+    },
+)

@@ -7,17 +7,17 @@ from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.data.template import answer_header
 from e2h_cli.models.token_spans import encode
-from e2h_cli.training.trainer import NO_LOSS, Row
+from e2h_cli.training.token_rows import NO_LOSS, Row
 
 
 def sft_row(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> Row:
     """One training sequence; the prompt carries no loss.
 
-    It ends with the end-of-text token if the completion ends with an answer. Otherwise it is a
-    piece of a solution that goes on.
+    It ends with end-of-text if the completion ends with an answer. Otherwise the completion is a
+    prefix of a solution, and nothing is said about its end.
     """
     encoded = encode(tokenizer, prompt, completion, finished=answer_header(completion) is not None)
-    ids = np.array(encoded.ids, dtype=np.int32)
+    ids = np.array(encoded.input_ids, dtype=np.int32)
     labels = ids.copy()
-    labels[: encoded.start] = NO_LOSS
+    labels[: encoded.solution_start] = NO_LOSS
     return Row(ids, labels)

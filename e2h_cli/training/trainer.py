@@ -1,66 +1,58 @@
-"""One training loop for all trainings: transformers' Trainer, set up to resume."""
+"""One training loop for all trainings: transformers' Trainer, set up to resume exactly."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
-import random
-import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 from transformers import (
+    EarlyStoppingCallback,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     PrinterCallback,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
     TrainerState,
     TrainingArguments,
 )
 
 from e2h_cli.common import distributed
-from e2h_cli.common.console import console, progress_bar
-from e2h_cli.common.errors import InputError, RunError
+from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import write_atomic
 from e2h_cli.settings.base import TrainingSettings
-from e2h_cli.training.early_stopping import EarlyStopping, Validation
+from e2h_cli.training.callbacks import EpochOrder, Progress
+from e2h_cli.training.checkpoints import STATE_FILE, last_checkpoint
+from e2h_cli.training.token_rows import Example, LengthGrouped, PadCollator, Row, rows_of
 
-NO_LOSS = -100
-_STEPS_PER_LOOK = 10
-_STATE = "trainer_state.json"
+logger = logging.getLogger(__name__)
 
+# (model outputs, labels, num_items_in_batch) -> scalar
 Loss = Callable[..., torch.Tensor]
-Ints = NDArray[np.int32]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One training sequence: one label per token, ``NO_LOSS`` where none is trained.
+class Validation:
+    """Early stopping on held-out rows; the best weights are kept.
 
-    Arrays, not lists: the rows of PRM800K would take tens of gigabytes as lists.
+    Attributes:
+        rows: held-out sequences.
+        metric: from the logits of all rows, (rows, tokens, labels), to a number that grows as the
+            model gets better.
+        eval_steps: optimizer steps between two evaluations; there is one at the end, too.
+        patience: evaluations without a new best after which training stops.
     """
 
-    input_ids: Ints
-    labels: Ints | Floats
-
-    @property
-    def trained(self) -> int:
-        """How many tokens carry loss."""
-        return int(np.count_nonzero(self.labels != NO_LOSS))
-
-
-# What a batch is made of: a row, or the two rows of a pair, which stay together.
-Example = Row | tuple[Row, ...]
+    rows: Sequence[Row]
+    metric: Callable[[NDArray[Any]], float]
+    eval_steps: int
+    patience: int
 
 
 def train_model(
@@ -76,123 +68,162 @@ def train_model(
     loss: Loss | None = None,
     validation: Validation | None = None,
 ) -> dict[str, Any]:
-    """Train a model and save it with its tokenizer in ``output_dir``; see ``fit``."""
-    torch.manual_seed(settings.seed)  # adapters begin at random
-    adapted = with_lora(model, settings.lora_rank) if settings.lora_rank else model
-    counts, weights = fit(
-        adapted,
-        tokenizer,
-        rows,
-        settings,
-        scratch=scratch_dir,
-        log=output_dir / "log.jsonl",
-        title=title,
-        max_steps=max_steps,
-        loss=loss,
-        validation=validation,
-    )
-    if settings.lora_rank:
-        # Merged, so that whoever reads the model needs to know nothing of adapters.
-        model = adapted.merge_and_unload()
-    if distributed.is_main_process():
-        model.save_pretrained(output_dir, state_dict=weights)
-        tokenizer.save_pretrained(output_dir)
-    return counts
+    """Train a model in place and save it with its tokenizer and its log.
 
-
-def fit(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    rows: Sequence[Example],
-    settings: TrainingSettings,
-    *,
-    scratch: Path,
-    log: Path,
-    title: str,
-    max_steps: int | None = None,
-    loss: Loss | None = None,
-    validation: Validation | None = None,
-) -> tuple[dict[str, Any], dict[str, torch.Tensor] | None]:
-    """Train a model in place, from the last whole checkpoint in ``scratch`` if there is one.
-
-    Rows of like length share a batch. The loss is the mean over the tokens of a whole optimiser
-    step, however it is cut into micro-batches and devices.
+    Training resumes from the last whole checkpoint, if there is one. Rows of similar length share a
+    batch. The loss is the mean over the tokens of a whole optimizer step, however it is split into
+    micro-batches and devices.
 
     Args:
-        model: trained in place.
-        tokenizer: for padding.
+        model: a causal language model or a token classifier.
+        tokenizer: of the model.
         rows: all training sequences.
-        settings: steps or epochs, rates, batch sizes.
-        scratch: where checkpoints go.
-        log: JSONL file with step, loss and learning rate, written at the end.
-        title: what the progress bar says.
-        max_steps: optimizer steps, in place of the settings' epochs.
+        settings: epochs, learning rate, batch sizes, ...
+        output_dir: for the model and ``log.jsonl`` (step, loss, learning rate).
+        scratch_dir: for the checkpoints.
+        title: of the progress bar.
+        max_steps: optimizer steps; overrides the settings' epochs.
         loss: of (outputs, labels, num_items_in_batch); the model's own if not given.
-        validation: when to stop early; the best weights are taken then.
+        validation: when to stop early; the best weights are saved.
 
     Returns:
-        Counts, and the weights where they are spread over processes and the model holds a part.
+        Counts of rows, tokens with loss and steps, the last loss, and the best validation.
 
     Raises:
-        RunError: the loss became NaN or infinite. The last checkpoint is kept.
+        InputError: FSDP with early stopping or LoRA.
+        RunError: the loss is NaN or infinite. The last checkpoint is kept.
     """
+    torch.manual_seed(settings.seed)  # LoRA adapters are initialised at random
+    trained = with_lora(model, settings.lora_rank) if settings.lora_rank else model
     if settings.freeze:
-        freeze(model)
-    progress = Progress(title, settings.checkpoint_seconds)
-    arguments = TrainingArguments(
-        **shared_arguments(settings, scratch / "checkpoints"),
+        freeze(trained)
+    arguments = _arguments(settings, scratch_dir / "checkpoints", max_steps, validation)
+    trainer = _build_trainer(trained, tokenizer, rows, arguments, loss, validation)
+    if trainer.is_fsdp_enabled and (validation or settings.lora_rank):
+        raise InputError(
+            "--patience and --lora-rank need the whole model in every process, and FSDP spreads it",
+            hint="train without them, or without FSDP",
+        )
+    _train_or_resume(trainer, Progress(title, settings.checkpoint_seconds))
+    _save(trainer, trained, tokenizer, output_dir)
+    return _counts(rows, trainer.state)
+
+
+def _arguments(
+    settings: TrainingSettings, folder: Path, max_steps: int | None, validation: Validation | None
+) -> TrainingArguments:
+    options = shared_arguments(settings, folder)
+    if validation:
+        options |= {
+            "eval_strategy": "steps",
+            "eval_steps": validation.eval_steps,
+            "per_device_eval_batch_size": options["per_device_train_batch_size"],
+            # A checkpoint of every new best, beside those by the clock; the best is kept.
+            "save_strategy": "best",
+            "metric_for_best_model": "validation",
+            "load_best_model_at_end": True,
+            # So that a resumed training knows how long there has been no new best.
+            "restore_callback_states_from_checkpoint": True,
+        }
+    return TrainingArguments(
+        **options,
         max_steps=max_steps or -1,
         ddp_find_unused_parameters=False,
         logging_steps=10,
         remove_unused_columns=False,
     )
+
+
+def _build_trainer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Sequence[Example],
+    arguments: TrainingArguments,
+    loss: Loss | None,
+    validation: Validation | None,
+) -> Trainer:
+    evaluation: dict[str, Any] = {}
+    if validation:
+        metric = validation.metric
+        evaluation = {
+            "eval_dataset": validation.rows,
+            "compute_metrics": lambda prediction: {"validation": metric(prediction.predictions)},
+            "callbacks": [EarlyStoppingCallback(validation.patience)],
+        }
+    label_dtype = torch.float32 if loss else torch.long
     trainer = _Trainer(
         model=model,
         args=arguments,
-        train_dataset=[(row,) if isinstance(row, Row) else row for row in rows],
-        data_collator=_Pad(tokenizer.pad_token_id or 0, torch.float32 if loss else torch.long),
+        train_dataset=rows,
+        data_collator=PadCollator(tokenizer.pad_token_id or 0, label_dtype),
         compute_loss_func=loss,
-        callbacks=[progress],
+        **evaluation,
     )
-    weights = None
-    stopper = None
-    if validation is not None:
-        stopper = EarlyStopping(validation, scratch / "validation")
-        trainer.add_callback(stopper)
     trainer.remove_callback(PrinterCallback)
-    if trainer.is_fsdp_enabled and (validation is not None or settings.lora_rank):
-        raise InputError(
-            "--patience and --lora-rank need the whole model in every process, and FSDP spreads it",
-            hint="train without them, or without FSDP",
-        )
-    checkpoint = distributed.run_on_main(lambda: last_checkpoint(scratch / "checkpoints"))
-    if checkpoint is not None:
-        console.print(
-            f"[cyan]resuming from step {checkpoint.name.removeprefix('checkpoint-')}[/cyan]"
-        )
-    with progress.bar:
-        result = trainer.train(
-            resume_from_checkpoint=None if checkpoint is None else str(checkpoint)
-        )
-    history = [entry for entry in trainer.state.log_history if "loss" in entry]
-    lines = history + (stopper.history if stopper else [])
-    if distributed.is_main_process():
-        write_atomic(log, "".join(json.dumps(entry) + "\n" for entry in lines))
-    if trainer.is_fsdp_enabled:
+    return trainer
+
+
+def _train_or_resume(trainer: Trainer, progress: Progress) -> None:
+    """Train from the start, or from the last whole checkpoint."""
+    trainer.add_callback(progress)
+    folder = Path(trainer.args.output_dir)
+    checkpoint = distributed.run_on_main(lambda: last_checkpoint(folder))
+    if checkpoint is None:
+        with progress.bar:
+            trainer.train()
+        return
+    state = TrainerState.load_from_json(str(checkpoint / STATE_FILE))
+    logger.info(f"resuming from step {state.global_step}")
+    if state.global_step < state.max_steps:
+        with progress.bar:
+            trainer.train(resume_from_checkpoint=str(checkpoint))
+    else:
+        # Killed after the last step, which is saved only if it is the best. The Trainer would
+        # train one step more.
+        state.best_model_checkpoint = str(checkpoint)
+        trainer.state = state
+        trainer._load_best_model()
+
+
+def _save(trainer: Trainer, model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """The model, its tokenizer, and a log of the losses and then of the validations."""
+    weights = None
+    if trainer.is_fsdp_enabled:  # each process holds a part
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    return {
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()  # so that it loads without PEFT
+    if not distributed.is_main_process():
+        return
+    history = trainer.state.log_history
+    lines = [entry for entry in history if "loss" in entry]
+    lines += [
+        {"step": entry["step"], "validation": entry["eval_validation"]}
+        for entry in history
+        if "eval_validation" in entry
+    ]
+    write_atomic(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    model.save_pretrained(folder, state_dict=weights)
+    tokenizer.save_pretrained(folder)
+
+
+def _counts(rows: Sequence[Example], state: TrainerState) -> dict[str, Any]:
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    counts = {
         "rows": len(rows),
-        "trained_tokens": sum(row.trained for row in _flat(rows)),
-        "steps": result.global_step,
-        "final_loss": round(history[-1]["loss"], 5) if history else None,
-        **(stopper.take_best(model) if stopper else {}),
-    }, weights
+        "trained_tokens": sum(row.trained_tokens for example in rows for row in rows_of(example)),
+        "steps": state.global_step,
+        "final_loss": round(losses[-1], 5) if losses else None,
+    }
+    if state.best_global_step:
+        counts["best_step"] = state.best_global_step
+        counts["best_validation"] = round(state.best_metric, 5)
+    return counts
 
 
 def shared_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
-    """What the library's trainers are told, whatever they train; checkpoints go to ``folder``."""
-    own = math.ceil(settings.batch_size / distributed.world_size())
-    micro = min(settings.micro_batch_size or own, own)
+    """The TrainingArguments that all trainers share; checkpoints go to ``folder``."""
+    per_device = math.ceil(settings.batch_size / distributed.world_size())
+    micro = min(settings.micro_batch_size or per_device, per_device)
     gpu = torch.cuda.is_available()
     return {
         "output_dir": str(folder),
@@ -215,7 +246,7 @@ def shared_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any]
         "gradient_checkpointing": settings.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "logging_nan_inf_filter": False,
-        "save_strategy": "no",  # the callback saves by the clock
+        "save_strategy": "no",  # ``Progress`` saves by the clock
         "save_total_limit": 1,
         "report_to": "none",
         "disable_tqdm": True,
@@ -223,13 +254,8 @@ def shared_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any]
     }
 
 
-def _flat(rows: Sequence[Example]) -> Iterator[Row]:
-    for row in rows:
-        yield from (row,) if isinstance(row, Row) else row
-
-
 def with_lora(model: PreTrainedModel, rank: int) -> Any:
-    """A model whose linear layers are trained by low-rank updates, and whose reward head fully."""
+    """A model with LoRA adapters on all linear layers; a reward head is trained in full."""
     from peft import LoraConfig, get_peft_model
 
     head = [name for name in ("score", "classifier") if hasattr(model, name)]
@@ -239,84 +265,8 @@ def with_lora(model: PreTrainedModel, rank: int) -> Any:
     return get_peft_model(model, config)
 
 
-class _Trainer(Trainer):
-    """The library's trainer with an order of rows that a resumed training finds again."""
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        lengths = [max(len(row.input_ids) for row in example) for example in self.train_dataset]
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        order = LengthGrouped(lengths, size * self.args.world_size, self.args.seed)
-        self.add_callback(_Epochs(order))
-        return order
-
-
-class _Epochs(TrainerCallback):
-    """Tells the order of rows its epoch, which several processes forget when they resume."""
-
-    def __init__(self, order: LengthGrouped) -> None:
-        self._order = order
-
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._order.set_epoch(int(state.epoch or 0))
-
-
-class LengthGrouped(Sampler[int]):
-    """Random order in which rows of like length stand together, so that batches pad little.
-
-    The order depends on seed and epoch alone. The library's own grouping draws it from the global
-    random state, so that a resumed training would see other batches.
-    """
-
-    _BATCHES_PER_SORT = 50
-
-    def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
-        self._lengths = lengths
-        self._batch = batch
-        self._seed = seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch; the trainer calls this."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        rng = random.Random(f"{self._seed} {self._epoch}")
-        order = list(range(len(self._lengths)))
-        rng.shuffle(order)
-        pool = self._batch * self._BATCHES_PER_SORT
-        batches = []
-        for start in range(0, len(order), pool):
-            near = sorted(order[start : start + pool], key=lambda i: self._lengths[i])
-            batches += [near[i : i + self._batch] for i in range(0, len(near), self._batch)]
-        # A short batch stays last: in the middle it would shift the borders of all that follow.
-        whole = [batch for batch in batches if len(batch) == self._batch]
-        rest = [i for batch in batches if len(batch) < self._batch for i in batch]
-        rng.shuffle(whole)
-        yield from (i for batch in whole for i in batch)
-        yield from rest
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint; those that a kill left half written are removed.
-
-    The trainer writes its state file last, so a checkpoint that has one is whole.
-    """
-    whole: dict[int, Path] = {}
-    for path in folder.glob("checkpoint-*"):
-        try:
-            whole[int(json.loads((path / _STATE).read_text())["global_step"])] = path
-        except (OSError, ValueError, KeyError):
-            shutil.rmtree(path)
-    return whole[max(whole)] if whole else None
-
-
 def freeze(model: PreTrainedModel) -> None:
-    """Keep token embeddings, LM head and norm layers as they are (paper p.7)."""
+    """Freeze token embeddings, LM head and norm layers (paper p.7)."""
     for module in model.modules():
         if isinstance(module, torch.nn.Embedding) or "norm" in type(module).__name__.lower():
             module.requires_grad_(False)
@@ -325,76 +275,12 @@ def freeze(model: PreTrainedModel) -> None:
         head.requires_grad_(False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pad:
-    """Pads rows on the right to the longest of the batch."""
+class _Trainer(Trainer):
+    """The Trainer with an order of rows that a resumed training finds again."""
 
-    pad_token: int
-    label_type: torch.dtype
-
-    def __call__(self, examples: list[tuple[Row, ...]]) -> dict[str, torch.Tensor]:
-        rows = [row for example in examples for row in example]
-        longest = max(len(row.input_ids) for row in rows)
-        shape = (len(rows), longest)
-        batch = {
-            "input_ids": torch.full(shape, self.pad_token),
-            "attention_mask": torch.zeros(shape, dtype=torch.long),
-            "labels": torch.full(shape, NO_LOSS, dtype=self.label_type),
-        }
-        for i, row in enumerate(rows):
-            length = len(row.input_ids)
-            batch["input_ids"][i, :length] = torch.as_tensor(row.input_ids)
-            batch["attention_mask"][i, :length] = 1
-            batch["labels"][i, :length] = torch.as_tensor(row.labels)
-        return batch
-
-
-class Progress(TrainerCallback):
-    """Draws the bar, asks for a checkpoint by the clock, stops a run whose loss is no number."""
-
-    def __init__(self, title: str, checkpoint_seconds: float) -> None:
-        self.bar = progress_bar()
-        self._title = title
-        self._seconds = checkpoint_seconds
-        self._saved = time.monotonic()
-
-    def on_train_begin(  # noqa: D102
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._task = self.bar.add_task(
-            self._title,
-            total=state.max_steps,
-            completed=state.global_step,
-            begin=state.global_step,
-            unit="steps",
-            note="",
-        )
-
-    def on_step_end(  # noqa: D102
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self.bar.update(self._task, completed=state.global_step)
-        # The clocks of several processes differ, and all must save together.
-        if distributed.world_size() > 1 and state.global_step % _STEPS_PER_LOOK:
-            return
-        due = time.monotonic() - self._saved > self._seconds and state.global_step < state.max_steps
-        if distributed.run_on_main(lambda: due):
-            self._saved = time.monotonic()
-            control.should_save = True
-
-    def on_log(  # noqa: D102
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is None:
-            return
-        if not math.isfinite(loss):
-            raise RunError(
-                f"the loss is {loss} at step {state.global_step}", hint="lower --learning-rate"
-            )
-        self.bar.update(self._task, note=f"loss {loss:.4f}")
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        lengths = [max(len(row.input_ids) for row in rows_of(e)) for e in self.train_dataset]
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        sampler = LengthGrouped(lengths, size * self.args.world_size, self.args.seed)
+        self.add_callback(EpochOrder(sampler))
+        return sampler

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,20 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import MINI, Cli
-
-ONE_LINE = "error: "
-
-
-def assert_one_line(done: subprocess.CompletedProcess[str], *words: str, code: int = 2) -> None:
-    """Exit code, one clear line on stderr, no trace."""
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    assert done.returncode == code, done.stdout + done.stderr
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith(ONE_LINE)
-    for word in words:
-        assert word in lines[0], lines[0]
-    assert "Traceback" not in done.stdout + done.stderr
+from tests.conftest import MINI, Cli, assert_one_line
 
 
 def record(folder: Path, stage: str) -> dict:
@@ -72,8 +60,8 @@ def test_the_users_commands_in_an_empty_folder(tmp_path: Path, cli: Cli) -> None
     assert f"sample needs sft; making it first (e2h sft --recipe {MINI})" in shown[1]
     assert "rerank needs train-rm; making it first" in shown[2]
     results = json.loads((tmp_path / "runs/mini-tiny/rerank/results.json").read_text())
-    assert {f["method"] for f in results["figures"]} == {"majority", "weighted-voting"}
-    assert max(f["k"] for f in results["figures"]) == 16
+    assert {f["method"] for f in results["metrics"]} == {"majority", "weighted-voting"}
+    assert max(f["n"] for f in results["metrics"]) == 16
 
     for command in commands:
         done = cli(*command, *common)
@@ -131,6 +119,11 @@ def test_missing_inputs_name_the_command_that_makes_them(cli: Cli) -> None:
         (("run", "quickstart", "--until", "nothing"), ("nothing", "train-rm")),
         (("split", "--source", "math", "--data", "/nowhere"), ("/nowhere",)),
         (("nonsense",), ("nonsense",)),
+        (("sample", "--problems", ""), ("--problems: empty",)),
+        (("split", "--max-level", ""), ("--max-level: empty",)),
+        (("split", "--seed", str(2**64)), ("seed",)),
+        (("sft", "--learning-rate", "inf"), ("--learning-rate", "finite")),
+        (("sft", "--learning-rate", "nan"), ("--learning-rate", "finite")),
     ],
 )
 def test_mistakes_are_one_line(
@@ -178,9 +171,9 @@ def test_two_processes_do_not_share_a_stage(cli: Cli, tmp_path: Path) -> None:
         assert_one_line(cli("split", "--run-dir", "run"), "another e2h process")
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    import signal
-
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_says_how_to_go_on(tmp_path: Path, sent: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "e2h_cli", "sample", "--recipe", str(MINI), "--n", "5000"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -189,7 +182,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "runs/mini-tiny/sample"
     while not list(folder.rglob("part-*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1].startswith("error: stopped")

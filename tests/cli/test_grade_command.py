@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.cli.test_cli import assert_one_line
-from tests.conftest import Cli
+from tests.conftest import Cli, assert_one_line
 
 
 def test_a_file_of_pairs(cli: Cli, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from e2h_cli.common import parquet_store
 from e2h_cli.common.errors import InputError
-from e2h_cli.data.external_samples import LOWEST_SCORE, Kind, match, read_foreign
+from e2h_cli.data.external_formats import ImportFormat
+from e2h_cli.data.external_samples import LOWEST_SCORE, import_samples, match_problems
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.sample_groups import aggregate_scores
+from e2h_cli.evaluation.score_tables import aggregate_scores
 
 QWEN = {
     "idx": 7,
@@ -67,7 +68,7 @@ def write(file: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def test_qwen(tmp_path: Path) -> None:
-    done = read_foreign("qwen", write(tmp_path / "out.jsonl", [QWEN]))
+    done = import_samples("qwen", write(tmp_path / "out.jsonl", [QWEN]))
     (problem,) = done.problems
     assert (problem.id, problem.level, problem.subject) == ("qwen/7", 2, "Algebra")
     assert (problem.problem, problem.answer) == ("What is 1 + 2?", "3")
@@ -85,7 +86,7 @@ def test_qwen(tmp_path: Path) -> None:
 
 def test_qwen_without_reward_model_or_extracted_answers(tmp_path: Path) -> None:
     row = {key: QWEN[key] for key in ("idx", "question", "answer", "code") if key in QWEN}
-    done = read_foreign("qwen", write(tmp_path / "out.jsonl", [{**row, "answer": 3}]))
+    done = import_samples("qwen", write(tmp_path / "out.jsonl", [{**row, "answer": 3}]))
     assert done.scores is None
     assert done.samples["answer"].to_pylist() == ["3", "4", None]
     assert done.problems[0].answer == "3"
@@ -95,7 +96,7 @@ def test_qwen_without_reward_model_or_extracted_answers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet"])
 def test_search_and_learn_in_every_container(tmp_path: Path, suffix: str) -> None:
-    done = read_foreign("search-and-learn", write(tmp_path / f"data{suffix}", [LEARN]))
+    done = import_samples("search-and-learn", write(tmp_path / f"data{suffix}", [LEARN]))
     (problem,) = done.problems
     assert (problem.id, problem.level, problem.answer) == ("test/algebra/1.json", 4, "3")
     assert done.samples["answer"].to_pylist() == ["\\frac{9}{3}", "4", None]
@@ -107,7 +108,7 @@ def test_search_and_learn_in_every_container(tmp_path: Path, suffix: str) -> Non
 
 
 def test_aggregates_are_those_of_the_file(tmp_path: Path) -> None:
-    done = read_foreign("search-and-learn", write(tmp_path / "data.jsonl", [LEARN]))
+    done = import_samples("search-and-learn", write(tmp_path / "data.jsonl", [LEARN]))
     assert done.scores is not None
     for how, expected in {"prod": [0.125, 0.75, 0.125], "mean": [0.375, 0.75, 0.125]}.items():
         np.testing.assert_allclose(aggregate_scores(done.scores, 3, how)[0], expected)
@@ -115,13 +116,13 @@ def test_aggregates_are_those_of_the_file(tmp_path: Path) -> None:
 
 def test_scores_that_are_no_probabilities_are_called_unknown(tmp_path: Path) -> None:
     row = {**LEARN, "scores": [[0.5, 1.5], [0.75], [0.125]]}
-    done = read_foreign("search-and-learn", write(tmp_path / "data.jsonl", [row]))
+    done = import_samples("search-and-learn", write(tmp_path / "data.jsonl", [row]))
     assert done.scale == "unknown"
 
 
 def test_rlhflow_takes_the_gold_answer_from_the_labels(tmp_path: Path) -> None:
     hopeless = {**FLOW, "prompt": "And 2 + 2?", "label": [0, 0, 0]}
-    done = read_foreign("rlhflow", write(tmp_path / "save_data.jsonl", [FLOW, hopeless]))
+    done = import_samples("rlhflow", write(tmp_path / "save_data.jsonl", [FLOW, hopeless]))
     assert [p.id for p in done.problems] == ["rlhflow/1", "rlhflow/2"]
     assert [p.answer for p in done.problems] == ["3", None]
     assert done.samples["answer"].to_pylist()[:3] == ["3", "4", "3"]
@@ -131,7 +132,7 @@ def test_rlhflow_takes_the_gold_answer_from_the_labels(tmp_path: Path) -> None:
 
 def test_rlhflow_readme_spelling_of_labels(tmp_path: Path) -> None:
     row = {**{k: v for k, v in FLOW.items() if k != "label"}, "labels": [0, 1, 0]}
-    done = read_foreign("rlhflow", write(tmp_path / "save_data.jsonl", [row]))
+    done = import_samples("rlhflow", write(tmp_path / "save_data.jsonl", [row]))
     assert done.problems[0].answer == "4"
 
 
@@ -143,7 +144,7 @@ def test_official_is_ordered_and_padding_is_left_out(tmp_path: Path) -> None:
         official(1, 0, "# Answer\n\n3", reward=[]),
         official(0, 1, "a \\boxed{5}", reward=[0.25]),
     ]
-    done = read_foreign("official", write(tmp_path / "rewards.jsonl", rows))
+    done = import_samples("official", write(tmp_path / "rewards.jsonl", rows))
     assert [p.id for p in done.problems] == ["official/0", "official/1"]
     assert done.problems[0].problem == "What is 0 + 2?"
     assert done.problems[0].answer is None
@@ -161,13 +162,13 @@ def test_official_is_ordered_and_padding_is_left_out(tmp_path: Path) -> None:
 
 
 def test_official_before_scoring(tmp_path: Path) -> None:
-    done = read_foreign("official", write(tmp_path / "samples.jsonl", [official(0, 0, "a")]))
+    done = import_samples("official", write(tmp_path / "samples.jsonl", [official(0, 0, "a")]))
     assert done.scores is None
 
 
 def test_an_unscored_sample_among_probabilities_gets_zero(tmp_path: Path) -> None:
     row = {**LEARN, "scores": [[], [0.75], [0.125]]}
-    done = read_foreign("search-and-learn", write(tmp_path / "data.jsonl", [row]))
+    done = import_samples("search-and-learn", write(tmp_path / "data.jsonl", [row]))
     assert done.scores is not None
     assert done.scores["outcome_score"].to_pylist() == [0.0, 0.75, 0.125]
     for how in ("min", "prod", "last", "mean_logit"):
@@ -176,19 +177,19 @@ def test_an_unscored_sample_among_probabilities_gets_zero(tmp_path: Path) -> Non
 
 def test_half_characters_become_question_marks(tmp_path: Path) -> None:
     row = {**LEARN, "completions": ["cut \ud83d", "\\boxed{\ud83d}", "b"]}
-    done = read_foreign("search-and-learn", write(tmp_path / "data.jsonl", [row]))
+    done = import_samples("search-and-learn", write(tmp_path / "data.jsonl", [row]))
     assert done.samples["text"].to_pylist()[0] == "cut ?"
     assert done.samples["answer"].to_pylist()[1] == "?"
 
 
 def test_match_brings_ids_levels_and_gold_answers(tmp_path: Path) -> None:
     rows = [official(1, 0, "a", reward=[1.0]), official(0, 0, "b", reward=[2.0])]
-    done = read_foreign("official", write(tmp_path / "rewards.jsonl", rows))
+    done = import_samples("official", write(tmp_path / "rewards.jsonl", rows))
     known = [
         Problem(f"test/{i}", f"What is  {i} + 2?", 3 + i, "Algebra", "math", str(i + 2))
         for i in range(3)
     ]
-    matched = match(done, known)
+    matched = match_problems(done, known)
     assert matched.problems == known[:2]
     assert matched.samples["id"].to_pylist() == ["test/0", "test/1"]
     assert matched.samples["text"].to_pylist() == ["b", "a"]
@@ -196,26 +197,26 @@ def test_match_brings_ids_levels_and_gold_answers(tmp_path: Path) -> None:
     assert matched.scores["id"].to_pylist() == ["test/0", "test/1"]
     assert matched.scores.schema == parquet_store.SCORE_SCHEMA
     with pytest.raises(InputError, match=r"1 of 2 imported problems .*'official/1' first"):
-        match(done, known[:1])
+        match_problems(done, known[:1])
 
 
 def test_match_refuses_two_problems_with_one_question(tmp_path: Path) -> None:
     again = {**LEARN, "unique_id": "other"}
-    done = read_foreign("search-and-learn", write(tmp_path / "data.jsonl", [LEARN, again]))
+    done = import_samples("search-and-learn", write(tmp_path / "data.jsonl", [LEARN, again]))
     with pytest.raises(InputError, match="two imported problems"):
-        match(done, [Problem("x", LEARN["problem"], 1, "Algebra", "math", "3")])
+        match_problems(done, [Problem("x", LEARN["problem"], 1, "Algebra", "math", "3")])
 
 
 @pytest.mark.parametrize(
-    ("kind", "rows", "message"),
+    ("layout", "rows", "message"),
     [
         ("qwen", [{**QWEN, "code": None}], r":1: no list under 'code'"),
         ("qwen", [{**QWEN, "question": " "}], r":1: no text under 'question'"),
         ("qwen", [{**QWEN, "pred": ["3"]}], r":1: 1 entries under 'pred', but 3 solutions"),
         ("qwen", [{**QWEN, "code": ["a", 1, "b"]}], r":1: 'code' is not a list of texts"),
-        ("qwen", [QWEN, QWEN], r":2: problem 'qwen/7' stands twice"),
+        ("qwen", [QWEN, QWEN], r":2: duplicate problem 'qwen/7'"),
         ("qwen", [QWEN, {**QWEN, "idx": 8, "pred_score": None}], r":2: some rows have scores"),
-        ("qwen", [{**QWEN, "level": "hardish"}], r":1: level 'hardish' is no number"),
+        ("qwen", [{**QWEN, "level": "hardish"}], r":1: level 'hardish' is not a number"),
         ("search-and-learn", [{**LEARN, "scores": [[0.5]]}], r":1: 1 entries under 'scores'"),
         (
             "search-and-learn",
@@ -243,11 +244,11 @@ def test_match_refuses_two_problems_with_one_question(tmp_path: Path) -> None:
     ],
 )
 def test_bad_rows_are_named(
-    tmp_path: Path, kind: Kind, rows: list[dict[str, Any]], message: str
+    tmp_path: Path, layout: ImportFormat, rows: list[dict[str, Any]], message: str
 ) -> None:
     file = write(tmp_path / "in.jsonl", rows)
     with pytest.raises(InputError, match=message) as caught:
-        read_foreign(kind, file)
+        import_samples(layout, file)
     assert str(file) in caught.value.line
     assert "\n" not in caught.value.line
 
@@ -267,10 +268,10 @@ def test_broken_files_are_named(tmp_path: Path, name: str, content: bytes, messa
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
-        read_foreign("qwen", file)
+        import_samples("qwen", file)
     assert str(file) in caught.value.line
 
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read"):
-        read_foreign("qwen", tmp_path / "nowhere.jsonl")
+        import_samples("qwen", tmp_path / "nowhere.jsonl")

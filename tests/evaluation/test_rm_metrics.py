@@ -1,24 +1,12 @@
-"""Measures of a reward model against hand-computed numbers and against brute force."""
+"""Metrics of a reward model against hand-computed numbers and against brute force."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2h_cli.common import parquet_store
-from e2h_cli.evaluation.reward_metrics import (
-    Diagnostic,
-    Judged,
-    judged_outcomes,
-    judged_steps,
-    reward_metrics,
-    traced,
-)
 from e2h_cli.evaluation.rm_metrics import (
     accuracy_at,
     balanced_accuracy,
@@ -30,7 +18,6 @@ from e2h_cli.evaluation.rm_metrics import (
     roc_curve,
     score_against_length,
 )
-from e2h_cli.reports.diagnostics_plot import reward_diagnostics
 
 SCORES = np.array([0.9, 0.8, 0.7, 0.3, 0.2])
 RIGHT = np.array([True, False, True, True, False])
@@ -147,153 +134,3 @@ def test_best_first_error_is_the_best_of_all_thresholds(
 def test_score_against_length() -> None:
     assert score_against_length(np.array([3.0, 2.0, 1.0]), np.array([1, 5, 90])) == -1.0
     assert np.isnan(score_against_length(np.array([3.0, 2.0]), np.array([4, 4])))
-
-
-def tables() -> tuple[pa.Table, pa.Table]:
-    rows = [
-        ("a", 0, [0.9, 0.8], 0.7),
-        ("a", 1, [0.9, 0.2], 0.1),
-        ("b", 0, [0.6], 0.9),
-        ("b", 1, [], 0.3),
-    ]
-    scores = pa.Table.from_pylist(
-        [
-            {"id": i, "sample": n, "step_scores": steps, "outcome_score": outcome}
-            for i, n, steps, outcome in rows
-        ],
-        schema=parquet_store.SCORE_SCHEMA,
-    )
-    samples = pa.Table.from_pylist(
-        [
-            {"id": i, "sample": n, "text": "", "tokens": 10 + k}
-            for k, (i, n, _, _) in enumerate(rows)
-        ],
-        schema=parquet_store.SAMPLE_SCHEMA,
-    )
-    return samples, scores
-
-
-LABELS = [[True, True], [True, False, None], [None], [True]]
-
-
-def test_judged_steps_and_outcomes() -> None:
-    _, scores = tables()
-    steps = judged_steps(scores, LABELS)
-    np.testing.assert_allclose(steps.scores, [0.9, 0.8, 0.9, 0.2], atol=1e-6)
-    assert steps.right.tolist() == [True, True, True, False]
-    assert steps.owner.tolist() == [0, 0, 0, 0]
-    outcomes = judged_outcomes(scores, np.array([True, False, True, False]), "prod")
-    np.testing.assert_allclose(outcomes.scores, [0.504, 0.018, 0.54, 0.3], atol=1e-6)
-    assert outcomes.of(np.array([False, True])).owner.tolist() == [0, 0]
-    with pytest.raises(ValueError, match="2 step scores, but 1 labels"):
-        judged_steps(scores, [[True]] * 4)
-
-
-def test_traced_leaves_out_what_is_not_known() -> None:
-    _, scores = tables()
-    known = traced(scores, LABELS)
-    assert known.actual.tolist() == [-1, 1]
-    assert known.lengths.tolist() == [2, 2]
-    assert known.owner.tolist() == [0, 0]
-    # The first wrong step of the second sample is beyond its scored ones.
-    assert traced(scores, [[True, True], [True, True, False], [False], []]).actual.tolist() == [
-        -1,
-        0,
-    ]
-
-
-def by_name(rows: list[Diagnostic]) -> dict[tuple[str, str, str, str], Diagnostic]:
-    return {(r.group, r.item, r.score, r.metric): r for r in rows}
-
-
-def test_reward_metrics_by_group() -> None:
-    samples, scores = tables()
-    right = np.array([True, False, True, False])
-    groups = {"easy": np.array([True, False]), "all": np.array([True, True])}
-    rows = by_name(reward_metrics(samples, scores, right, groups, step_labels=LABELS))
-    accuracy = rows["all", "outcome", "last", "accuracy"]
-    assert (accuracy.value, accuracy.low, accuracy.high) == (1.0, 1.0, 1.0)
-    assert (accuracy.items, accuracy.problems, accuracy.share_right) == (4, 2, 0.5)
-    assert rows["easy", "step", "step", "accuracy"].items == 4
-    assert rows["easy", "step", "step", "roc auc"].value == 1.0
-    assert rows["easy", "solution", "step", "first error f1"].value == 1.0
-    assert rows["all", "solution", "step", "first error f1"].problems == 1
-    assert rows["all", "outcome", "prod", "balanced accuracy"].value == 1.0
-    # Ranks of the scores 3 1 4 2, of the steps 3.5 3.5 2 1, of the tokens 1 2 3 4.
-    steps = rows["all", "outcome", "last", "correlation with steps"]
-    assert steps.value == pytest.approx(-1 / np.sqrt(4.5 * 5))
-    tokens = rows["all", "outcome", "last", "correlation with tokens"]
-    assert tokens.value == pytest.approx(0)
-    assert (tokens.low, tokens.high) == (None, None)
-    assert all(np.isfinite(r.value) for r in rows.values())
-    without = by_name(reward_metrics(samples, scores, right, groups))
-    assert {key[1] for key in without} == {"outcome"}
-
-
-def test_reward_metrics_wants_matching_rows() -> None:
-    samples, scores = tables()
-    with pytest.raises(ValueError, match="same rows"):
-        reward_metrics(samples.slice(1), scores, np.ones(4, dtype=bool), {})
-
-
-def many(problems: int = 60, each: int = 40) -> tuple[pa.Table, pa.Table, np.ndarray, list]:
-    rng = np.random.default_rng(0)
-    sample_rows, score_rows, right, labels = [], [], [], []
-    for p in range(problems):
-        for n in range(each):
-            wrong_from = rng.geometric(0.08 + 0.12 * (p % 2)) - 1
-            own = [i < wrong_from for i in range(6)]
-            steps = [float(rng.beta(4, 2) if ok else rng.beta(2, 3)) for ok in own]
-            ok = all(own)
-            outcome = float(rng.beta(3, 2) if ok else rng.beta(1.2, 3))
-            key = {"id": f"p{p}", "sample": n}
-            sample_rows.append({**key, "text": "", "tokens": 10})
-            score_rows.append({**key, "step_scores": steps, "outcome_score": outcome})
-            right.append(ok)
-            labels.append(own)
-    samples = pa.Table.from_pylist(sample_rows, schema=parquet_store.SAMPLE_SCHEMA)
-    scores = pa.Table.from_pylist(score_rows, schema=parquet_store.SCORE_SCHEMA)
-    return samples, scores, np.array(right), labels
-
-
-def test_intervals_cover_the_value_and_shrink() -> None:
-    samples, scores, right, labels = many()
-    groups = {"all": np.ones(60, dtype=bool), "few": np.arange(60) < 8}
-    rows = by_name(reward_metrics(samples, scores, right, groups, step_labels=labels))
-    for key, row in rows.items():
-        if row.low is not None and row.high is not None:
-            assert row.low <= row.value <= row.high, key
-    for item, metric in (("step", "roc auc"), ("outcome", "accuracy")):
-        score = "step" if item == "step" else "last"
-        whole, few = (rows[g, item, score, metric] for g in ("all", "few"))
-        assert whole.high - whole.low < few.high - few.low  # type: ignore[operator]
-
-
-def test_a_group_without_steps_has_no_step_metrics() -> None:
-    samples, scores = tables()
-    groups = {"hard": np.array([False, True])}
-    rows = reward_metrics(samples, scores, np.array([True] * 4), groups, step_labels=LABELS)
-    assert {row.item for row in rows} == {"outcome"}
-    assert not any(row.metric in ("roc auc", "balanced accuracy") for row in rows)
-
-
-def test_plot_is_written_twice(tmp_path: Path) -> None:
-    _, scores, right, labels = many(10, 20)
-    judged = {
-        "Steps": judged_steps(scores, labels),
-        "Outcomes": judged_outcomes(scores, right, "last"),
-    }
-    paths = reward_diagnostics(judged, tmp_path / "reward", note="tiny scale")
-    assert [p.name for p in paths] == ["reward.png", "reward.svg"]
-    assert all(p.stat().st_size > 5_000 for p in paths)
-    again = reward_diagnostics(judged, tmp_path / "again", note="tiny scale")
-    assert again[1].read_bytes() == paths[1].read_bytes()
-
-
-def test_plot_of_outcomes_that_are_all_right(
-    tmp_path: Path, recwarn: pytest.WarningsRecorder
-) -> None:
-    only = Judged(np.array([0.2, 0.9]), np.array([True, True]), np.array([0, 1]))
-    paths = reward_diagnostics({"Outcomes": only}, tmp_path / "reward", note="")
-    assert all(path.is_file() for path in paths)
-    assert not recwarn.list

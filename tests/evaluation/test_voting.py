@@ -21,7 +21,7 @@ from e2h_cli.settings.base import AGGREGATIONS
 
 
 @pytest.mark.parametrize(
-    ("how", "expected"),
+    ("aggregation", "expected"),
     [
         ("min", [0.2, 0.5]),
         ("max", [0.8, 0.5]),
@@ -32,9 +32,9 @@ from e2h_cli.settings.base import AGGREGATIONS
         ("mean_odd", [(4 + 1 + 0.25) / 3, 1.0]),
     ],
 )
-def test_aggregations_by_hand(how: str, expected: list[float]) -> None:
+def test_aggregations_by_hand(aggregation: str, expected: list[float]) -> None:
     scores = np.array([0.8, 0.5, 0.2, 0.5])
-    assert aggregate(scores, np.array([3, 1]), how) == pytest.approx(expected)
+    assert aggregate(scores, np.array([3, 1]), aggregation) == pytest.approx(expected)
 
 
 def test_the_case_studies_of_the_paper_are_plain_products() -> None:
@@ -46,12 +46,13 @@ def test_the_case_studies_of_the_paper_are_plain_products() -> None:
     assert result == pytest.approx([6.1e-5, 0.73], rel=0.02)
 
 
-@pytest.mark.parametrize("how", AGGREGATIONS)
-def test_certain_scores_stay_finite(how: str) -> None:
-    assert np.isfinite(aggregate(np.array([0.0, 1.0]), np.array([2]), how)).all()
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_certain_scores_stay_finite(aggregation: str) -> None:
+    assert np.isfinite(aggregate(np.array([0.0, 1.0]), np.array([2]), aggregation)).all()
 
 
 def test_aggregate_refuses_nonsense() -> None:
+    assert aggregate(np.zeros(0), np.zeros(0, dtype=np.int64), "min").tolist() == []
     with pytest.raises(ValueError, match="no scores"):
         aggregate(np.array([0.5]), np.array([1, 0]), "min")
     with pytest.raises(ValueError, match="unknown"):
@@ -97,17 +98,17 @@ def test_draws_are_without_replacement() -> None:
 def test_accuracy_over_all_orders_is_that_of_single_votes(
     classes: list[int], right_bits: int, seed: int
 ) -> None:
-    """Every order of the pool, with ties and missing answers, against ``vote`` one by one."""
+    """All orders, with ties and missing answers, against ``weighted_vote`` one by one."""
     right = np.array([bool(right_bits >> c & 1) for c in range(4)])
     rng = np.random.default_rng(seed)
-    pool = np.array(classes)
-    weightings = [np.ones(len(pool)), rng.choice([0.0, 0.25, 0.5, 1.0], len(pool))]
-    order = np.array(list(all_orders(range(len(pool)))))
-    ks = list(range(1, len(pool) + 1))
-    found = vote_accuracy(pool, weightings, right, ks, order)
+    answers = np.array(classes)
+    weightings = [np.ones(len(answers)), rng.choice([0.0, 0.25, 0.5, 1.0], len(answers))]
+    order = np.array(list(all_orders(range(len(answers)))))
+    ks = list(range(1, len(answers) + 1))
+    found = vote_accuracy(answers, weightings, right, ks, order)
     for w, weights in enumerate(weightings):
         for j, k in enumerate(ks):
-            winners = [weighted_vote(pool[row[:k]], weights[row[:k]]) for row in order]
+            winners = [weighted_vote(answers[row[:k]], weights[row[:k]]) for row in order]
             expected = np.mean([c >= 0 and right[c] for c in winners])
             assert found[w, j] == pytest.approx(expected)
 

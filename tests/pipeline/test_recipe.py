@@ -17,13 +17,13 @@ stages:
     settings: {max_level: 3}
   sft:
     run: sft
-    reads: {problems: split, model: base/model}
+    inputs: {problems: split, model: base/model}
 scales:
   tiny:
     settings:
       sft: {epochs: 1}
   paper:
-    ready: {sft: some/model}
+    substitutes: {sft: some/model}
 """
 
 
@@ -37,7 +37,7 @@ def test_scales_change_settings_and_stand_in_for_stages(tmp_path: Path) -> None:
     tiny = load(tmp_path, GOOD)
     assert list(tiny.stages) == ["split", "sft"]
     assert tiny.stages["sft"].settings.epochs == 1  # type: ignore[attr-defined]
-    assert tiny.stages["sft"].reads == {"problems": ("split",), "model": ("base/model",)}
+    assert tiny.stages["sft"].inputs == {"problems": ("split",), "model": ("base/model",)}
     assert list(load(tmp_path, GOOD, "paper").stages) == ["split"]
 
 
@@ -59,11 +59,12 @@ def test_scales_change_settings_and_stand_in_for_stages(tmp_path: Path) -> None:
             "max_level: 0",
             "r.yaml:5: max_level: Input should be greater than or equal",
         ),
+        ("max_level: 3", "max_level: true", "r.yaml:5: max_level: true and false are no values"),
         ("run: sft", "run: stf", "r.yaml:7: no command 'stf'; did you mean 'sft'?"),
         (
             "problems: split",
             "problem: split",
-            "r.yaml:8: sft reads no 'problem'; did you mean 'problems'?",
+            "r.yaml:8: sft has no input 'problem'; did you mean 'problems'?",
         ),
         (
             "      sft: {epochs",
@@ -107,10 +108,10 @@ def test_recipes_are_found_by_name_anywhere(
 def test_a_scale_changes_what_is_read(tmp_path: Path) -> None:
     text = GOOD.replace(
         "    settings:\n      sft: {epochs",
-        "    reads: {sft: {model: b/c}}\n    settings:\n      sft: {epochs",
+        "    inputs: {sft: {model: b/c}}\n    settings:\n      sft: {epochs",
     )
-    assert load(tmp_path, text).stages["sft"].reads["model"] == ("b/c",)
-    with pytest.raises(InputError, match=r"r.yaml:11: sft reads no 'modl'"):
+    assert load(tmp_path, text).stages["sft"].inputs["model"] == ("b/c",)
+    with pytest.raises(InputError, match=r"r.yaml:11: sft has no input 'modl'"):
         load(tmp_path, text.replace("{model: b/c}", "{modl: b/c}"))
 
 

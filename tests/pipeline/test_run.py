@@ -7,27 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from e2h_cli.data.problem import read
-from e2h_cli.reports.results import VOTES
-from tests.conftest import MINI, Cli, e2h
+from e2h_cli.data.problem import read_problems
+from tests.conftest import MINI, TESTS, Cli, copy_stages, e2h
 
+ROOT = TESTS.parent
 STAGES = list(yaml.safe_load(MINI.read_text())["stages"])
 
 
 def record(run: Path, stage: str) -> dict:
     return json.loads((run / stage / "stage.json").read_text())
-
-
-def keys(run: Path, stage: str) -> list[tuple[str, int]]:
-    table = pq.read_table(run / stage / "samples.parquet")
-    return list(zip(table["id"].to_pylist(), table["sample"].to_pylist(), strict=True))
 
 
 def test_every_stage_leaves_a_whole_record(mini_run: Path) -> None:
@@ -64,7 +58,7 @@ def test_the_reward_model_has_seen_no_hard_problem(mini_run: Path) -> None:
     assert set(reward["inputs"]) == {"model", "rows"}
     assert [i["fingerprint"] for i in samples["inputs"]["problems"]] == [split["fingerprint"]]
     # And the rows themselves.
-    levels = {p.id: p.level for p in read(mini_run / "split/easy.jsonl")}
+    levels = {p.id: p.level for p in read_problems(mini_run / "split/easy.jsonl")}
     assert set(levels.values()) <= {1, 2, 3}
     rows = [json.loads(line) for line in (mini_run / "supervise/prm.jsonl").open()]
     assert rows
@@ -73,7 +67,7 @@ def test_the_reward_model_has_seen_no_hard_problem(mini_run: Path) -> None:
     questions = {
         p.problem
         for part in ("hard", "validation", "test")
-        for p in read(mini_run / f"split/{part}.jsonl")
+        for p in read_problems(mini_run / f"split/{part}.jsonl")
     }
     assert not any(q in row["prompt"] for row in rows for q in questions)
 
@@ -85,15 +79,15 @@ def test_the_generator_was_tuned_on_easy_problems_only(mini_run: Path) -> None:
 
 def test_results_are_complete_and_consistent(mini_run: Path) -> None:
     results = json.loads((mini_run / "results.json").read_text())
-    figures = results["figures"]
+    metrics = results["metrics"]
     expected = {
-        "group", "generator", "reward", "method", "aggregate", "k", "accuracy", "low", "high",
+        "group", "generator", "reward_model", "method", "aggregate", "n", "accuracy", "low", "high",
         "problems", "grader",
     }  # fmt: skip
-    assert set(figures[0]) == expected
+    assert set(metrics[0]) == expected
     assert results["scale"] == "tiny"
     assert "tiny scale" in results["finding"]
-    at = {(f["group"], f["method"], f["k"]): f for f in figures}
+    at = {(f["group"], f["method"], f["n"]): f for f in metrics}
     for method in ("majority", "weighted-voting", "best-of-n", "pass"):
         for k in (1, 2, 4, 8):
             both = (at["easy", method, k], at["hard", method, k])
@@ -112,13 +106,13 @@ def test_results_are_complete_and_consistent(mini_run: Path) -> None:
     # One sample is one sample, whatever is voted: exact for best-of-n and pass, drawn for votes.
     assert at["all", "best-of-n", 1]["accuracy"] == at["all", "pass", 1]["accuracy"]
     assert at["all", "greedy", 1]["problems"] == 12
-    assert {"level-1", "level-5"} <= {f["group"] for f in figures}
+    assert {"level-1", "level-5"} <= {f["group"] for f in metrics}
     assert {c["a"] for c in results["comparisons"]} == {"weighted-voting (prod)", "best-of-n (min)"}
     text = (mini_run / "results.md").read_text()
     assert "| weighted (prod) |" in text
     header, *lines = (mini_run / "results.csv").read_text().splitlines()
     assert header.startswith("group,generator")
-    assert len(lines) == len(figures)
+    assert len(lines) == len(metrics)
 
 
 def test_the_plot_is_there_in_both_formats(mini_run: Path) -> None:
@@ -165,31 +159,35 @@ def test_seeds_change_the_problems_and_have_folders_of_their_own(cli: Cli, tmp_p
     assert one.read_text() != two.read_text()
 
 
+def contents(run: Path) -> dict[str, object]:
+    """Everything that the recipe made, but for times: samples, scores, accuracies, results."""
+    tables = {
+        str(file.relative_to(run)): pq.read_table(file).to_pylist()
+        for file in sorted(run.rglob("*.parquet"))
+    }
+    results = json.loads((run / "results.json").read_text())
+    weights = {
+        str(file.relative_to(run)): file.read_bytes() for file in run.glob("*/model.safetensors")
+    }
+    return {**tables, **weights, "results.json": results}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [2, 3])
 @pytest.mark.parametrize("stage", STAGES)
-def test_kill_9_in_each_stage_costs_no_key(stage: str, mini_run: Path, tmp_path: Path) -> None:
-    """Kill a run inside a stage, start it again: it finishes with the keys of an unbroken run."""
-    run = tmp_path / "run"
-    # What stands before the stage is taken over, so that only this one and the rest must run.
-    subprocess.run(["cp", "-r", str(mini_run), str(run)], check=True)
-    for later in STAGES[STAGES.index(stage) :]:
-        subprocess.run(["rm", "-rf", str(run / later)], check=True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "e2h_cli", "run", str(MINI), "--scale", "tiny", "--run-dir", "run"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path, env=dict(os.environ),
+def test_kill_9_in_each_stage_changes_nothing(
+    stage: str, write: int, mini_run: Path, tmp_path: Path
+) -> None:
+    """Kill a run at the 2nd or 3rd file that a stage writes (the 1st is stage.json), and go on."""
+    earlier = STAGES[: STAGES.index(stage)]
+    run = copy_stages(mini_run, tmp_path / "run", *earlier)
+    arguments = ("run", str(MINI), "--scale", "tiny", "--run-dir", "run")
+    died = subprocess.run(
+        [sys.executable, "-m", "tests.killed", stage, str(write), *arguments],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=False,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not (run / stage / "stage.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    time.sleep(0.3 if stage in ("pretrain", "train-rm", "rm-samples") else 0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = e2h("run", MINI, "--scale", "tiny", "--run-dir", "run", cwd=tmp_path)
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    assert record(run, stage)["status"] == "started"
+    done = e2h(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    for samples in ("rm-samples", "sample", "greedy"):
-        assert keys(run, samples) == keys(mini_run, samples)
-    # Nothing depends on the clock: the unbroken run is reproduced to the last vote.
-    assert (
-        pq.read_table(run / "rerank" / VOTES).num_rows
-        == pq.read_table(mini_run / "rerank" / VOTES).num_rows
-    )
-    assert json.loads((run / "results.json").read_text())["figures"]
+    assert contents(run) == contents(mini_run)

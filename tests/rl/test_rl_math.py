@@ -10,19 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e2h_cli.common.files import read_jsonl
 from e2h_cli.data.template import parse
 from e2h_cli.rl import advantages, losses
-from e2h_cli.rl.preference_data import Candidate, preference_pairs, right_solutions
-from e2h_cli.rl.rewards import (
-    RewardShaping,
-    differences,
-    format_cost,
-    rewards_of,
-    running_minimum,
-)
+from e2h_cli.rl.preference_data import ScoredSolution, preference_pairs, right_solutions
+from e2h_cli.rl.rewards import differences, format_cost, rewards_of, running_minimum
+from e2h_cli.settings.rl import PPOSettings, RewardSettings
+from tests.conftest import DATA
 
 WHOLE = parse("one\n\ntwo\n\nthree\n\n# Answer\n\n7")
-PAPER = RewardShaping("paper", bound=0.5, step_bonus=0.25, unknown_reward=0.25, format_penalty=-1.0)
+PAPER = PPOSettings.model_validate(PPOSettings.expand_preset({"preset": "paper"}))
 
 
 def test_the_running_minimum_pays_for_new_lows_only() -> None:
@@ -39,15 +36,15 @@ def test_what_rewards_sum_to(scores: list[float], bound: float) -> None:
 
 def test_the_plain_rewards() -> None:
     # Steps 0.9, 0.5, 0.8 and outcome 0.4: lows from 1 are -0.1, -0.4, 0, -0.1; a right answer 1.
-    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, True, RewardShaping())
+    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, True, RewardSettings())
     assert found.steps == pytest.approx([-0.1, -0.4, 0.0])
     assert found.last == pytest.approx(-0.1 + 1.0)
     assert (found.process, found.answer) == (pytest.approx(-0.6), 1.0)
     assert found.total == pytest.approx(0.4)
-    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, None, RewardShaping("differences"))
+    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, None, RewardSettings(shaping="differences"))
     assert found.steps == pytest.approx([0.9, -0.4, 0.3])
     assert found.last == pytest.approx(-0.4)
-    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, False, RewardShaping("none"))
+    found = rewards_of(WHOLE, [0.9, 0.5, 0.8], 0.4, False, RewardSettings(shaping="none"))
     assert (found.steps, found.last) == ([], 0.0)
 
 
@@ -60,9 +57,9 @@ def test_no_whole_solution_ends_with_a_score_of_zero(
     text: str, finished: bool, scores: list[float]
 ) -> None:
     solution = parse(text, finished=finished)
-    assert rewards_of(solution, scores, 0.99, None, RewardShaping()).total == pytest.approx(-1.0)
+    assert rewards_of(solution, scores, 0.99, None, RewardSettings()).total == pytest.approx(-1.0)
     assert rewards_of(
-        solution, scores, 0.99, None, RewardShaping("differences")
+        solution, scores, 0.99, None, RewardSettings(shaping="differences")
     ).total == pytest.approx(0.0)
 
 
@@ -74,6 +71,25 @@ def test_the_released_code_s_rewards() -> None:
     assert found.last == pytest.approx(0.25 - 1.0)
     # Nothing is paid for having steps where there are none.
     assert rewards_of(parse("# Answer\n\n7"), [], 0.0, True, PAPER).total == pytest.approx(0.0)
+
+
+def test_rewards_of_the_released_code() -> None:
+    """600 solutions with the step rewards, the last reward and the format cost of its PPO."""
+    rows = [row for _, row in read_jsonl(DATA / "golden/paper_rewards.jsonl")]
+    different = []
+    for row in rows:
+        solution = parse(row["text"])
+        scores = torch.tensor(row["step_logits"]).sigmoid().tolist()
+        found = rewards_of(solution, scores, 0.0, row["right"], PAPER)
+        assert found.steps == pytest.approx(row["step_rewards"], abs=1e-5), row["text"]
+        cost = format_cost(solution)
+        answer_reward = found.last + cost
+        assert answer_reward == pytest.approx(row["last_reward"] + row["format_cost"], abs=1e-5)
+        if cost != row["format_cost"]:
+            different.append((f"${solution.answer}.$" in row["text"], cost, row["format_cost"]))
+    # The released code takes "$5.$" for "$5$"; here it counts as plain text.
+    assert set(different) == {(True, 0.75, 0.5)}
+    assert (len(different), len(rows)) == (62, 600)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +142,7 @@ def test_padding_is_in_no_statistic() -> None:
 def test_estimators_of_kl() -> None:
     p, q = torch.tensor([-1.0, -2.0]), torch.tensor([-1.5, -1.0])  # d = 0.5 and -1
     found = {
-        name: advantages.kl_of_tokens(p, q, name).tolist()  # type: ignore[arg-type]
+        name: advantages.token_kl(p, q, name).tolist()  # type: ignore[arg-type]
         for name in ("k1", "k2", "k3", "k1-clamped")
     }
     assert found["k1"] == pytest.approx([0.5, -1.0])
@@ -141,7 +157,7 @@ def test_k1_and_k3_estimate_kl() -> None:
     true = float((p.exp() * (p - q)).sum())
     drawn = torch.multinomial(p.exp(), 200_000, replacement=True, generator=generator)
     for name in ("k1", "k3"):
-        mean = advantages.kl_of_tokens(p[drawn], q[drawn], name).mean()  # type: ignore[arg-type]
+        mean = advantages.token_kl(p[drawn], q[drawn], name).mean()  # type: ignore[arg-type]
         assert float(mean) == pytest.approx(true, abs=0.02)
 
 
@@ -156,8 +172,8 @@ def test_group_step_advantages() -> None:
     # One group; rewards 1, 3 of the first solution and 2 of the second: mean 2, deviation
     # sqrt(2/3). Normalised -d, +d and 0 with d = sqrt(3/2); summed from each token on.
     rewards = torch.tensor([[1.0, 0.0, 3.0], [0.0, 2.0, 0.0]])
-    earned = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
-    found = advantages.group_step_advantages(rewards, earned, torch.tensor([0, 0]))
+    reward_mask = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    found = advantages.group_step_advantages(rewards, reward_mask, torch.tensor([0, 0]))
     d = math.sqrt(1.5)
     assert found[0].tolist() == pytest.approx([0.0, d, d], abs=1e-3)
     assert found[1].tolist() == pytest.approx([0.0, 0.0, 0.0], abs=1e-3)
@@ -169,9 +185,9 @@ def test_losses_by_hand() -> None:
     advantages = torch.tensor([[1.0, 1.0, -1.0]])
     mask = torch.tensor([[1.0, 1.0, 1.0]])
     # Ratios 1.5, 0.5, 2: -1.2 (clipped), -0.5 (not: the worse), 2 (not clipped: the worse).
-    loss, held = losses.policy_loss(new, old, advantages, mask, 0.2, 3)
+    loss, clipped = losses.policy_loss(new, old, advantages, mask, 0.2, 3)
     assert float(loss) == pytest.approx((-1.2 - 0.5 + 2.0) / 3)
-    assert float(held) == 1
+    assert float(clipped) == 1
     # Value 1 where 0 was and 3 is wanted: clipped to 0.2, off by 2.8; where 2 was: off by 2.
     values, before = torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0, 1.0]])
     loss = losses.value_loss(values, before, torch.tensor([[3.0, 3.0]]), torch.ones(1, 2), 0.2, 2)
@@ -182,11 +198,11 @@ def test_losses_by_hand() -> None:
 
 
 def test_the_learning_rate() -> None:
-    rates = [losses.cosine_rate(i, 100, 0.1, 0.01) for i in range(100)]
+    rates = [losses.lr_multiplier(i, 100, 0.1, 0.01) for i in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == rates[10] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.01 + 0.99 * 0.5)
-    assert losses.cosine_rate(100, 100, 0.1, 0.01) == pytest.approx(0.01)
+    assert losses.lr_multiplier(100, 100, 0.1, 0.01) == pytest.approx(0.01)
 
 
 def test_explained_variance() -> None:
@@ -208,7 +224,7 @@ def test_a_line_through_the_first_returns() -> None:
 
 
 def test_right_solutions_are_distinct_and_few() -> None:
-    many = [Candidate(str(i % 6), right=i % 6 < 4) for i in range(30)]
+    many = [ScoredSolution(str(i % 6), right=i % 6 < 4) for i in range(30)]
     kept = right_solutions(many, 3, random.Random(0))
     assert len(kept) == len(set(kept)) == 3
     assert set(kept) <= {"0", "1", "2", "3"}
@@ -216,8 +232,8 @@ def test_right_solutions_are_distinct_and_few() -> None:
 
 
 def test_pairs_are_wide_apart() -> None:
-    a, b = Candidate("a", True, 0.9), Candidate("b", True, 0.2)
-    c, d = Candidate("c", False, 0.3), Candidate("d", False, 0.1)
+    a, b = ScoredSolution("a", True, 0.9), ScoredSolution("b", True, 0.2)
+    c, d = ScoredSolution("c", False, 0.3), ScoredSolution("d", False, 0.1)
     # Values 1.9, 1.2, 0.3, 0.1: a against d by 1.8, b against c by 0.9.
     assert preference_pairs([b, c, a, d], 1.0, 0.5, 3) == [(a, d)]
     assert preference_pairs([b, c, a, d], 0.5, 0.5, 3) == [(a, d), (b, c)]
@@ -225,7 +241,7 @@ def test_pairs_are_wide_apart() -> None:
 
 
 def test_where_no_answer_is_known_the_scores_alone_must_differ() -> None:
-    many = [Candidate(t, None, s) for t, s in (("a", 0.9), ("b", 0.3), ("c", 0.5))]
+    many = [ScoredSolution(t, None, s) for t, s in (("a", 0.9), ("b", 0.3), ("c", 0.5))]
     assert preference_pairs(many, 1.0, 0.5, 3) == [(many[0], many[1])]
     assert preference_pairs(many, 0.0, 0.7, 3) == []
     # The same text twice is no pair with itself, and an odd one out is in none.

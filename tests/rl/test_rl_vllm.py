@@ -1,28 +1,27 @@
-"""Reinforcement learning with vLLM as the writer: its weights are those of the policy."""
+"""Reinforcement learning with vLLM as the engine: its weights are those of the policy."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from e2h_cli.common.files import read_jsonl
 from e2h_cli.data import template
-from e2h_cli.inference.engines.base import Decoding, Engine, Request
+from e2h_cli.inference.engines.base import Engine, Request, SamplingParameters
 from e2h_cli.inference.engines.select import open_engine
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.settings.sample import SampleSettings
 from tests import builders
-from tests.conftest import RL, e2h
+from tests.rl.conftest import log_lines, rl
 
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm installs it")
 
 
 def greedy(engine: Engine) -> list[str]:
     requests = [Request(f"p{i}", (0,), template.prompt(f"What is {i}?"), 0) for i in range(4)]
-    found = {g.id: g.text for many in engine.generate(requests, Decoding(0, 0, max_tokens=12))
+    greedy = SamplingParameters(0, 0, max_tokens=12)
+    found = {g.id: g.text for many in engine.generate(requests, greedy)
              for g in many}  # fmt: skip
     return [found[r.id] for r in requests]
 
@@ -46,15 +45,11 @@ def test_vllm_takes_over_new_weights(tmp_path: Path) -> None:
     assert greedy(engine) == wanted[1]
 
 
-def test_two_steps_with_vllm(mini_run: Path, rl_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "mini").symlink_to(mini_run)
-    for stage in ("validation-samples", "votes"):
-        shutil.copytree(rl_run / stage, tmp_path / "run" / stage)
-    done = e2h("rl", "--recipe", RL, "--scale", "tiny", "--run-dir", "run", "--engine", "vllm",
-               cwd=tmp_path)  # fmt: skip
+def test_two_steps_with_vllm(place: Path, rl_run: Path) -> None:
+    done = rl(place, "--engine", "vllm")
     assert done.returncode == 0, done.stderr
-    lines = [line for _, line in read_jsonl(tmp_path / "run/rl/log.jsonl")]
+    lines = log_lines(place / "run/rl")
     assert [line["step"] for line in lines] == [0, 1, 2]
-    # What vLLM draws is what the policy that learns would draw.
-    theirs = [line for _, line in read_jsonl(rl_run / "rl/log.jsonl")]
+    # What vLLM samples is what the policy that is trained would sample.
+    theirs = log_lines(rl_run / "rl")
     assert lines[1]["entropy"] == pytest.approx(theirs[1]["entropy"], rel=0.15)

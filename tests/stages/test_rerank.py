@@ -1,26 +1,30 @@
-"""``e2h rerank`` and ``e2h eval`` beyond their defaults."""
+"""``e2h rerank`` beyond its defaults: aggregations, imported samples, tokens."""
 
 from __future__ import annotations
 
 import json
-import shutil
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import MINI, Cli
-from tests.test_cli import assert_one_line
+from tests.conftest import MINI, Cli, assert_one_line, copy_stages
 
 
 @pytest.fixture
 def run_folder(mini_run: Path, tmp_path: Path) -> Path:
-    """A copy of the finished mini run."""
-    shutil.copytree(mini_run, tmp_path / "run")
-    return tmp_path / "run"
+    """The mini run as far as rerank."""
+    stages = ("split", "pretrain", "sft", "sample", "train-rm", "rerank")
+    return copy_stages(mini_run, tmp_path / "run", *stages)
 
 
-def figures(folder: Path) -> list[dict]:
-    return json.loads((folder / "results.json").read_text())["figures"]
+def metrics(folder: Path) -> list[dict]:
+    return json.loads((folder / "results.json").read_text())["metrics"]
+
+
+def accuracy(folder: Path) -> dict[tuple[str, str, int], float]:
+    """Accuracy by group, method and N."""
+    return {(m["group"], m["method"], m["n"]): m["accuracy"] for m in metrics(folder)}
 
 
 def test_every_aggregation_and_chosen_sizes(cli: Cli, run_folder: Path) -> None:
@@ -29,34 +33,18 @@ def test_every_aggregation_and_chosen_sizes(cli: Cli, run_folder: Path) -> None:
         "rerank", "--method", "weighted-voting", "--aggregate", "all", "--ks", "1,3,8", *common
     )
     assert done.returncode == 0, done.stderr
-    found = figures(run_folder / "rerank")
-    weighted = {f["aggregate"] for f in found if f["method"] == "weighted-voting"}
+    found = metrics(run_folder / "rerank")
+    weighted = {m["aggregate"] for m in found if m["method"] == "weighted-voting"}
     assert weighted == {"min", "max", "prod", "mean", "last", "mean_logit", "mean_odd"}
-    assert {f["k"] for f in found} == {1, 3, 8}
+    assert {m["n"] for m in found} == {1, 3, 8}
     done = cli("rerank", "--aggregate", "min,last", *common)
     assert done.returncode == 0, done.stderr
-    both = {(f["method"], f["aggregate"]) for f in figures(run_folder / "rerank")}
+    both = {(m["method"], m["aggregate"]) for m in metrics(run_folder / "rerank")}
     assert {("best-of-n", "last"), ("weighted-voting", "min")} <= both
     assert_one_line(
         cli("rerank", "--ks", "1,9", *common), "--ks 9", "8 samples", "e2h sample --n 9"
     )
     assert_one_line(cli("rerank", "--aggregate", "median", *common), "--aggregate", "median")
-
-
-def test_reward_diagnostics(cli: Cli, run_folder: Path) -> None:
-    done = cli("eval", "--reward-metrics", "--recipe", MINI, "--run-dir", "run", "--force")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "roc auc" in done.stdout
-    rows = json.loads((run_folder / "results.json").read_text())["diagnostics"]
-    found = {(row["group"], row["item"], row["score"], row["metric"]) for row in rows}
-    assert ("all", "step", "step", "accuracy") in found
-    assert ("hard", "outcome", "prod", "calibration error") in found
-    assert {row["stage"] for row in rows} == {"rerank"}
-    assert all(-1 <= row["value"] <= 1 for row in rows)
-    # Nothing to draw where all is wrong, as with the model of the mini recipe.
-    assert ("Plot: " in done.stdout and "reward-of" in done.stdout) == (
-        run_folder / "eval/reward-of-rerank.png"
-    ).is_file()
 
 
 def foreign(tmp_path: Path) -> Path:
@@ -84,19 +72,13 @@ def foreign(tmp_path: Path) -> Path:
 def test_a_foreign_file_needs_nothing_else(cli: Cli, tmp_path: Path) -> None:
     done = cli("rerank", "--import", "search-and-learn", foreign(tmp_path), "--run-dir", "run")
     assert done.returncode == 0, done.stdout + done.stderr
-    at = {
-        (f["group"], f["method"], f["k"]): f["accuracy"] for f in figures(tmp_path / "run/rerank")
-    }
+    at = accuracy(tmp_path / "run/rerank")
     # Majority is wrong on "one" and, with a tie that goes to the first drawn, even on "two".
     assert at["hard", "majority", 4] == 0
     assert at["hard", "weighted-voting", 4] == 100
     assert at["easy", "best-of-n", 4] == 0
     assert at["all", "pass", 4] == 100
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["rerank"]
-    done = cli(
-        "eval", "--reward-metrics", "--votes", "run/rerank", "--run-dir", "run", "--no-make-inputs"
-    )
-    assert done.returncode == 2  # the recipe's eval wants the split and the greedy samples
 
 
 def test_logits_ask_for_a_transform(cli: Cli, tmp_path: Path) -> None:
@@ -117,9 +99,7 @@ def test_logits_ask_for_a_transform(cli: Cli, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = cli(*common, "--transform", "sigmoid", "--force")
     assert done.returncode == 0, done.stdout + done.stderr
-    at = {
-        (f["group"], f["method"], f["k"]): f["accuracy"] for f in figures(tmp_path / "run/rerank")
-    }
+    at = accuracy(tmp_path / "run/rerank")
     assert at["hard", "majority", 3] == 0
     assert at["hard", "weighted-voting", 3] == 100
 
@@ -129,14 +109,14 @@ def test_imported_scores_never_stand_in_for_our_own(
 ) -> None:
     """Own scores, then an import over them, then own scores again under the old conditions."""
     common = ("--recipe", MINI, "--run-dir", "run", "--force")
-    before = figures(run_folder / "rerank")
+    before = metrics(run_folder / "rerank")
     done = cli("rerank", "--import", "search-and-learn", foreign(tmp_path), *common)
     assert done.returncode == 0, done.stderr
-    assert figures(run_folder / "rerank") != before
+    assert metrics(run_folder / "rerank") != before
     done = cli("rerank", *common)
     assert done.returncode == 0, done.stderr
     assert "to score" in done.stdout
-    assert figures(run_folder / "rerank") == before
+    assert metrics(run_folder / "rerank") == before
 
 
 def test_a_foreign_file_that_is_none(cli: Cli, tmp_path: Path) -> None:
@@ -146,3 +126,28 @@ def test_a_foreign_file_that_is_none(cli: Cli, tmp_path: Path) -> None:
         assert_one_line(done, "x.jsonl")
     done = cli("rerank", "--import", "other", "x.jsonl")
     assert_one_line(done, "import", "qwen")
+
+
+def test_tokens_are_shown_and_nothing_is_written(cli: Cli, run_folder: Path) -> None:
+    def written() -> dict[Path, int]:
+        files = [f for f in run_folder.rglob("*") if f.is_file() and f.name != ".lock"]
+        return {file: file.stat().st_mtime_ns for file in files}
+
+    before = written()
+    done = cli("rerank", "--show-tokens", "--recipe", MINI, "--run-dir", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rerank is up to date" in done.stdout
+    assert re.search(r"chains/test/\d+ \(e2h\): .*\[\d+\]=0\.\d{3}", done.stdout)
+    assert written() == before
+
+
+def test_tokens_of_imported_samples_are_shown_with_counts_once(
+    cli: Cli, run_folder: Path, tmp_path: Path
+) -> None:
+    done = cli(
+        "rerank", "--import", "search-and-learn", foreign(tmp_path), "--reward-model",
+        run_folder / "train-rm", "--show-tokens", "--run-dir", "imported",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "search-and-learn/1 (e2h): " in done.stdout
+    assert done.stdout.count("2 problems, 8 samples") == 1

@@ -1,1 +1,1 @@
-"""What generates text: vLLM, or batched decoding with transformers."""
+"""Text generation: vLLM, or batched sampling with transformers; ``select`` chooses one."""

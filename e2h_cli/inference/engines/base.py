@@ -1,4 +1,4 @@
-"""What every engine is given, and what it gives back."""
+"""The interface of all engines: requests and sampling parameters in, generations out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ MAX_SAMPLES_PER_REQUEST = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Decoding:
-    """How tokens are chosen, and when a solution ends.
+class SamplingParameters:
+    """How tokens are sampled; the words are those of vLLM's ``SamplingParams``.
 
-    ``temperature`` 0 is greedy; ``top_k`` 0, ``top_p`` 1 and ``min_p`` 0 are off. ``stop``: texts
-    that end a solution besides the end-of-text token; they are no part of it. ``logprob``: whether
-    the samples' log-probabilities are wanted, which costs vLLM a tenth of its speed.
+    Attributes:
+        temperature: 0 is greedy.
+        top_k: 0 is off.
+        top_p: 1 is off.
+        min_p: 0 is off.
+        max_tokens: longest sample in tokens.
+        stop: texts that end a sample besides the end-of-text token; cut off from it.
+        logprob: compute log-probabilities; costs vLLM a tenth of its speed.
     """
 
     temperature: float = 0.7
@@ -32,7 +37,7 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Samples of one problem, by their numbers, in a run with a seed."""
+    """Samples to draw for one problem: its id, the samples' numbers, prompt, seed of the run."""
 
     id: str
     samples: tuple[int, ...]
@@ -44,9 +49,14 @@ class Request:
 class Generation:
     """One finished sample.
 
-    ``tokens``: how many were written, those that ended it included; ``logprob``: sum of their
-    natural log-probabilities under the model at temperature 1, or None where it was not asked for;
-    ``ids``: the tokens themselves, those that ended it included.
+    Attributes:
+        id: of the problem.
+        sample: its number among the samples of the problem.
+        text: without end-of-text token or stop text.
+        finish_reason: "length" if it was cut off at ``max_tokens``.
+        tokens: number of generated tokens, including those that ended it.
+        logprob: sum of the tokens' log-probabilities at temperature 1; None if not computed.
+        ids: the generated tokens, including those that ended it.
     """
 
     id: str
@@ -59,28 +69,28 @@ class Generation:
 
 
 class Engine(Protocol):
-    """Writes samples for requests; yields them as they are finished, in any order."""
+    """Generates samples; yields them as they are finished, in any order."""
 
     name: str
 
     def generate(
-        self, requests: Iterable[Request], decoding: Decoding
+        self, requests: Iterable[Request], parameters: SamplingParameters
     ) -> Iterator[list[Generation]]:
-        """Yield small lists of finished samples until every request is done."""
+        """Yield small lists of finished samples until all requests are done."""
         ...
 
 
-def sample_seed(run_seed: int, problem: str, sample: int) -> int:
-    """A seed of 63 bits that no other (run, problem, sample number) shares.
+def sample_seed(run_seed: int, problem_id: str, sample: int) -> int:
+    """A 63-bit seed for one sample: a hash of run seed, problem id and sample number.
 
-    So shards of one run never draw the same noise; in the official code all ranks share one seed
-    and write the same samples.
+    So shards of a run never share noise. In the official code all ranks have one seed and draw the
+    same samples.
     """
-    digest = hashlib.sha256(f"{run_seed}\x00{problem}\x00{sample}".encode()).digest()
+    digest = hashlib.sha256(f"{run_seed}\x00{problem_id}\x00{sample}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def cut(text: str, stop: tuple[str, ...]) -> str:
-    """A text up to the first of the stop texts."""
-    ends = [place for mark in stop if (place := text.find(mark)) >= 0]
+def cut_at_stop(text: str, stop: tuple[str, ...]) -> str:
+    """The text before the first stop text."""
+    ends = [end for stop_text in stop if (end := text.find(stop_text)) >= 0]
     return text[: min(ends)] if ends else text

@@ -1,4 +1,4 @@
-"""Which engine, and how it is opened."""
+"""Select an engine and load a generator into it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.inference.engines.base import Decoding, Engine
+from e2h_cli.inference.engines.base import Engine, SamplingParameters
 from e2h_cli.models.loading import load_config, load_generator, load_tokenizer
 from e2h_cli.settings.base import DecodingSettings, EngineName
 from e2h_cli.settings.sample import SampleSettings
 
 
-def chosen_engine(engine: EngineName, arguments: Mapping[str, Any]) -> str:
-    """ "vllm" or "transformers"; auto is vLLM where it is installed and a GPU is there.
+def select_engine(engine: EngineName, engine_args: Mapping[str, Any]) -> str:
+    """ "vllm" or "transformers"; auto is vLLM if it is installed and there is a GPU.
 
     Raises:
-        InputError: vLLM is asked for and not installed, or its arguments are given to the other.
+        InputError: vLLM is not installed, or its arguments are given to transformers.
     """
     installed = find_spec("vllm") is not None
     if engine == "vllm" and not installed:
@@ -33,14 +33,14 @@ def chosen_engine(engine: EngineName, arguments: Mapping[str, Any]) -> str:
         name = "vllm" if installed and torch.cuda.is_available() else "transformers"
     else:
         name = engine
-    if name != "vllm" and arguments:
+    if name != "vllm" and engine_args:
         raise InputError("--engine-arg: only vLLM takes engine arguments", hint="add --engine vllm")
     return name
 
 
-def decoding_of(settings: DecodingSettings) -> Decoding:
-    """How tokens are chosen, as the settings say."""
-    return Decoding(
+def sampling_parameters(settings: DecodingSettings) -> SamplingParameters:
+    """The sampling parameters of a command's settings."""
+    return SamplingParameters(
         temperature=settings.temperature,
         top_k=settings.top_k,
         top_p=settings.top_p,
@@ -51,59 +51,60 @@ def decoding_of(settings: DecodingSettings) -> Decoding:
 
 
 def open_engine(
-    place: str, settings: SampleSettings, prompts: Sequence[str], scratch: Path
+    model_name_or_path: str, settings: SampleSettings, prompts: Sequence[str], scratch_dir: Path
 ) -> Engine:
-    """Load a generator into the engine of the settings.
+    """Load a generator into the engine that the settings select.
 
     Args:
-        place: model folder or Hub name.
+        model_name_or_path: of the generator.
         settings: engine, precision, token limit.
-        prompts: all that will be asked, to see that they fit.
-        scratch: where a copy of the model may go that the engine needs.
+        prompts: all prompts, to check that they fit into the model.
+        scratch_dir: for a converted copy of the model, if vLLM needs one.
 
     Raises:
-        InputError: no such model, or a prompt and its solution do not fit into it.
+        InputError: there is no such model, or a prompt and its solution do not fit into it.
     """
-    name = chosen_engine(settings.engine, settings.engine_arg)
+    name = select_engine(settings.engine, settings.engine_arg)
+    tokenizer = load_tokenizer(model_name_or_path)
+    longest = longest_sequence(model_name_or_path, tokenizer, prompts, settings.max_tokens)
     if name == "vllm":
-        from e2h_cli.inference.engines.vllm_engine import VLLMEngine, check_arguments, widened
+        from e2h_cli.inference.engines.vllm_engine import VLLMEngine
 
-        check_arguments(settings.engine_arg)
-    tokenizer = load_tokenizer(place)
-    needed = longest_sequence(place, tokenizer, prompts, settings.max_tokens)
-    if name == "vllm":
         precision = settings.precision
         if precision == "auto":
             precision = "bf16" if torch.cuda.is_available() else "fp32"
         return VLLMEngine(
-            widened(place, scratch / "wide-heads"),
+            model_name_or_path,
             tokenizer,
-            longest=needed,
+            max_model_len=longest,
             precision=precision,
-            arguments=settings.engine_arg,
+            engine_args=settings.engine_arg,
+            scratch_dir=scratch_dir,
         )
     from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 
-    return TransformersEngine(
-        load_generator(place, settings.precision), tokenizer, rows=settings.generation_batch_size
-    )
+    model = load_generator(model_name_or_path, settings.precision)
+    return TransformersEngine(model, tokenizer, batch_size=settings.generation_batch_size)
 
 
 def longest_sequence(
-    place: str, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], max_tokens: int
+    model_name_or_path: str,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[str],
+    max_tokens: int,
 ) -> int:
-    """Tokens of the longest prompt and its solution together.
+    """Length in tokens of the longest prompt and its solution together.
 
     Raises:
-        InputError: they do not fit into the model's positions.
+        InputError: they are longer than the model's ``max_position_embeddings``.
     """
     longest = max(len(ids) for ids in tokenizer(list(prompts), add_special_tokens=True).input_ids)
-    limit = getattr(load_config(place), "max_position_embeddings", None)
+    limit = getattr(load_config(model_name_or_path), "max_position_embeddings", None)
     if limit is not None and longest + max_tokens > limit:
         raise InputError(
             f"a prompt of {longest} tokens and max_tokens {max_tokens} do not fit into "
             f"the model's {limit} positions",
-            where=place,
+            where=model_name_or_path,
             hint=f"lower --max-tokens to {limit - longest}"
             if limit > longest
             else "take fewer --shots, or another model",

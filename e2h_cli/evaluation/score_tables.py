@@ -1,0 +1,76 @@
+"""Tables of scores (``SCORE_SCHEMA``: step scores and outcome score of each sample) as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from scipy.special import expit
+
+from e2h_cli.common import parquet_store
+from e2h_cli.common.errors import InputError
+from e2h_cli.evaluation.statistics import Floats, Ints
+from e2h_cli.evaluation.voting import aggregate
+
+
+def step_arrays(scores: pa.Table) -> tuple[Floats, Ints]:
+    """Step scores of all rows, concatenated, and (rows,) the number of steps of each."""
+    steps = scores["step_scores"].combine_chunks()
+    lengths = np.asarray(steps.value_lengths(), dtype=np.int64)
+    return np.asarray(steps.flatten(), dtype=np.float64), lengths
+
+
+def aggregate_rows(scores: pa.Table, aggregation: str) -> Floats:
+    """(rows,) one score per sample, of its step scores and then its outcome score."""
+    steps, lengths = step_arrays(scores)
+    outcome = np.asarray(scores["outcome_score"], dtype=np.float64)
+    return aggregate(np.insert(steps, np.cumsum(lengths), outcome), lengths + 1, aggregation)
+
+
+def aggregate_scores(scores: pa.Table, size: int, aggregation: str) -> list[Floats]:
+    """Aggregated scores of the first ``size`` samples of each problem, in table order."""
+    combined = aggregate_rows(scores, aggregation)
+    rows: dict[str, list[int]] = {}
+    for row, key in enumerate(scores["id"].to_pylist()):
+        rows.setdefault(key, []).append(row)
+    return [combined[numbers[:size]] for numbers in rows.values()]
+
+
+def sigmoid(scores: pa.Table) -> pa.Table:
+    """Logits to probabilities; the table keeps its schema."""
+    steps, lengths = step_arrays(scores)
+    offsets = pa.array(np.append(0, np.cumsum(lengths)), pa.int32())
+    outcomes = expit(np.asarray(scores["outcome_score"], dtype=np.float64))
+    columns = [
+        scores["id"],
+        scores["sample"],
+        pa.ListArray.from_arrays(offsets, pa.array(expit(steps), pa.float32())),
+        pa.array(outcomes, pa.float32()),
+    ]
+    return pa.table(columns, schema=parquet_store.SCORE_SCHEMA)
+
+
+def require_probabilities(scale: str, method: str, aggregates: Sequence[str]) -> None:
+    """Refuse methods that need probabilities where the scores are not.
+
+    Best-of-n takes any scale; sums of scores, products and odds do not.
+
+    Args:
+        scale: of the scores: "probability", "logit" or "unknown".
+        method: voting method, or "all".
+        aggregates: aggregations that were asked for.
+
+    Raises:
+        InputError: names what needs probabilities, and how to get them.
+    """
+    if scale == "probability" or method == "majority":
+        return
+    refused = sorted({"prod", "mean_logit", "mean_odd"} & set(aggregates))
+    if method in ("all", "weighted-voting"):
+        refused = ["weighted voting"]
+    if refused:
+        raise InputError(
+            f"{', '.join(refused)} needs probabilities, and these scores are of {scale} scale",
+            hint="give --transform sigmoid if they are logits, or take --method best-of-n",
+        )

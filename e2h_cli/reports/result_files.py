@@ -1,0 +1,111 @@
+"""Result files of stages and runs: results.{json,csv,md}, accuracy.parquet, predictions.jsonl."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from e2h_cli.common import parquet_store
+from e2h_cli.common.errors import InputError
+from e2h_cli.common.files import read_json, read_jsonl, write_atomic, write_json, write_jsonl
+from e2h_cli.evaluation.measurements import Measurement
+from e2h_cli.reports.results import Comparison, Metric, Results
+
+RESULTS = "results.json"
+ACCURACY = "accuracy.parquet"
+PREDICTIONS = "predictions.jsonl"
+
+_METHOD_COLUMNS = {
+    "generator": pa.string(),
+    "reward_model": pa.string(),
+    "method": pa.string(),
+    "aggregate": pa.string(),
+    "n": pa.int32(),
+}
+_ACCURACY_SCHEMA = pa.schema({"id": pa.string(), **_METHOD_COLUMNS, "accuracy": pa.float64()})
+
+
+def write_results(folder: Path, results: Results, about: Mapping[str, Any], markdown: str) -> None:
+    """Write results.json, results.csv (metrics alone) and results.md."""
+    metrics = [asdict(metric) for metric in results.metrics]
+    comparisons = [asdict(comparison) for comparison in results.comparisons]
+    write_json(folder / RESULTS, {**about, "metrics": metrics, "comparisons": comparisons})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(Metric)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(metrics)
+    write_atomic(folder / "results.csv", text.getvalue())
+    write_atomic(folder / "results.md", markdown)
+
+
+def read_results(folder: Path | str) -> Results:
+    """Metrics and comparisons of a run folder, or of a rerank or eval stage."""
+    found = read_json(Path(folder) / RESULTS)
+    return Results(
+        [Metric(**row) for row in found["metrics"]],
+        [Comparison(**row) for row in found["comparisons"]],
+    )
+
+
+def write_accuracy(folder: Path, ids: Sequence[str], measurements: Iterable[Measurement]) -> None:
+    """Write the accuracy of every measurement on every problem, one row for each."""
+    columns: dict[str, list[Any]] = {name: [] for name in _ACCURACY_SCHEMA.names}
+    for m in measurements:
+        columns["id"] += ids
+        for name in _METHOD_COLUMNS:
+            columns[name] += [getattr(m, name)] * len(ids)
+        columns["accuracy"] += m.accuracy.tolist()
+    parquet_store.write_table(folder / ACCURACY, pa.table(columns, schema=_ACCURACY_SCHEMA))
+
+
+def read_accuracy(folder: Path | str) -> pa.Table:
+    """Accuracy of a rerank stage by problem, method and N.
+
+    Raises:
+        InputError: the folder has no such file.
+    """
+    file = Path(folder) / ACCURACY
+    if not file.is_file():
+        raise InputError(f"no {ACCURACY} here", where=folder, hint="make it with: e2h rerank")
+    return pq.read_table(file)
+
+
+def read_measurements(folder: Path) -> tuple[list[str], list[Measurement]]:
+    """Problem ids, and the measurements of a rerank stage on these problems."""
+    table = read_accuracy(folder)
+    ids = list(dict.fromkeys(table["id"].to_pylist()))
+    # Rows are sorted by measurement, each with the problems in the same order.
+    first = table.select(list(_METHOD_COLUMNS)).take(list(range(0, table.num_rows, len(ids))))
+    accuracy = table["accuracy"].to_numpy().reshape(-1, len(ids))
+    return ids, [
+        Measurement(**row, accuracy=values)
+        for row, values in zip(first.to_pylist(), accuracy, strict=True)
+    ]
+
+
+def write_predictions(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write the rows of ``evaluation.predictions``; they hold no gold answer."""
+    write_jsonl(folder / PREDICTIONS, rows)
+
+
+def read_predictions(folder: Path) -> dict[str, str]:
+    """Problem id -> answer chosen by weighted voting, or by majority voting where there is none.
+
+    Raises:
+        InputError: the folder has no predictions.
+    """
+    file = folder / PREDICTIONS
+    if not file.is_file():
+        raise InputError(f"no {PREDICTIONS} here", where=folder, hint="make it with: e2h rerank")
+    answers: dict[str, dict[str, str]] = {}
+    for _, row in read_jsonl(file):
+        if row["answer"] is not None:
+            answers.setdefault(row["method"], {}).setdefault(row["id"], row["answer"])
+    return answers.get("weighted-voting") or answers.get("majority") or {}

@@ -1,0 +1,54 @@
+"""ReST-EM: fine-tuning on right solutions of the last iteration's model (paper p.19)."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from e2h_cli.common.errors import InputError
+from e2h_cli.common.files import read_jsonl
+from e2h_cli.data import template
+from e2h_cli.models.loading import load_generator, load_tokenizer
+from e2h_cli.rl.iterated import IteratedTrainer, Solutions
+from e2h_cli.rl.preference_data import right_solutions
+from e2h_cli.settings.rl import RestEMSettings
+from e2h_cli.training.sft import sft_row
+from e2h_cli.training.trainer import train_model
+
+
+class RestEMTrainer(IteratedTrainer[RestEMSettings]):
+    """Every iteration fine-tunes the initial model on solutions of the last one's model."""
+
+    def _training_rows(self, iteration: int, solutions: Solutions) -> list[dict[str, Any]]:
+        # The seed must not change, or the same run would train on other solutions.
+        rng = random.Random(f"round {self.settings.seed} {iteration}")
+        max_count = self.settings.max_correct_per_problem
+        return [
+            {"id": p.id, "prompt": template.prompt(p.problem), "completion": text}
+            for p in self.problems
+            for text in right_solutions(solutions[p.id], max_count, rng)
+        ]
+
+    def _train_on(self, rows: Path, folder: Path) -> dict[str, Any]:
+        settings = self.settings
+        tokenizer = load_tokenizer(self.initial_model)
+        encoded = [
+            sft_row(tokenizer, row["prompt"], row["completion"]) for _, row in read_jsonl(rows)
+        ]
+        fitting = [row for row in encoded if len(row.input_ids) <= settings.max_length]
+        if not fitting:
+            raise InputError(
+                f"every right solution is longer than {settings.max_length} tokens",
+                hint="raise --max-length",
+            )
+        counts = train_model(
+            load_generator(self.initial_model, "fp32", to_device=False),
+            tokenizer,
+            fitting,
+            settings,
+            output_dir=folder,
+            scratch_dir=self._scratch(folder),
+            title=f"{self.title} {folder.name}",
+        )
+        return {"loss": counts["final_loss"], "too_long": len(encoded) - len(fitting)}

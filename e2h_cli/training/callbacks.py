@@ -1,0 +1,83 @@
+"""Callbacks of the Trainer: progress bar, checkpoints by the clock, NaN check, order of rows."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from e2h_cli.common import distributed
+from e2h_cli.common.console import progress_bar
+from e2h_cli.common.errors import RunError
+from e2h_cli.training.token_rows import LengthGrouped
+
+_STEPS_PER_CLOCK_CHECK = 10
+
+
+class Progress(TrainerCallback):
+    """Draws the bar, requests checkpoints by the clock, stops if the loss is NaN or infinite.
+
+    Args:
+        title: of the progress bar.
+        checkpoint_seconds: time between two checkpoints.
+    """
+
+    def __init__(self, title: str, checkpoint_seconds: float) -> None:
+        self.bar = progress_bar()
+        self._title = title
+        self._seconds = checkpoint_seconds
+        self._saved = time.monotonic()
+        self._due = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
+        if state.best_global_step:
+            # The checkpoint remembers the path of the best one, but the run may have been moved.
+            best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+            state.best_model_checkpoint = str(best)
+        self._task = self.bar.add_task(
+            self._title,
+            total=state.max_steps,
+            completed=state.global_step,
+            begin=state.global_step,
+            unit="steps",
+            note="",
+        )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
+        self.bar.update(self._task, completed=state.global_step)
+        # The clocks of several processes differ, and all must save at the same step.
+        if distributed.world_size() == 1 or state.global_step % _STEPS_PER_CLOCK_CHECK == 0:
+            self._due = distributed.run_on_main(
+                lambda: time.monotonic() - self._saved > self._seconds
+            )
+        if self._due and state.global_step < state.max_steps:
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
+        self._saved = time.monotonic()
+        self._due = False
+
+    def on_log(  # noqa: D102
+        self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any
+    ) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        if not math.isfinite(loss):
+            raise RunError(
+                f"the loss is {loss} at step {state.global_step}", hint="lower --learning-rate"
+            )
+        self.bar.update(self._task, note=f"loss {loss:.4f}")
+
+
+class EpochOrder(TrainerCallback):
+    """Sets the epoch of the sampler; with several processes a resumed Trainer does not do that."""
+
+    def __init__(self, sampler: LengthGrouped) -> None:
+        self._sampler = sampler
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
+        self._sampler.set_epoch(int(state.epoch or 0))

@@ -1,0 +1,59 @@
+"""Files that survive a kill: the newest whole checkpoint, and weights written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from e2h_cli.common.errors import RunError
+from e2h_cli.common.files import fsync_folder, make_folder
+
+STATE_FILE = "trainer_state.json"
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a Trainer; those that a kill left half written are removed.
+
+    The Trainer writes its state file last, so a checkpoint with that file is whole.
+    """
+    whole: dict[int, Path] = {}
+    for path in folder.glob("checkpoint-*"):
+        try:
+            whole[int(json.loads((path / STATE_FILE).read_text())["global_step"])] = path
+        except (OSError, ValueError, KeyError):
+            shutil.rmtree(path)
+    return whole[max(whole)] if whole else None
+
+
+def save_trained(model: Any, file: Path) -> None:
+    """Write the trainable weights as safetensors; the file appears whole or not at all.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    weights = {
+        name: p.detach().cpu().contiguous()
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
+    make_folder(file.parent)
+    temporary = file.with_name(f".{file.name}.tmp")
+    try:
+        # The library writes the file itself: serialised to bytes first, a large model would be in
+        # memory twice.
+        save_file(weights, temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+        fsync_folder(file.parent)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(
+            f"cannot write: {str(error).splitlines()[0]}", where=file, hint="free space"
+        ) from error

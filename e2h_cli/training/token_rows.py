@@ -1,0 +1,110 @@
+"""Training sequences, their order, and how they are padded into batches."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+# The label of a token without loss, as in transformers.
+NO_LOSS = -100
+
+Ints = NDArray[np.int32]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One training sequence: (tokens,) ids and labels, ``NO_LOSS`` for tokens without loss.
+
+    Arrays, not lists: as lists the rows of PRM800K would take tens of gigabytes.
+    """
+
+    input_ids: Ints
+    labels: Ints | Floats
+
+    @property
+    def trained_tokens(self) -> int:
+        """The number of tokens with loss."""
+        return int(np.count_nonzero(self.labels != NO_LOSS))
+
+
+# An item of the data set: a row, or the two rows of a pair, which stay in the same batch.
+Example = Row | tuple[Row, ...]
+
+
+def rows_of(example: Example) -> tuple[Row, ...]:
+    """The rows of an example."""
+    return (example,) if isinstance(example, Row) else example
+
+
+@dataclass(frozen=True, slots=True)
+class PadCollator:
+    """Pads the rows of a batch on the right to the longest of them."""
+
+    pad_token_id: int
+    label_dtype: torch.dtype
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+        """(rows, tokens) input_ids, attention_mask and labels."""
+        rows = [row for example in examples for row in rows_of(example)]
+        shape = (len(rows), max(len(row.input_ids) for row in rows))
+        batch = {
+            "input_ids": torch.full(shape, self.pad_token_id),
+            "attention_mask": torch.zeros(shape, dtype=torch.long),
+            "labels": torch.full(shape, NO_LOSS, dtype=self.label_dtype),
+        }
+        for i, row in enumerate(rows):
+            length = len(row.input_ids)
+            batch["input_ids"][i, :length] = torch.as_tensor(row.input_ids)
+            batch["attention_mask"][i, :length] = 1
+            batch["labels"][i, :length] = torch.as_tensor(row.labels)
+        return batch
+
+
+class LengthGrouped(Sampler[int]):
+    """Random order in which examples of similar length are adjacent, so that batches pad little.
+
+    The order depends on seed and epoch alone. The length grouping of transformers draws from the
+    global random state, so that a resumed training would see other batches.
+
+    Args:
+        lengths: (examples,) lengths in tokens.
+        batch_size: examples per optimizer step, over all devices.
+        seed: of the order.
+    """
+
+    _BATCHES_PER_SORT = 50
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = random.Random(f"{self._seed} {self._epoch}")
+        order = list(range(len(self._lengths)))
+        rng.shuffle(order)
+        chunk, size = self._batch_size * self._BATCHES_PER_SORT, self._batch_size
+        batches = []
+        for start in range(0, len(order), chunk):
+            near = sorted(order[start : start + chunk], key=lambda i: self._lengths[i])
+            batches += [near[i : i + size] for i in range(0, len(near), size)]
+        # A short batch goes to the end: elsewhere it would shift the borders of all that follow.
+        whole = [batch for batch in batches if len(batch) == size]
+        short = [batch for batch in batches if len(batch) < size]
+        rng.shuffle(whole)
+        yield from (i for batch in [*whole, *short] for i in batch)

@@ -1,0 +1,57 @@
+"""Models that cannot be loaded, and the reward model of e2h."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForTokenClassification
+
+import e2h_cli.models
+import e2h_cli.training
+from e2h_cli.common.errors import InputError
+from e2h_cli.models import load_generator, load_reward_model, load_tokenizer, new_reward_model
+from tests import builders
+
+
+def test_a_new_reward_model_says_one_half_everywhere(tmp_path: Path) -> None:
+    base = str(builders.llama(tmp_path / "m", builders.tokenizer("byte-bpe")))
+    model = new_reward_model(base, "prm")
+    logits = model(torch.tensor([[5, 6, 7]])).logits
+    assert logits.shape == (1, 3, 1)
+    assert torch.equal(logits, torch.zeros_like(logits))
+    model.save_pretrained(tmp_path / "rm")
+    again = load_reward_model(str(tmp_path / "rm"))
+    assert again.config.e2h["kind"] == "prm"
+    assert "separator" in again.config.e2h["step_score_at"]
+
+
+def test_other_models_are_refused_as_reward_models(tmp_path: Path) -> None:
+    base = str(builders.llama(tmp_path / "m", builders.tokenizer("byte-bpe")))
+    with pytest.raises(InputError, match="not a reward model"):
+        load_reward_model(base)
+    other = AutoModelForTokenClassification.from_pretrained(base, num_labels=2)
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(InputError, match="not a reward model"):
+        load_reward_model(str(tmp_path / "other"))
+
+
+def test_broken_model_folders_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    for load in (load_generator, load_tokenizer):
+        with pytest.raises(InputError) as error:
+            load(str(tmp_path))
+        assert "\n" not in str(error.value)
+        assert str(tmp_path) in str(error.value)
+
+
+def test_the_packages_export_names_without_importing_torch() -> None:
+    for package in (e2h_cli.models, e2h_cli.training):
+        assert all(callable(getattr(package, name)) or name.isupper() for name in package.__all__)
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            package.nothing  # noqa: B018
+    script = "import sys, e2h_cli.models, e2h_cli.training; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,75 @@
+"""Groups of problems, intervals and comparisons by group, and the finding in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from e2h_cli.data.problem import Problem
+from e2h_cli.evaluation.measurements import Measurement
+from e2h_cli.reports.results import Comparison, Metric, Results, finding, problem_groups, summarise
+
+
+def test_groups_of_problems() -> None:
+    problems = [
+        Problem(str(i), "", level, subject, "")
+        for i, (level, subject) in enumerate([(1, "x"), (3, "y"), (4, "x"), (0, "x")])
+    ]
+    groups = {name: mask.tolist() for name, mask in problem_groups(problems, 3).items()}
+    # A problem of unknown level, 0, is neither easy nor hard.
+    assert groups["easy"] == [True, True, False, False]
+    assert groups["hard"] == [False, False, True, False]
+    assert groups["all"] == [True] * 4
+    assert groups["subject-x"] == [True, False, True, True]
+    assert set(groups) == {
+        "easy", "hard", "all", "level-1", "level-3", "level-4", "subject-x", "subject-y"
+    }  # fmt: skip
+    assert "hard" not in problem_groups(problems[:2], 3)
+
+
+def test_means_intervals_and_comparisons_by_group() -> None:
+    a = Measurement("sft", "prm", "weighted-voting", "prod", 4, np.array([1.0, 1.0, 1 / 3]))
+    b = Measurement("sft", "", "majority", "", 4, np.array([0.0, 1.0, 1 / 3]))
+    groups = {"all": np.ones(3, dtype=bool), "hard": np.array([False, False, True])}
+    common = {"grader": "exact 1", "confidence": 0.95, "seed": 0}
+    results = summarise([a, b], [(a, b)], groups, **common)  # type: ignore[arg-type]
+    every, _, hard, _ = results.metrics
+    assert (every.accuracy, every.problems, every.grader) == (77.78, 3, "exact 1")
+    assert every.low < every.accuracy < every.high
+    assert (hard.accuracy, hard.low, hard.high) == (33.33, 33.33, 33.33)
+    difference, same = results.comparisons
+    assert (difference.a, difference.b) == ("weighted-voting (prod)", "majority")
+    assert difference.difference == 33.33
+    assert (same.difference, same.p) == (0.0, 1.0)
+    exact = summarise([a, b], [(a, b)], groups, rounded=False, **common)  # type: ignore[arg-type]
+    assert exact.metrics[0].accuracy == pytest.approx(700 / 9, abs=1e-9)
+    assert exact.comparisons[0].difference == pytest.approx(100 / 3, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "verdict"),
+    [
+        (10.0, 0.01, "the reward model lifts accuracy beyond what it was trained on"),
+        (-10.0, 0.01, "the reward model does harm"),
+        (10.0, 0.05, "no difference is shown"),
+    ],
+)
+def test_the_finding_claims_no_more_than_the_test(
+    difference: float, p: float, verdict: str
+) -> None:
+    def metric(method: str, aggregate: str, accuracy: float) -> Metric:
+        name = "prm" if aggregate else ""
+        about = ("hard", "sft", name, method, aggregate, 8)
+        return Metric(*about, accuracy, 0.0, 100.0, 20, "exact")
+
+    metrics = [metric("majority", "", 40.0), metric("weighted-voting", "min", 45.0),
+               metric("weighted-voting", "prod", 40.0 + difference)]  # fmt: skip
+    comparisons = [
+        Comparison("hard", f"weighted-voting ({a})", "majority", 8, d, -1.0, 1.0, p)
+        for a, d in (("min", 5.0), ("prod", difference))
+    ]
+    text = finding(Results(metrics, comparisons), "tiny", 3)
+    assert text.endswith(f"{verdict}.")
+    assert f"solves {40 + difference:.1f} % of 20 hard problems (levels 4 and up)" in text
+    assert f"with 8 solutions each: {difference:+.1f} points" in text
+    assert "no weighted voting on hard problems" in finding(Results(metrics, []), "tiny", 3)

@@ -1,0 +1,137 @@
+"""Our rows beside the paper's Table 5."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from e2h_cli.common.errors import InputError
+from e2h_cli.evaluation.measurements import Measurement
+from e2h_cli.reports import table5
+from e2h_cli.reports.results import MAIN_GROUPS
+
+
+def rows_of_ours() -> tuple[list[table5.Line], list[dict[str, Any]]]:
+    easy, hard = np.ones(100), np.zeros(100)
+    hard[:50] = 1
+    better = hard.copy()
+    better[50:70] = 1
+    lines = [table5.Line("SFT", "-", "-", False, "no", None),
+               table5.Line("PPO", "all", "easy", True, "no", 5),
+               table5.Line("PPO", "easy", "easy", False, "no", 5),
+               table5.Line("GRPO", "all", "easy", True, "choice", 9),
+               table5.Line("DPO", "all", "easy", True, "train", 9)]  # fmt: skip
+    accuracies = [hard, better, hard, better, better]
+    values = [np.concatenate([easy, a]) for a in accuracies]
+    measurements = [Measurement("g", "", "greedy", "", 1, v) for v in values]
+    mask = np.arange(200) < 100
+    groups = {"easy": mask, "hard": ~mask, "all": np.ones(200, dtype=bool)}
+    return lines, table5.add_numbers(lines, measurements, groups, confidence=0.95, seed=0)
+
+
+def test_rows_with_intervals_and_tests() -> None:
+    lines, orderings = rows_of_ours()
+    sft, ppo, *_ = lines
+    assert sft.accuracy["hard"][0] == pytest.approx(50)
+    assert sft.accuracy["hard"][1] < 45 < 55 < sft.accuracy["hard"][2]
+    assert sft.against_sft == {}
+    assert ppo.against_sft["hard"][0] == pytest.approx(20)
+    assert ppo.against_sft["hard"][1] < 0.01
+    assert ppo.against_sft["easy"] == (0.0, 1.0)
+    found = {(o["better"], o["worse"]): o for o in orderings}
+    best = "PPO, all questions, easy answers, PRM"
+    assert found[best, "SFT"]["verdict"] == "holds"
+    assert found[best, "SFT"]["paper"] == pytest.approx(14.9 - 12.2)
+    assert len(orderings) == 2
+
+
+def test_the_table_as_text() -> None:
+    lines, orderings = rows_of_ours()
+    others = [{("SFT", "-", "-", False): 41.0, ("PPO", "all", "easy", True): 62.0}] * 2
+    tables, notes = table5.as_tables(lines, orderings, others, "tiny")
+    header, rows = table5.table_rows(lines, others)
+    assert rows[1][:4] == ("PPO", "all", "easy", "yes")
+    assert rows[1][header.index("paper")] == "45.4/14.9/29.4"
+    assert rows[1][header.index("hard - SFT (p)")].startswith("+20.0 (0.0")
+    assert rows[3][header.index("paper")] == "-"  # the paper has no GRPO
+    assert rows[3][header.index("reads hard")] == "choice"
+    assert rows[2][header.index("others")] == "-/-"
+    assert "tiny scale" in tables[0].title
+    shown = io.StringIO()
+    wide = Console(file=shown, width=200, soft_wrap=True)
+    for table in tables:
+        wide.print(table)
+    assert "…" not in shown.getvalue()
+    markdown = table5.as_markdown(tables, notes)
+    assert "| PPO | all | easy | yes |" in markdown
+    assert markdown.endswith(f"* {notes[-1]}\n")
+
+
+def test_a_reversed_ordering_is_explained() -> None:
+    lines, orderings = rows_of_ours()
+    turned = [{**orderings[0], "verdict": "reversed"}]
+    _, notes = table5.as_tables(lines, turned, [], "tiny")
+    assert "reversed: the tiny start solves 50 %" in notes[-1]
+    for given, scale in ((turned, "paper"), (orderings, "tiny")):
+        _, notes = table5.as_tables(lines, given, [], scale)
+        assert not any(note.startswith("reversed:") for note in notes)
+
+
+def test_other_seeds(tmp_path: Path) -> None:
+    lines, orderings = rows_of_ours()
+    (tmp_path / "results.json").write_text(json.dumps({"table5": table5.as_json(lines, orderings)}))
+    (found,) = table5.other_seeds([str(tmp_path)])
+    assert found["PPO", "all", "easy", True] == pytest.approx(70)
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(InputError, match="no table 5 here"):
+        table5.other_seeds([str(tmp_path)])
+
+
+def record(command: str, **settings: str) -> dict[str, Any]:
+    return {"command": command, "settings": settings, "counts": {"best_step": 5}}
+
+
+def test_the_row_of_a_generator_is_told_by_its_record() -> None:
+    samples = Path("greedy")
+    assert table5.line_of(record("sft"), samples) == table5.Line("SFT", "-", "-", False, "no", None)
+    common = {"questions": "all", "shaping": "paper", "checkpoint_rule": "vote"}
+    easy = table5.line_of(record("rl", algo="ppo", answers="easy", **common), samples)
+    assert easy == table5.Line("PPO", "all", "easy", True, "no", 5)
+    hard = table5.line_of(record("rl", algo="rest-em", answers="all", **common), samples)
+    assert hard == table5.Line("ReST-EM", "all", "all", False, "train", 5)
+    common["checkpoint_rule"] = "paper"
+    chosen = table5.line_of(record("rl", algo="dpo", answers="easy", **common), samples)
+    assert chosen.reads_hard == "choice"
+    with pytest.raises(InputError, match="no row for a generator made by e2h pretrain"):
+        table5.line_of(record("pretrain"), samples)
+
+
+def test_a_row_that_is_there_twice_and_a_missing_group() -> None:
+    sft = table5.Line("SFT", "-", "-", False, "no", None)
+    measurements = [Measurement("g", "", "greedy", "", 1, np.ones(2))] * 2
+    groups = {name: np.ones(2, dtype=bool) for name in MAIN_GROUPS}
+    with pytest.raises(InputError, match="two of the samples are of: SFT"):
+        table5.add_numbers([sft, sft], measurements, groups, confidence=0.95, seed=0)
+    del groups["hard"]
+    with pytest.raises(InputError, match="answer no hard problem"):
+        table5.add_numbers([sft], measurements[:1], groups, confidence=0.95, seed=0)
+
+
+@pytest.mark.parametrize("block", ["PRM800K", "MetaMath"])
+def test_the_paper_s_numbers_are_shares_of_its_problems(block: str) -> None:
+    """238 easy problems and 262 hard ones: every percentage is a whole number of them."""
+    rows = table5.paper_rows(block)
+    assert len(rows) == {"PRM800K": 10, "MetaMath": 8}[block]
+    for row in rows.values():
+        right = []
+        for group, count in zip(MAIN_GROUPS, (238, 262, 500), strict=True):
+            number = round(row[group] * count / 100)
+            assert round(100 * number / count, 1) == pytest.approx(row[group], abs=0.051), row
+            right.append(number)
+        assert right[0] + right[1] == right[2], row

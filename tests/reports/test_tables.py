@@ -1,0 +1,54 @@
+"""Tables on terminals of any width, and in Markdown."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from e2h_cli.reports.results import Comparison, Metric, Results
+from e2h_cli.reports.tables import ReportTable, markdown_of, result_tables
+
+
+def shown(table: ReportTable, width: int) -> str:
+    text = io.StringIO()
+    Console(file=text, width=width, soft_wrap=True).print(table)
+    return text.getvalue()
+
+
+def results() -> Results:
+    metrics = [
+        Metric(group, "sft", name, method, aggregate, 2**i, 50.0 + i, 40.0, 60.0, 9, "exact")
+        for group in ("easy", "hard")
+        for method, name, aggregate in (("majority", "", ""), ("weighted-voting", "prm", "prod"))
+        for i in range(7)
+    ]
+    comparisons = [
+        Comparison("hard", f"weighted-voting ({a})", "majority", 64, 5.0, -1.0, 9.0, 0.5)
+        for a in ("prod", "min")
+    ]
+    return Results(metrics, comparisons)
+
+
+def test_a_narrow_terminal_shows_every_second_n() -> None:
+    accuracy, comparisons = result_tables(results(), "tiny", 0.95)
+    wide, narrow = shown(accuracy, 120), shown(accuracy, 70)
+    assert wide.splitlines()[2].split() == [
+        "N", "=", "1", "2", "4", "8", "16", "32", "64", "interval"
+    ]  # fmt: skip
+    assert narrow.splitlines()[2].split() == ["N", "=", "1", "4", "16", "64", "interval"]
+    assert "| easy | majority | 50.0 | 51.0 | 52.0 |" in accuracy.markdown
+    # The group is shown once.
+    assert (wide.count("easy"), wide.count("hard")) == (1, 1)
+    # A comparison under another aggregation than that of the table is left out.
+    assert [row[1] for row in comparisons.rows] == ["weighted-voting (prod) - majority"]
+
+
+def test_markdown() -> None:
+    one = ReportTable("One", ("", "a"), [("x", "1"), ("x", "2")])
+    assert one.markdown == "## One\n\n|  | a |\n| --- | --- |\n| x | 1 |\n| x | 2 |\n"
+    assert markdown_of([one, one]) == f"{one.markdown}\n{one.markdown}"
+
+
+def test_no_comparisons_no_table() -> None:
+    assert len(result_tables(Results(results().metrics, []), "tiny", 0.95)) == 1
