@@ -40,6 +40,7 @@ def losses(run: Path) -> list[float]:
     return [line["loss"] for line in lines]
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_trains(run: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     shutil.copytree(run, alone)
@@ -65,6 +66,7 @@ def test_two_processes_train_what_one_trains(run: Path, tmp_path: Path) -> None:
     assert again.stdout.count("is up to date") == 1
 
 
+@pytest.mark.slow
 def test_mistakes_stop_all_processes_with_one_line(run: Path) -> None:
     for options, message in [
         (("rerank",), "rerank is one process; start it without accelerate launch"),
