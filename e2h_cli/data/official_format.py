@@ -11,14 +11,16 @@ from e2h_cli.data import template
 def sft(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """``input, output_prefix, output, is_eos`` for each step of an sft row."""
     question, before = _question_and_steps(row["prompt"])
-    for step in _steps(row["completion"]):
-        yield {
-            "input": question,
-            "output_prefix": before,
-            "output": (template.SEPARATOR if before else "") + step,
-            "is_eos": template.ANSWER_HEADER in step,
-        }
-        before += (template.SEPARATOR if before else "") + step
+    solution = template.parse(row["completion"])
+    steps = [step.text for step in solution.steps]
+    if solution.answer is not None:
+        answer = template.answer_block(solution.answer)
+        steps[-1:] = [template.SEPARATOR.join([*steps[-1:], answer])]
+    for step in steps:
+        output = (template.SEPARATOR if before else "") + step
+        is_eos = template.ANSWER_HEADER in step
+        yield {"input": question, "output_prefix": before, "output": output, "is_eos": is_eos}
+        before += output
 
 
 def reward(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -30,15 +32,16 @@ def reward(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         labels[-2:] = [labels[-1] if labels[-2] is None else labels[-2]]
     before = ""
     for text, label in zip(texts, labels, strict=True):
-        ends = template.ANSWER_HEADER in text
+        closed = text + template.SEPARATOR
         if label is not None:
+            output = text if template.ANSWER_HEADER in text else closed
             yield {
                 "input": question,
                 "output_prefix": before,
-                "output": text if ends else text + template.SEPARATOR,
+                "output": output,
                 "label": int(label),
             }
-        before += text + template.SEPARATOR
+        before += closed
 
 
 def _question_and_steps(prompt: str) -> tuple[str, str]:
@@ -46,13 +49,3 @@ def _question_and_steps(prompt: str) -> tuple[str, str]:
     head, tail = template.prompt("").split(template.SEPARATOR * 2)
     question, _, before = prompt.removeprefix(head).strip().partition(tail.rstrip())
     return question.strip(), before.strip()
-
-
-def _steps(completion: str) -> list[str]:
-    """The steps of a completion; the answer block is part of the last one."""
-    solution = template.parse(completion)
-    steps = [step.text for step in solution.steps]
-    if solution.answer is not None:
-        answer = template.answer_block(solution.answer)
-        steps[-1:] = [template.SEPARATOR.join([*steps[-1:], answer])]
-    return steps

@@ -36,15 +36,11 @@ def labelled_row(
 
 
 class TrainingRowWriter(ExitStack):
-    """Writes rows to their files, which appear when the context is left without an error.
+    """Writes rows to files in a folder, which appear when the context is left without an error.
 
-    Args:
-        folder: where the files go.
-        official: also write ``official-*.jsonl`` in the format of the paper's released code.
-        unique: write only the first of identical rows.
-
-    Attributes:
-        counts: rows of each file, and "repeated rows" that were left out.
+    With ``official`` also ``official-*.jsonl`` in the format of the paper's released code; with
+    ``unique`` only the first of identical rows. ``counts`` are rows of each file, and "repeated
+    rows" that were left out.
     """
 
     def __init__(self, folder: Path, *, official: bool, unique: bool) -> None:
@@ -55,7 +51,7 @@ class TrainingRowWriter(ExitStack):
         self._seen: set[int] = set()
 
     def write(self, row: TrainingRow) -> None:
-        """Write a row."""
+        """Write a row to the file that it names."""
         line = json_line(row.row)
         if self._unique:
             # 64-bit hashes: among a million rows two collide with a chance below 1 in 10^7.
