@@ -24,11 +24,8 @@ class QuestionIndex:
 
     def __init__(self, split: Path) -> None:
         if not split.is_dir():
-            raise InputError(
-                "not a split, and rows must be told from test problems",
-                where=split,
-                hint="make one with: e2h split",
-            )
+            message = "not a split, and rows must be told from test problems"
+            raise InputError(message, where=split, hint="make one with: e2h split")
         self.max_level = max_level(split)
         files = {part: split / f"{part}.jsonl" for part in PARTS}
         self.problems: dict[Part, list[Problem]] = {

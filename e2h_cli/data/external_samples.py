@@ -147,9 +147,8 @@ class _Tables:
                 self._lowest = min([self._lowest, *scores])
                 self._highest = max([self._highest, *scores])
                 outcome = scores.pop() if scores else None
-                self._scores.append(
-                    {"id": key, "sample": number, "step_scores": scores, "outcome_score": outcome}
-                )
+                score = {"id": key, "sample": number, "step_scores": scores}
+                self._scores.append(score | {"outcome_score": outcome})
         if len(self._samples) >= _ROWS_PER_BATCH:
             self._flush()
 

@@ -74,9 +74,8 @@ def parse_record(record: dict[str, Any], where: str) -> RatedSolution:
 
 def _completion(text: str, rating: int | None) -> Completion:
     start, end = template.answer_header(text) or (len(text), len(text))
-    return Completion(
-        template.one_line(text[:start]), template.one_line(text[end:]) or None, rating
-    )
+    step, answer = template.one_line(text[:start]), template.one_line(text[end:])
+    return Completion(step, answer or None, rating)
 
 
 def sft_rows(key: str, solution: RatedSolution) -> Iterator[dict[str, Any]]:

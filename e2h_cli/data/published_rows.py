@@ -43,10 +43,8 @@ class PublishedRows:
         title: str = "supervise",
     ) -> None:
         if not names:
-            raise InputError(
-                f"--source {settings.source} needs the published files",
-                hint="give them with --data FILE, several by giving it again",
-            )
+            hint = "give them with --data FILE, several by giving it again"
+            raise InputError(f"--source {settings.source} needs the published files", hint=hint)
         self.counts: Counter[str] = Counter()
         self.near_duplicates: list[dict[str, Any]] = []
         self._names, self._index, self._settings, self._title = names, index, settings, title

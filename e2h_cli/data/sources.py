@@ -26,9 +26,8 @@ def chain_problems(
     levels = len(chain_arithmetic.OPERATIONS_BY_LEVEL)
     for part, counts in (("test", test_counts), ("train", train_counts)):
         if len(counts) > levels:
-            raise InputError(
-                f"{part}_counts has {len(counts)} numbers; chains have levels 1 to {levels}"
-            )
+            has = f"{part}_counts has {len(counts)} numbers"
+            raise InputError(f"{has}; chains have levels 1 to {levels}")
         try:
             drawn = list(chain_arithmetic.distinct(dict(enumerate(counts, 1)), rng, taken))
         except ValueError as error:

@@ -42,7 +42,7 @@ def max_level(path: Path) -> int:
 
 
 def split_file(path: Path, part: str) -> Path:
-    """The file of a part: in a split folder (else InputError), or the path itself if a file."""
+    """The file of a part of a split folder; a file stands for itself. Raises InputError."""
     if path.is_file():
         return path
     file = path / f"{part}.jsonl"
