@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 OPERATIONS_BY_LEVEL = {1: 2, 2: 3, 3: 4, 4: 6, 5: 8}
-SUBJECTS = {"+": "mostly sums", "-": "mostly differences"}
-_LETTERS = "abcdefghi"
+_LETTERS = "bcdefghi"
 
 # Mistakes in the solutions of the pre-training corpus. A careless author reads "*" as "+".
 CARELESS = 0.30  # share of solutions that are careless in the first operations
@@ -35,15 +34,14 @@ class Chain:
     @property
     def question(self) -> str:
         """The text of the problem: ``a3 b+4 c*7``."""
-        parts = [f"a{self.start}"]
-        parts += [f"{_LETTERS[i + 1]}{s}{d}" for i, (s, d) in enumerate(self.operations)]
-        return " ".join(parts)
+        named = zip(_LETTERS, self.operations, strict=False)
+        return " ".join([f"a{self.start}", *(f"{name}{s}{d}" for name, (s, d) in named)])
 
     @property
     def subject(self) -> str:
         """Whether sums or differences are more frequent; products do not count."""
         signs = [sign for sign, _ in self.operations]
-        return SUBJECTS["+" if signs.count("+") >= signs.count("-") else "-"]
+        return f"mostly {'sums' if signs.count('+') >= signs.count('-') else 'differences'}"
 
 
 def parse(question: str) -> Chain:
@@ -64,9 +62,18 @@ def draw(level: int, rng: random.Random) -> Chain:
     return Chain(rng.randint(0, 9), operations)
 
 
-def solve(chain: Chain) -> tuple[list[str], str]:
-    """The right steps and the right answer."""
-    return _write(chain, [sign for sign, _ in chain.operations])
+def solve(
+    chain: Chain, read: Sequence[str] | None = None, slips: Sequence[int] | None = None
+) -> tuple[list[str], str]:
+    """Steps and answer: right, unless sign i is read as ``read[i]``, or ``slips[i]`` is added."""
+    value, steps = chain.start, []
+    for i, (sign, digit) in enumerate(chain.operations):
+        sign = read[i] if read else sign
+        result = {"+": value + digit, "-": value - digit, "*": value * digit}[sign]
+        result = (result + (slips[i] if slips else 0)) % 10
+        steps.append(f"{_LETTERS[i]}={value}{sign}{digit}={result}")
+        value = result
+    return steps, str(value)
 
 
 def solve_like_a_human(chain: Chain, rng: random.Random) -> tuple[list[str], str]:
@@ -78,20 +85,7 @@ def solve_like_a_human(chain: Chain, rng: random.Random) -> tuple[list[str], str
             careless = rng.random() < (CARELESS_LATE if digit >= LARGE_FACTOR else CARELESS)
         read.append("+" if careless and sign == "*" else sign)
         slips.append(rng.randint(1, 9) if rng.random() < SLIP else 0)
-    return _write(chain, read, slips)
-
-
-def _write(
-    chain: Chain, read: Sequence[str], slips: Sequence[int] | None = None
-) -> tuple[list[str], str]:
-    """Steps and answer; sign i is read as ``read[i]``, ``slips[i]`` is added to result i."""
-    value, steps = chain.start, []
-    for i, (sign, (_, digit)) in enumerate(zip(read, chain.operations, strict=True)):
-        result = {"+": value + digit, "-": value - digit, "*": value * digit}[sign]
-        result = (result + (slips[i] if slips else 0)) % 10
-        steps.append(f"{_LETTERS[i + 1]}={value}{sign}{digit}={result}")
-        value = result
-    return steps, str(value)
+    return solve(chain, read, slips)
 
 
 def check_steps(question: str, steps: list[str]) -> list[bool]:
@@ -111,11 +105,9 @@ def distinct(
         misses = 0
         while count > 0:
             chain = draw(level, rng)
-            if chain.question in taken:
-                misses += 1
-                if misses > 1000:
-                    raise ValueError(f"level {level} has no {count} further distinct problems")
-                continue
-            taken.add(chain.question)
-            misses, count = 0, count - 1
-            yield level, chain
+            if chain.question not in taken:
+                taken.add(chain.question)
+                misses, count = 0, count - 1
+                yield level, chain
+            elif (misses := misses + 1) > 1000:
+                raise ValueError(f"level {level} has no {count} further distinct problems")

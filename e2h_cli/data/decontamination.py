@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -24,20 +24,22 @@ class QuestionIndex:
 
     def __init__(self, split: Path) -> None:
         if not split.is_dir():
-            raise InputError(
-                "not a split, and rows must be told from test problems",
-                where=split,
-                hint="make one with: e2h split",
-            )
+            message = "not a split, and rows must be told from test problems"
+            raise InputError(message, where=split, hint="make one with: e2h split")
         self.max_level = max_level(split)
-        self.problems = {part: _read_or_empty(split, part) for part in PARTS}
+        files = {part: split / f"{part}.jsonl" for part in PARTS}
+        self.problems: dict[Part, list[Problem]] = {
+            part: read_split(split, part) if file.is_file() and file.stat().st_size else []
+            for part, file in files.items()
+        }
         # A question of several parts counts as test, else validation: later parts overwrite.
         self._by_question: dict[str, tuple[Part, Problem]] = {
             normalize_question(problem.problem): (part, problem)
-            for part in PARTS
-            for problem in self.problems[part]
+            for part, problems in self.problems.items()
+            for problem in problems
         }
-        self._held_out = NearDuplicateIndex([*self.problems["test"], *self.problems["validation"]])
+        held_out = [*self.problems["test"], *self.problems["validation"]]
+        self.near_duplicate = NearDuplicateIndex(held_out).find
 
     def find(self, question: str) -> tuple[Part | Literal["unknown"], Problem | None]:
         """The part that holds a question, and the problem; ("unknown", None) if none does."""
@@ -53,7 +55,7 @@ class QuestionIndex:
         part, _ = self.find(question)
         if part != "unknown":
             return part
-        return "easy" if any(p in self._easy_prefixes for p in _prefixes(question)) else "hard"
+        return "hard" if self._easy_prefixes.isdisjoint(_prefixes(question)) else "easy"
 
     @cached_property
     def _easy_prefixes(self) -> set[str]:
@@ -63,33 +65,26 @@ class QuestionIndex:
         )
         return easy - hard
 
-    def near_duplicate(self, question: str) -> tuple[Problem, float] | None:
-        """The most similar test or validation problem and its similarity, if 0.6 or more."""
-        return self._held_out.find(question)
-
 
 class NearDuplicateIndex:
     """Finds problems by the Jaccard similarity of 5-grams of words, numbers and symbols."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self._problems = list(problems)
-        self._sizes: list[int] = []  # number of distinct n-grams of each problem
-        self._postings: dict[int, list[int]] = {}  # n-gram -> problems that hold it
-        for number, problem in enumerate(self._problems):
-            ngrams = _ngrams(problem.problem)
-            self._sizes.append(len(ngrams))
-            for ngram in ngrams:
-                self._postings.setdefault(ngram, []).append(number)
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self._problems = problems
+        ngrams = [_ngrams(problem.problem) for problem in problems]
+        self._sizes = [len(grams) for grams in ngrams]
+        self._postings: defaultdict[int, list[int]] = defaultdict(list)  # n-gram -> its problems
+        for number, grams in enumerate(ngrams):
+            for ngram in grams:
+                self._postings[ngram].append(number)
 
     def find(self, question: str) -> tuple[Problem, float] | None:
         """The most similar problem (the first of several) and its similarity, if 0.6 or more."""
         ngrams = _ngrams(question)
         shared = Counter(n for ngram in ngrams for n in self._postings.get(ngram, ()))
-        if not shared:
-            return None
         similarity = {n: c / (len(ngrams) + self._sizes[n] - c) for n, c in shared.items()}
-        best = min(similarity, key=lambda n: (-similarity[n], n))
-        if similarity[best] < _MIN_SIMILARITY:
+        best = min(similarity, key=lambda n: (-similarity[n], n), default=None)
+        if best is None or similarity[best] < _MIN_SIMILARITY:
             return None
         return self._problems[best], similarity[best]
 
@@ -104,8 +99,3 @@ def _prefixes(question: str) -> Iterator[str]:
     text = "".join(question.split())
     yield text
     yield from (text[:length] for length in _PREFIX_LENGTHS if length < len(text))
-
-
-def _read_or_empty(split: Path, part: Part) -> list[Problem]:
-    file = split / f"{part}.jsonl"
-    return read_split(split, part) if file.is_file() and file.stat().st_size else []

@@ -38,47 +38,36 @@ _THE_ANSWER_IS = re.compile(r"[Tt]he answer is:?[ \t]*([^\n]*)")
 
 @dataclass(frozen=True, slots=True)
 class ExternalRow:
-    """Samples of one problem.
+    """Samples of one problem. Lists have one entry per sample."""
 
-    Attributes:
-        problem: without a level it has level 0, without a gold answer ``answer`` is None.
-        numbers: of the samples; this and the other lists have one entry per sample.
-        texts: the solutions.
-        answers: None where no answer was found.
-        scores: a score or a list of scores per sample, unchecked; None without scores.
-        tokens: numbers of tokens; negative or None where unknown.
-    """
-
-    problem: Problem
-    numbers: list[int]
-    texts: list[str]
-    answers: list[str | None]
-    scores: list[Any] | None
-    tokens: list[Any] | None = None
+    problem: Problem  # without a level it has level 0, without a gold answer its answer is None
+    texts: list[str]  # the solutions
+    answers: list[str | None]  # None where no answer was found
+    scores: list[Any] | None  # a score or a list of scores per sample, unchecked; None without
+    tokens: list[Any] | None = None  # numbers of tokens; negative or None where unknown
+    first_number: int = 0  # of the samples
 
 
 def _qwen(record: Record) -> ExternalRow:
     row = record.row
-    texts = _list(record, "code", of=str)
+    texts = _texts(record, "code")
     problem = _problem(record, "question", f"qwen/{row.get('idx', record.number)}", gold="gt")
     if row.get("pred") is None:
         answers = [_boxed(text) for text in texts]
     else:
         extracted = _list(record, "pred", length=len(texts))
         answers = [None if a is None else str(a).strip() or None for a in extracted]
-    scores = _scores(record, "pred_score", len(texts))
-    return ExternalRow(problem, list(range(len(texts))), texts, answers, scores)
+    return ExternalRow(problem, texts, answers, _scores(record, "pred_score", len(texts)))
 
 
 def _search_and_learn(record: Record) -> ExternalRow:
-    texts = _list(record, "completions", of=str)
+    texts = _texts(record, "completions")
     problem = _problem(record, "problem", f"search-and-learn/{record.number}")
     tokens = record.row.get("completion_tokens")
     if not isinstance(tokens, list) or len(tokens) != len(texts):
         tokens = None  # one number in some versions, -1 for tree searches
     answers = [_boxed(text) for text in texts]
-    scores = _scores(record, "scores", len(texts))
-    return ExternalRow(problem, list(range(len(texts))), texts, answers, scores, tokens)
+    return ExternalRow(problem, texts, answers, _scores(record, "scores", len(texts)), tokens)
 
 
 def _rlhflow(record: Record) -> ExternalRow:
@@ -86,17 +75,15 @@ def _rlhflow(record: Record) -> ExternalRow:
 
     A problem whose samples are all wrong has no gold answer then.
     """
-    texts = _list(record, "answers", of=str)
+    texts = _texts(record, "answers")
     answers = [_boxed(text) or _stated(text) for text in texts]
     key = "labels" if "labels" in record.row else "label"
     problem = _problem(record, "prompt", f"rlhflow/{record.number}")
     if problem.answer is None and key in record.row:
         labels = _list(record, key, length=len(texts))
         right = Counter(a for a, ok in zip(answers, labels, strict=True) if ok and a is not None)
-        gold = right.most_common(1)[0][0] if right else None
-        problem = replace(problem, answer=gold)
-    scores = _scores(record, "step_scores", len(texts))
-    return ExternalRow(problem, list(range(len(texts))), texts, answers, scores)
+        problem = replace(problem, answer=max(right, key=right.__getitem__, default=None))
+    return ExternalRow(problem, texts, answers, _scores(record, "step_scores", len(texts)))
 
 
 def _official(record: Record) -> ExternalRow:
@@ -105,13 +92,13 @@ def _official(record: Record) -> ExternalRow:
         if not isinstance(row.get(key), kind):
             what = "number" if kind is int else "text"
             raise InputError(f"no {what} under {key!r}", where=record.where)
-    prompt = _PROMPT.fullmatch(row["prompt"])
+    prompt, output = _PROMPT.fullmatch(row["prompt"]), row["output"]
     question = prompt["question"].strip() if prompt else row["prompt"]
     asked = record._replace(row={**row, "prompt": question})
     problem = _problem(asked, "prompt", f"official/{row['idx']}")
-    answer = template.parse(row["output"]).answer
     scores = [_list(record, "reward")] if "reward" in row else None
-    return ExternalRow(problem, [row["sample_idx"]], [row["output"]], [answer], scores)
+    answers = [template.parse(output).answer]
+    return ExternalRow(problem, [output], answers, scores, first_number=row["sample_idx"])
 
 
 # The parser of a format's rows, and the scale of its scores.
@@ -139,19 +126,20 @@ def _problem(record: Record, question: str, default_id: str, *, gold: str = "ans
     return problem_from_row(fields, default_id=default_id, source=source, where=record.where)
 
 
-def _list(
-    record: Record, key: str, *, of: type | None = None, length: int | None = None
-) -> list[Any]:
+def _list(record: Record, key: str, *, length: int | None = None) -> list[Any]:
     value = record.row.get(key)
     if not isinstance(value, list):
         raise InputError(f"no list under {key!r}", where=record.where)
-    if of is not None and not all(isinstance(item, of) for item in value):
-        raise InputError(f"{key!r} is not a list of texts", where=record.where)
     if length is not None and len(value) != length:
-        raise InputError(
-            f"{len(value)} entries under {key!r}, but {length} solutions in the row",
-            where=record.where,
-        )
+        message = f"{len(value)} entries under {key!r}, but {length} solutions in the row"
+        raise InputError(message, where=record.where)
+    return value
+
+
+def _texts(record: Record, key: str) -> list[str]:
+    value = _list(record, key)
+    if not all(isinstance(item, str) for item in value):
+        raise InputError(f"{key!r} is not a list of texts", where=record.where)
     return value
 
 

@@ -33,8 +33,7 @@ class Record(NamedTuple):
 def read_records(file: Path) -> Iterator[Record]:
     """Yield the records of a file.
 
-    Raises:
-        InputError: file and line or row: it cannot be read, or a record is not a JSON object.
+    Raises InputError, with line or row, where it cannot be read or a record is no JSON object.
     """
     if file.suffix == ".parquet":
         rows = _read_parquet(file)
@@ -53,8 +52,7 @@ def read_records(file: Path) -> Iterator[Record]:
 def read_file_or_hub(name: str) -> Iterator[Record]:
     """Yield the records of a file, or of the training split of a data set of the Hub.
 
-    Raises:
-        InputError: as ``read_records``, or the data set cannot be loaded.
+    Raises InputError as ``read_records`` does, or where the data set cannot be loaded.
     """
     if Path(name).exists():
         yield from read_records(Path(name))
@@ -66,10 +64,8 @@ def read_file_or_hub(name: str) -> Iterator[Record]:
         for number, row in enumerate(rows, 1):
             yield Record(number, f"{name}: row {number}", dict(row))
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"no such file, and no data set on the Hub: {reason}", where=name
-        ) from error
+        reason = f"no such file, and no data set on the Hub: {str(error).strip().splitlines()[0]}"
+        raise InputError(reason, where=name) from error
 
 
 def text_of(row: dict[str, Any], key: str, where: str) -> str:

@@ -8,7 +8,7 @@ score is that of the last step.)
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +19,7 @@ import pyarrow as pa
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.parquet_store import SAMPLE_SCHEMA, SCORE_SCHEMA
-from e2h_cli.data.external_formats import (
-    FORMATS,
-    UNKNOWN_LEVEL,
-    ExternalRow,
-    ImportFormat,
-    Scale,
-)
+from e2h_cli.data.external_formats import FORMATS, UNKNOWN_LEVEL, ExternalRow, ImportFormat, Scale
 from e2h_cli.data.external_rows import read_records
 from e2h_cli.data.problem import Problem, normalize_question
 
@@ -40,23 +34,17 @@ _ROWS_PER_BATCH = 16_384
 class ImportedSamples:
     """The content of a file of another project.
 
-    Attributes:
-        problems: in the order of the file (official: of ``idx``). Without a level in the file it is
-            0, which is neither easy nor hard, without a subject "unknown", without a gold answer
-            None; ``match_problems`` takes all three from known problems.
-        samples: rows of ``SAMPLE_SCHEMA``, problem by problem, by sample number. ``finish_reason``
-            is "stop" where an answer was found, else "unknown"; ``tokens`` is null where the file
-            does not say; ``logprob`` is always null.
-        scores: rows of ``SCORE_SCHEMA`` in the same order, or None.
-        scale: of the scores; also "unknown" if supposed probabilities are not in [0, 1].
-        counts: what was read, and what is missing.
+    A problem without a level in the file has level 0, which is neither easy nor hard, without a
+    subject "unknown", without a gold answer None; ``match_problems`` takes all three from known
+    problems. Of a sample ``finish_reason`` is "stop" where an answer was found, else "unknown";
+    ``tokens`` is null where the file does not say; ``logprob`` is always null.
     """
 
-    problems: list[Problem]
-    samples: pa.Table
-    scores: pa.Table | None
-    scale: Scale
-    counts: dict[str, int]
+    problems: list[Problem]  # in the order of the file (official: of ``idx``)
+    samples: pa.Table  # ``SAMPLE_SCHEMA``, problem by problem, by sample number
+    scores: pa.Table | None  # ``SCORE_SCHEMA`` in the same order
+    scale: Scale  # also "unknown" if supposed probabilities are not in [0, 1]
+    counts: dict[str, int]  # what was read, and what is missing
 
 
 def import_samples(layout: ImportFormat, file: Path) -> ImportedSamples:
@@ -66,10 +54,8 @@ def import_samples(layout: ImportFormat, file: Path) -> ImportedSamples:
     A sample without a score takes part in majority voting and gets the lowest score: 0 as a
     probability, else ``LOWEST_SCORE``.
 
-    Raises:
-        InputError: file and line or row, and the key: one that is missing or of the wrong type,
-            lists of unequal length, a duplicate problem, a score that is not a finite number, rows
-            with and without scores.
+    Raises InputError, with line or row and key: one that is missing or of the wrong type, lists of
+    unequal length, a duplicate problem, a score that is no finite number, rows with and without.
     """
     parse, scale = FORMATS[layout]
     tables = _Tables(one_sample_per_row=layout == "official")
@@ -83,12 +69,10 @@ def import_samples(layout: ImportFormat, file: Path) -> ImportedSamples:
 def match_problems(imported: ImportedSamples, known: Iterable[Problem]) -> ImportedSamples:
     """Replace the imported problems by the known problems with the same questions.
 
-    Raises:
-        InputError: a question that is not known, or one that two imported problems share.
+    Raises InputError for a question that is not known, or that two imported problems share.
     """
-    by_question: dict[str, Problem] = {}
-    for problem in known:
-        by_question.setdefault(normalize_question(problem.problem), problem)
+    # Of several known problems with one question the first counts.
+    by_question = {normalize_question(p.problem): p for p in reversed([*known])}
     found = {p.id: by_question.get(normalize_question(p.problem)) for p in imported.problems}
     unknown = [key for key, problem in found.items() if problem is None]
     if unknown:
@@ -106,9 +90,11 @@ def match_problems(imported: ImportedSamples, known: Iterable[Problem]) -> Impor
         ids = pa.array([problems[key].id for key in table["id"].to_pylist()], type=pa.string())
         return table.set_column(0, "id", ids)
 
-    scores = None if imported.scores is None else renamed(imported.scores)
     return replace(
-        imported, problems=list(problems.values()), samples=renamed(imported.samples), scores=scores
+        imported,
+        problems=list(problems.values()),
+        samples=renamed(imported.samples),
+        scores=None if imported.scores is None else renamed(imported.scores),
     )
 
 
@@ -118,13 +104,13 @@ class _Tables:
     def __init__(self, *, one_sample_per_row: bool) -> None:
         self.problems: dict[str, Problem] = {}
         self._one_sample_per_row = one_sample_per_row
-        self._seen: dict[str, set[int]] = {}  # problem -> sample numbers
+        self._seen: defaultdict[str, set[int]] = defaultdict(set)  # problem -> sample numbers
         self._has_scores: bool | None = None
         self._lowest, self._highest = np.inf, -np.inf
+        # Rows that are in no table yet, and the tables: of samples, of scores.
         self._samples: list[dict[str, Any]] = []
         self._scores: list[dict[str, Any]] = []
-        self._sample_tables: list[pa.Table] = []
-        self._score_tables: list[pa.Table] = []
+        self._tables: list[tuple[pa.Table, pa.Table]] = []
         self._repeated = 0
 
     def add(self, row: ExternalRow, where: str) -> None:
@@ -137,60 +123,53 @@ class _Tables:
         if self._has_scores not in (None, row.scores is not None):
             raise InputError("some rows have scores and some have none", where=where)
         self._has_scores = row.scores is not None
-        seen = self._seen.setdefault(key, set())
-        for i, number in enumerate(row.numbers):
+        seen = self._seen[key]
+        for i, (text, answer) in enumerate(zip(row.texts, row.answers, strict=True)):
+            number = row.first_number + i
             if number in seen:
                 self._repeated += 1
                 continue
             seen.add(number)
-            self._add_sample(row, i)
-            if row.scores is not None:
-                self._add_scores(key, number, _finite(row.scores[i], where, number))
-        if len(self._samples) >= _ROWS_PER_BATCH:
-            self._flush()
-
-    def _add_sample(self, row: ExternalRow, i: int) -> None:
-        answer = row.answers[i]
-        tokens = row.tokens[i] if row.tokens else None
-        self._samples.append(
-            {
-                "id": row.problem.id,
-                "sample": row.numbers[i],
-                "text": _utf8(row.texts[i]),
+            tokens = row.tokens[i] if row.tokens else None
+            sample = {
+                "id": key,
+                "sample": number,
+                "text": _utf8(text),
                 "answer": None if answer is None else _utf8(answer),
                 "finish_reason": "unknown" if answer is None else "stop",
                 # search-and-learn writes -1 where it did not count them.
                 "tokens": tokens if tokens is not None and tokens >= 0 else None,
                 "logprob": None,
             }
-        )
-
-    def _add_scores(self, key: str, number: int, scores: list[float]) -> None:
-        self._lowest = min([self._lowest, *scores])
-        self._highest = max([self._highest, *scores])
-        outcome = scores.pop() if scores else None
-        self._scores.append(
-            {"id": key, "sample": number, "step_scores": scores, "outcome_score": outcome}
-        )
+            self._samples.append(sample)
+            if row.scores is not None:
+                scores = _finite(row.scores[i], where, number)
+                self._lowest = min([self._lowest, *scores])
+                self._highest = max([self._highest, *scores])
+                outcome = scores.pop() if scores else None
+                score = {"id": key, "sample": number, "step_scores": scores}
+                self._scores.append(score | {"outcome_score": outcome})
+        if len(self._samples) >= _ROWS_PER_BATCH:
+            self._flush()
 
     def _flush(self) -> None:
-        self._sample_tables.append(pa.Table.from_pylist(self._samples, schema=SAMPLE_SCHEMA))
-        self._score_tables.append(pa.Table.from_pylist(self._scores, schema=SCORE_SCHEMA))
+        samples = pa.Table.from_pylist(self._samples, schema=SAMPLE_SCHEMA)
+        scores = pa.Table.from_pylist(self._scores, schema=SCORE_SCHEMA)
+        self._tables.append((samples, scores))
         self._samples, self._scores = [], []
 
     def finish(self, scale: Scale) -> ImportedSamples:
         """Everything that was added, in order. ``scale`` is that of the format."""
         self._flush()
-        samples = pa.concat_tables(self._sample_tables)
-        scores = pa.concat_tables(self._score_tables) if self._has_scores else None
+        samples = pa.concat_tables(samples for samples, _ in self._tables)
+        scores = pa.concat_tables(s for _, s in self._tables) if self._has_scores else None
         problems = list(self.problems.values())
         if self._one_sample_per_row:
             # The released scorer sorts samples by length, and their order decides ties.
             problems.sort(key=lambda p: int(p.id.partition("/")[2]))
             rank = {p.id: i for i, p in enumerate(problems)}
-            order = np.lexsort(
-                (samples["sample"].to_numpy(), [rank[key] for key in samples["id"].to_pylist()])
-            )
+            ranks = [rank[key] for key in samples["id"].to_pylist()]
+            order = np.lexsort((samples["sample"].to_numpy(), ranks))
             samples = samples.take(order)
             scores = None if scores is None else scores.take(order)
         if scale == "probability" and (self._lowest < 0 or self._highest > 1):

@@ -11,7 +11,6 @@ from e2h_cli.data.external_rows import text_of
 STEP_MARK = "ки"
 _FIRST_STEP = re.compile(r"\s*Step 1:")
 _STEP_NUMBER = re.compile(r"^\s*Step \d+:\s*")
-_ANSWER = "The answer is:"
 
 
 class LabelledSolution(NamedTuple):
@@ -33,27 +32,21 @@ def parse_record(row: dict[str, Any], where: str) -> LabelledSolution | None:
     first = _FIRST_STEP.search(marked)
     if rest.strip() or not pieces or first is None:
         return None
-    labels, position = [], 0
+    labels = []
     for piece in pieces:
         # The two texts may differ in the space before a mark, and in nothing else.
         text = piece.rstrip()
-        if not labelled.startswith(text, position):
+        after = labelled.removeprefix(text).lstrip()
+        if not labelled.startswith(text) or after[:1] not in ("+", "-"):
             return None
-        position += len(text)
-        mark = labelled[position:].lstrip()[:1]
-        if mark not in ("+", "-"):
-            return None
-        labels.append(mark == "+")
-        position = labelled.index(mark, position) + 1
+        labels.append(after[0] == "+")
+        labelled = after[1:]
     question = marked[: first.start()].strip()
     pieces[0] = pieces[0][first.start() :]
     steps = [template.one_line(_STEP_NUMBER.sub("", piece)) for piece in pieces]
-    body, found, answer = steps[-1].rpartition(_ANSWER)
+    body, found, answer = steps[-1].rpartition("The answer is:")
     if found and answer.strip():
-        steps[-1:] = [body.strip()] if body.strip() else []
-        steps.append(template.answer_block(answer))
-        if body.strip():
-            labels.append(labels[-1])
-    if not question or not all(steps):
-        return None
-    return LabelledSolution(question, steps, labels)
+        blocks = [body.strip()] if body.strip() else []
+        steps[-1:] = [*blocks, template.answer_block(answer)]
+        labels += labels[-1:] * len(blocks)
+    return LabelledSolution(question, steps, labels) if question and all(steps) else None

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import template
-from e2h_cli.data.step_splitting import TITLES
+from e2h_cli.data.reference_solutions import TITLES
 from e2h_cli.data.training_rows import labelled_row
 
 Neutral = Literal["positive", "unlabelled", "negative"]
@@ -46,13 +46,10 @@ class RatedSolution(NamedTuple):
 
 
 def parse_record(record: dict[str, Any], where: str) -> RatedSolution:
-    """Parse a record of PRM800K.
+    """Parse a record of PRM800K. Raises InputError where it is none.
 
     Chosen is the completion that the record names, else the labeller's own text, else the only
     completion, else none: there the solution ends.
-
-    Raises:
-        InputError: not a record of PRM800K.
     """
     try:
         question = record["question"]["problem"]
@@ -76,11 +73,9 @@ def parse_record(record: dict[str, Any], where: str) -> RatedSolution:
 
 
 def _completion(text: str, rating: int | None) -> Completion:
-    header = template.answer_header(text)
-    if header is None:
-        return Completion(template.one_line(text), None, rating)
-    body, answer = text[: header[0]], template.one_line(text[header[1] :])
-    return Completion(template.one_line(body), answer or None, rating)
+    start, end = template.answer_header(text) or (len(text), len(text))
+    step, answer = template.one_line(text[:start]), template.one_line(text[end:])
+    return Completion(step, answer or None, rating)
 
 
 def sft_rows(key: str, solution: RatedSolution) -> Iterator[dict[str, Any]]:
@@ -89,14 +84,12 @@ def sft_rows(key: str, solution: RatedSolution) -> Iterator[dict[str, Any]]:
     Steps of other ratings may stand in the prompt; none is trained on (paper p.19). Consecutive
     chosen steps rated +1 are one completion.
     """
-    prompt = template.prompt(solution.question)
     before: list[str] = []  # chosen blocks that are not trained on here
     run: list[str] = []  # chosen blocks after them, all rated +1
 
     def row(prefix: list[str], blocks: list[str]) -> dict[str, Any]:
-        head = "".join(block + template.SEPARATOR for block in prefix)
-        completion = template.SEPARATOR.join(blocks)
-        return {"id": key, "prompt": prompt + head, "completion": completion}
+        prompt = template.prompt(solution.question) + template.SEPARATOR.join([*prefix, ""])
+        return {"id": key, "prompt": prompt, "completion": template.SEPARATOR.join(blocks)}
 
     for completions, chosen in solution.steps:
         for completion in completions:
@@ -120,25 +113,26 @@ def prm_rows(key: str, solution: RatedSolution, neutral: Neutral) -> Iterator[di
     The chosen steps have no label in the row of an alternative, so each rating is trained on once.
     Rating -1 is wrong, +1 right, 0 as ``neutral`` says.
     """
+    zero = {"positive": True, "unlabelled": None, "negative": False}[neutral]
+
+    def label_of(rating: int | None) -> bool | None:
+        return rating > 0 if rating else zero if rating == 0 else None
+
     blocks: list[str] = []
     labels: list[bool | None] = []
     for completions, chosen in solution.steps:
         for completion in completions:
-            label = label_of(completion.rating, neutral)
-            if completion is chosen or label is None or not completion.blocks:
-                continue
-            texts = _joined(blocks, completion.blocks)
-            marks: list[bool | None] = [None] * len(texts)
-            marks[-len(completion.blocks) :] = [label] * len(completion.blocks)
-            yield labelled_row(key, solution.question, texts, marks)
+            label, added = label_of(completion.rating), completion.blocks
+            if completion is not chosen and label is not None and added:
+                texts = _joined(blocks, added)
+                marks = [None] * (len(texts) - len(added)) + [label] * len(added)
+                yield labelled_row(key, solution.question, texts, marks)
         if chosen is None:
             break
-        joined = _joined(blocks, chosen.blocks)
+        blocks = _joined(blocks, chosen.blocks)
         # A step that was glued to the one before it takes its label over.
-        unchanged = len(joined) - len(chosen.blocks)
-        labels = labels[:unchanged]
-        labels += [label_of(chosen.rating, neutral)] * (len(joined) - len(labels))
-        blocks = joined
+        labels = labels[: len(blocks) - len(chosen.blocks)]
+        labels += [label_of(chosen.rating)] * (len(blocks) - len(labels))
     if any(label is not None for label in labels):
         yield labelled_row(key, solution.question, blocks, labels)
 
@@ -148,12 +142,3 @@ def _joined(blocks: list[str], more: list[str]) -> list[str]:
     if blocks and more and blocks[-1].endswith(TITLES):
         return [*blocks[:-1], f"{blocks[-1]} {more[0]}", *more[1:]]
     return [*blocks, *more]
-
-
-def label_of(rating: int | None, neutral: Neutral) -> bool | None:
-    """The label of a rated step; None is not trained on."""
-    if rating is None:
-        return None
-    if rating == 0:
-        return {"positive": True, "unlabelled": None, "negative": False}[neutral]
-    return rating > 0

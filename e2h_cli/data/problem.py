@@ -14,25 +14,15 @@ from e2h_cli.common.files import read_jsonl, write_jsonl
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem with a level. A hidden gold answer is None, and absent in files.
+    """A problem with a level. A hidden gold answer is None, and absent in files."""
 
-    Attributes:
-        id: unique in its source.
-        problem: the question.
-        level: 1 is the easiest.
-        subject: for example "Algebra".
-        source: the data set or file that the problem comes from.
-        answer: the gold answer.
-        solution: the reference solution, steps separated by newlines, without the answer block.
-    """
-
-    id: str
-    problem: str
-    level: int
-    subject: str
-    source: str
-    answer: str | None = None
-    solution: str | None = None
+    id: str  # unique in its source
+    problem: str  # the question
+    level: int  # 1 is the easiest
+    subject: str  # for example "Algebra"
+    source: str  # the data set or file that the problem comes from
+    answer: str | None = None  # the gold answer
+    solution: str | None = None  # steps separated by newlines, without the answer block
 
     def hidden(self) -> Problem:
         """A copy without answer and solution: what every stage sees of a hard training problem."""
@@ -53,24 +43,18 @@ def read_problems(file: Path) -> list[Problem]:
     """Read a JSONL file of problems, in the project's own fields or in those of MATH.
 
     ``unique_id`` is read as ``id``, ``type`` as ``subject``, "Level 3" as 3; without ``answer``
-    the answer is the last \\boxed{} of the solution.
-
-    Raises:
-        InputError: a missing field, a level that is not a number or a duplicate id, with file and
-            line.
+    the answer is the last \\boxed{} of the solution. Raises InputError, with file and line, for a
+    missing field, a level that is not a number or a duplicate id.
     """
     problems: list[Problem] = []
     first_line: dict[str, int] = {}
     for number, row in read_jsonl(file):
         where = f"{file}:{number}"
-        problem = problem_from_row(
-            row, default_id=f"{file.stem}/{number}", source=file.stem, where=where
-        )
-        if problem.id in first_line:
-            raise InputError(
-                f"duplicate id {problem.id!r} (first in line {first_line[problem.id]})", where=where
-            )
-        first_line[problem.id] = number
+        name = f"{file.stem}/{number}"
+        problem = problem_from_row(row, default_id=name, source=file.stem, where=where)
+        first = first_line.setdefault(problem.id, number)
+        if first != number:
+            raise InputError(f"duplicate id {problem.id!r} (first in line {first})", where=where)
         problems.append(problem)
     if not problems:
         raise InputError("no problems", where=file)
@@ -79,16 +63,20 @@ def read_problems(file: Path) -> list[Problem]:
 
 def problem_from_row(row: dict[str, Any], *, default_id: str, source: str, where: str) -> Problem:
     """Make a problem of a JSON object; see ``read_problems``. ``where`` is for error messages."""
-    text = row.get("problem", row.get("question"))
+    text, level = row.get("problem", row.get("question")), row.get("level")
     if not isinstance(text, str) or not text.strip():
         raise InputError("no text under 'problem'", where=where)
+    number = re.fullmatch(r"\s*(?:level\s*)?(\d+)\s*", str(level), re.IGNORECASE)
+    if number is None:
+        hint = "levels are 1, 2, 3, ..."
+        raise InputError(f"level {level!r} is not a number", where=where, hint=hint)
     answer, solution = row.get("answer"), row.get("solution")
     if answer is None and isinstance(solution, str):
         answer = last_boxed(solution)
     return Problem(
         id=str(row.get("id", row.get("unique_id", default_id))),
         problem=text,
-        level=_level(row.get("level"), where),
+        level=int(number[1]),
         subject=str(row.get("subject", row.get("type", "unknown"))),
         source=str(row.get("source", source)),
         answer=None if answer is None else str(answer),
@@ -96,26 +84,14 @@ def problem_from_row(row: dict[str, Any], *, default_id: str, source: str, where
     )
 
 
-def _level(value: Any, where: str) -> int:
-    digits = re.fullmatch(r"\s*(?:level\s*)?(\d+)\s*", str(value), re.IGNORECASE)
-    if isinstance(value, bool) or digits is None:
-        raise InputError(
-            f"level {value!r} is not a number", where=where, hint="levels are 1, 2, 3, ..."
-        )
-    return int(digits[1])
-
-
 def last_boxed(text: str) -> str | None:
     r"""The content of the last ``\boxed{...}`` with balanced braces, or None."""
-    start = text.rfind(r"\boxed{")
-    if start < 0:
-        return None
-    begin = start + len(r"\boxed{")
+    _, found, content = text.rpartition(r"\boxed{")
     depth = 1
-    for i in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[i], 0)
+    for end, character in enumerate(content if found else ""):
+        depth += {"{": 1, "}": -1}.get(character, 0)
         if depth == 0:
-            return text[begin:i]
+            return content[:end]
     return None
 
 

@@ -28,18 +28,11 @@ class _Dropped(Exception):
 
 
 class PublishedRows:
-    """Iterates over the training rows of published records.
+    """Iterates over the training rows of published records, from files or names on the Hub.
 
-    Args:
-        names: files or names on the Hub.
-        index: the split that the records are sorted by.
-        settings: the source, and which of its records are used.
-        title: of the progress bar.
-
-    Attributes:
-        counts: records that were read, and records that were dropped for each reason.
-        near_duplicates: questions that are trained on and nearly a test or validation problem, with
-            that problem. They are reported, not dropped: MATH has many variants of one question.
+    ``counts`` are records that were read, and that were dropped for each reason.
+    ``near_duplicates`` are questions that are trained on and nearly a test or validation problem,
+    with that problem. They are reported, not dropped: MATH has many variants of one question.
     """
 
     def __init__(
@@ -50,17 +43,18 @@ class PublishedRows:
         title: str = "supervise",
     ) -> None:
         if not names:
-            raise InputError(
-                f"--source {settings.source} needs the published files",
-                hint="give them with --data FILE, several by giving it again",
-            )
+            hint = "give them with --data FILE, several by giving it again"
+            raise InputError(f"--source {settings.source} needs the published files", hint=hint)
         self.counts: Counter[str] = Counter()
         self.near_duplicates: list[dict[str, Any]] = []
         self._names, self._index, self._settings, self._title = names, index, settings, title
         self._compared: set[str] = set()
 
     def __iter__(self) -> Iterator[TrainingRow]:
-        kept = self._within_limit() if self._settings.source == "metamath" else None
+        kept, settings = None, self._settings
+        if settings.source == "metamath":
+            queries = ((n, text_of(r.row, "query", r.where)) for n, r in self._records())
+            kept = metamath.limit_per_query(queries, settings.max_solutions, settings.seed)
         with progress_bar() as bar:
             task = bar.add_task(self._title, total=None, unit="records", note="")
             for number, record in self._records():
@@ -71,9 +65,11 @@ class PublishedRows:
                     part, key = self._part_and_id(solution.question, number, record.row)
                     if kept is not None and number not in kept:
                         raise _Dropped("over the solutions per question")
-                    if part != "validation":
+                    if part == "validation":
+                        yield from self._validation_rows(solution, key)
+                    else:
                         self._report_near_duplicate(solution.question)
-                    yield from self._rows(solution, key, validation=part == "validation")
+                        yield from self._rows(solution, key)
                 except _Dropped as reason:
                     self.counts[str(reason)] += 1
 
@@ -81,21 +77,15 @@ class PublishedRows:
         """The records of all files, with their number from 0."""
         return enumerate(chain.from_iterable(map(read_file_or_hub, self._names)))
 
-    def _within_limit(self) -> set[int]:
-        """Numbers of the MetaMath records to keep for ``max_solutions`` per query."""
-        queries = ((n, text_of(r.row, "query", r.where)) for n, r in self._records())
-        return metamath.limit_per_query(queries, self._settings.max_solutions, self._settings.seed)
-
     def _parse(self, record: Record) -> _Solution:
-        _, where, row = record
-        if self._settings.source == "prm800k":
+        (_, where, row), settings = record, self._settings
+        if settings.source == "prm800k":
             return prm800k.parse_record(row, where)
-        if _is_gsm8k(row) and self._settings.gsm8k == "drop":
+        if _is_gsm8k(row) and settings.gsm8k == "drop":
             raise _Dropped("of GSM8K")
-        if self._settings.source == "metamath":
+        if settings.source == "metamath":
             return metamath.parse_record(row, where)
-        is_math = text_of(row, "task", where) == "MATH"
-        wanted = is_math or self._settings.gsm8k == "keep"
+        wanted = text_of(row, "task", where) == "MATH" or settings.gsm8k == "keep"
         solution = math_shepherd.parse_record(row, where) if wanted else None
         if solution is None:
             raise _Dropped("malformed")
@@ -106,7 +96,6 @@ class PublishedRows:
         settings, index = self._settings, self._index
         part: str
         part, problem = index.find(question)
-        key = problem.id if problem else f"{settings.source}/{number}"
         augmented = row.get("query")
         if part == "test" or (isinstance(augmented, str) and index.find(augmented)[0] == "test"):
             raise _Dropped("of test problems")
@@ -122,7 +111,7 @@ class PublishedRows:
                 raise _Dropped("of unknown level")
         if part in ("easy", "hard") and settings.levels not in (part, "all"):
             raise _Dropped(f"{part} problems")
-        return part, key
+        return part, problem.id if problem else f"{settings.source}/{number}"
 
     def _report_near_duplicate(self, question: str) -> None:
         normalized = normalize_question(question)
@@ -130,32 +119,27 @@ class PublishedRows:
             return
         self._compared.add(normalized)
         if found := self._index.near_duplicate(question):
-            problem, similarity = found
-            self.near_duplicates.append(
-                {
-                    "question": question,
-                    "id": problem.id,
-                    "problem": problem.problem,
-                    "similarity": round(similarity, 3),
-                }
-            )
+            near, score = {"id": found[0].id, "problem": found[0].problem}, round(found[1], 3)
+            self.near_duplicates.append({"question": question, **near, "similarity": score})
 
-    def _rows(self, solution: _Solution, key: str, *, validation: bool) -> Iterator[TrainingRow]:
+    def _validation_rows(self, solution: _Solution, key: str) -> Iterator[TrainingRow]:
         if isinstance(solution, metamath.Response):
-            if validation:
-                raise _Dropped("of validation problems")
-            if (sft_row := metamath.sft_row(key, solution)) is None:
-                raise _Dropped("without answer or steps")
-            yield TrainingRow("sft", sft_row)
-            return
-        prm = "prm-validation" if validation else "prm"
-        if isinstance(solution, math_shepherd.LabelledSolution):
-            yield TrainingRow(prm, labelled_row(key, *solution))
-            return
-        if not validation:
-            yield from (TrainingRow("sft", row) for row in prm800k.sft_rows(key, solution))
-        for row in prm800k.prm_rows(key, solution, self._settings.neutral):
-            yield TrainingRow(prm, row)
+            raise _Dropped("of validation problems")
+        rows = (row for kind, row in self._rows(solution, key) if kind == "prm")
+        return (TrainingRow("prm-validation", row) for row in rows)
+
+    def _rows(self, solution: _Solution, key: str) -> Iterator[TrainingRow]:
+        match solution:
+            case metamath.Response():
+                if (sft_row := metamath.sft_row(key, solution)) is None:
+                    raise _Dropped("without answer or steps")
+                yield TrainingRow("sft", sft_row)
+            case math_shepherd.LabelledSolution():
+                yield TrainingRow("prm", labelled_row(key, *solution))
+            case prm800k.RatedSolution():
+                rows = prm800k.prm_rows(key, solution, self._settings.neutral)
+                yield from (TrainingRow("sft", row) for row in prm800k.sft_rows(key, solution))
+                yield from (TrainingRow("prm", row) for row in rows)
 
 
 def _is_gsm8k(row: dict[str, Any]) -> bool:

@@ -35,37 +35,27 @@ def label_samples(
     grade: Grade,
     checker: StepChecker | None,
 ) -> tuple[list[Row], list[Row], dict[str, int]]:
-    """Label samples for a reward model.
+    """Label samples, (problem id, text of a finished solution), for a reward model.
 
-    Step labels (for a PRM): a step by the oracle, nothing after the first wrong step, the answer
-    block by the grader. Outcome labels (for an ORM): every step and the answer block carry the
-    verdict on the final answer (paper p.6, p.30).
-
-    Args:
-        samples: (problem id, text of a finished solution).
-        problems: with gold answers, by id.
-        grade: decides whether final answers are right.
-        checker: the step oracle; without it there are no step labels.
-
-    Returns:
-        Rows of step labels, rows of outcome labels, and counts of labelled and dropped samples.
+    Returns rows of step labels, rows of outcome labels, and counts of labelled and dropped samples.
+    Step labels (for a PRM): a step by the oracle ``checker``, nothing after the first wrong step,
+    the answer block by the grader. Outcome labels (for an ORM): every step and the answer block
+    carry the verdict on the final answer (paper p.6, p.30).
     """
-    parsed = []
+    parsed: dict[tuple[str, str], tuple[Problem, list[str], str]] = {}
     dropped = {"samples without answer": 0, "repeated samples": 0}
-    seen: set[tuple[str, str]] = set()
     for key, text in samples:
         solution = template.parse(text)
         if solution.answer is None or not solution.steps:
             dropped["samples without answer"] += 1
-        elif (key, text) in seen:
+        elif (key, text) in parsed:
             dropped["repeated samples"] += 1
         else:
-            seen.add((key, text))
             steps = [step.text for step in solution.steps]
-            parsed.append((problems[key], steps, solution.answer))
-    verdicts = grade([(problem.answer or "", answer) for problem, _, answer in parsed])
+            parsed[key, text] = problems[key], steps, solution.answer
+    verdicts = grade([(problem.answer or "", answer) for problem, _, answer in parsed.values()])
     step_rows, outcome_rows = [], []
-    for (problem, steps, answer), right in zip(parsed, verdicts, strict=True):
+    for (problem, steps, answer), right in zip(parsed.values(), verdicts, strict=True):
         blocks = [*steps, template.answer_block(answer)]
         outcomes = [right] * len(blocks)
         outcome_rows.append(labelled_row(problem.id, problem.problem, blocks, outcomes))
@@ -87,33 +77,28 @@ def balance_outcomes(rows: Sequence[Row], ratio: float | None, rng: random.Rando
     for number, row in enumerate(rows):
         by_question.setdefault(row["id"], ([], []))[bool(row["labels"][-1])].append(number)
     kept: list[int] = []
-    for wrong, right in by_question.values():
-        limit = int(ratio * min(len(wrong), len(right)))
-        for numbers in (wrong, right):
+    for kinds in by_question.values():
+        limit = int(ratio * min(map(len, kinds)))
+        for numbers in kinds:
             kept += numbers if len(numbers) <= limit else rng.sample(numbers, limit)
     return [rows[number] for number in sorted(kept)]
 
 
 def until_first_mistake(right: Sequence[bool]) -> list[bool | None]:
     """Labels up to and including the first wrong step; None after it."""
-    labels: list[bool | None] = []
-    for value in right:
-        labels.append(None if False in labels else value)
-    return labels
+    return [None if False in right[:i] else value for i, value in enumerate(right)]
 
 
 def read_rows(file: Path) -> Iterator[Row]:
     """Yield the labelled rows of a file, in the fields of TRL's stepwise supervision.
 
-    A prompt without the template's headers is taken as a bare question. Labels are true, false,
-    null, or a probability.
-
-    Raises:
-        InputError: a malformed row, with its line.
+    A prompt without the template's headers is taken as a bare question. Raises InputError, with the
+    line, for a malformed row.
     """
     number = 0
     for number, row in read_jsonl(file):
-        _check_row(row, f"{file}:{number}")
+        if error := _row_error(row):
+            raise InputError(error, where=f"{file}:{number}")
         prompt = row["prompt"]
         yield {
             "id": str(row.get("id", f"{file.stem}/{number}")),
@@ -125,20 +110,20 @@ def read_rows(file: Path) -> Iterator[Row]:
         raise InputError("no rows", where=file)
 
 
-def _check_row(row: Row, where: str) -> None:
+def _row_error(row: Row) -> str | None:
+    """What is wrong with a row; None if nothing is."""
     steps, labels = row.get("completions"), row.get("labels")
     if not isinstance(row.get("prompt"), str):
-        raise InputError("no text under 'prompt'", where=where)
+        return "no text under 'prompt'"
     texts = isinstance(steps, list) and all(isinstance(s, str) and s.strip() for s in steps)
     if not texts or not steps:
-        raise InputError("'completions' is not a list of texts", where=where)
+        return "'completions' is not a list of texts"
     if not isinstance(labels, list) or len(labels) != len(steps):
-        raise InputError("'labels' is not a list as long as 'completions'", where=where)
+        return "'labels' is not a list as long as 'completions'"
     for label in labels:
-        if label is not None and not (isinstance(label, (bool, int, float)) and 0 <= label <= 1):
-            raise InputError(
-                f"label {label!r} is not true, false, null or a probability", where=where
-            )
+        if label is not None and not (isinstance(label, (int, float)) and 0 <= label <= 1):
+            return f"label {label!r} is not true, false, null or a probability"
+    return None
 
 
 def _block(step: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from e2h_cli.common.errors import InputError
@@ -22,40 +23,29 @@ def chain_problems(
     rng = random.Random(f"problems {seed}")
     taken: set[str] = set()
     parts = []
-    for name, counts in (("test", test_counts), ("train", train_counts)):
-        if len(counts) > len(chain_arithmetic.OPERATIONS_BY_LEVEL):
-            raise InputError(
-                f"{name}_counts has {len(counts)} numbers; chains have levels 1 to "
-                f"{len(chain_arithmetic.OPERATIONS_BY_LEVEL)}"
-            )
+    levels = len(chain_arithmetic.OPERATIONS_BY_LEVEL)
+    for part, counts in (("test", test_counts), ("train", train_counts)):
+        if len(counts) > levels:
+            has = f"{part}_counts has {len(counts)} numbers"
+            raise InputError(f"{has}; chains have levels 1 to {levels}")
         try:
             drawn = list(chain_arithmetic.distinct(dict(enumerate(counts, 1)), rng, taken))
         except ValueError as error:
-            raise InputError(str(error), where=f"{name}_counts", hint="ask for fewer") from error
-        parts.append([_problem(c, level, f"{name}/{i}") for i, (level, c) in enumerate(drawn)])
-    test, train = parts
-    return train, test
-
-
-def _problem(chain: chain_arithmetic.Chain, level: int, name: str) -> Problem:
-    steps, answer = chain_arithmetic.solve(chain)
-    return Problem(
-        id=f"chains/{name}",
-        problem=chain.question,
-        level=level,
-        subject=chain.subject,
-        source="chains",
-        answer=answer,
-        solution=SEPARATOR.join(steps),
-    )
+            raise InputError(str(error), where=f"{part}_counts", hint="ask for fewer") from error
+        problems = []
+        for i, (level, chain) in enumerate(drawn):
+            steps, answer = chain_arithmetic.solve(chain)
+            texts = {"answer": answer, "solution": SEPARATOR.join(steps)}
+            key = f"chains/{part}/{i}"
+            problems.append(Problem(key, chain.question, level, chain.subject, "chains", **texts))
+        parts.append(problems)
+    return parts[1], parts[0]
 
 
 def math_problems(data: str | None) -> tuple[list[Problem], list[Problem]]:
     """(train, test) of MATH: from a folder with train*.jsonl and test*.jsonl, or from the Hub.
 
-    Raises:
-        InputError: the folder has no train or test file, a row is malformed, or the data set
-            cannot be loaded.
+    Raises InputError for a missing file, a malformed row, or a data set that cannot be loaded.
     """
     if data is not None and Path(data).exists():
         return _read_folder(Path(data), "train"), _read_folder(Path(data), "test")
@@ -80,27 +70,20 @@ def _load_from_hub(name: str) -> tuple[list[Problem], list[Problem]]:
     except Exception as error:
         # The library raises whatever its transport raises; the user needs one line of it.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"cannot load this data set: {reason}",
-            where=name,
-            hint="check the name and the network, or give a local folder with --data",
-        ) from error
+        hint = "check the name and the network, or give a local folder with --data"
+        raise InputError(f"cannot load this data set: {reason}", where=name, hint=hint) from error
     parts: dict[str, list[Problem]] = {"train": [], "test": []}
     for part, problems in parts.items():
         if part not in loaded:
             raise InputError(f"data set has no {part} split", where=name)
         for i, row in enumerate(loaded[part]):
-            where = f"{name} {part}[{i}]"
-            problems.append(
-                problem_from_row(row, default_id=f"{part}/{i}", source=name, where=where)
-            )
-    _refuse_duplicate_ids((*parts["train"], *parts["test"]), name)
+            key, where = f"{part}/{i}", f"{name} {part}[{i}]"
+            problems.append(problem_from_row(row, default_id=key, source=name, where=where))
+    _refuse_duplicate_ids([*parts["train"], *parts["test"]], name)
     return parts["train"], parts["test"]
 
 
-def _refuse_duplicate_ids(problems: Iterable[Problem], where: Path | str) -> None:
-    seen: set[str] = set()
-    for problem in problems:
-        if problem.id in seen:
-            raise InputError(f"duplicate id {problem.id!r}", where=where)
-        seen.add(problem.id)
+def _refuse_duplicate_ids(problems: Sequence[Problem], where: Path | str) -> None:
+    for key, count in Counter(problem.id for problem in problems).items():
+        if count > 1:
+            raise InputError(f"duplicate id {key!r}", where=where)

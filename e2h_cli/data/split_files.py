@@ -27,10 +27,9 @@ def write_split(folder: Path, split: Split, *, source: str) -> None:
     for part, problems in split.parts.items():
         shown = [p.hidden() for p in problems] if part == "hard" else problems
         write_problems(folder / f"{part}.jsonl", shown)
-    write_jsonl(
-        folder / HIDDEN_ANSWERS,
-        ({"id": p.id, "answer": p.answer, "solution": p.solution} for p in split.parts["hard"]),
-    )
+    hard = split.parts["hard"]
+    hidden = ({"id": p.id, "answer": p.answer, "solution": p.solution} for p in hard)
+    write_jsonl(folder / HIDDEN_ANSWERS, hidden)
     sizes = {part: len(problems) for part, problems in split.parts.items()}
     info = {"source": source, "max_level": split.max_level, "sizes": sizes}
     write_json(folder / SPLIT_INFO, info)
@@ -43,11 +42,7 @@ def max_level(path: Path) -> int:
 
 
 def split_file(path: Path, part: str) -> Path:
-    """The file of a part: in a split folder, or the path itself if it is a file.
-
-    Raises:
-        InputError: a folder that is not a split.
-    """
+    """The file of a part of a split folder; a file stands for itself. Raises InputError."""
     if path.is_file():
         return path
     file = path / f"{part}.jsonl"
@@ -73,26 +68,14 @@ def read_training_problems(
 ) -> tuple[list[Problem], dict[str, str]]:
     """Training problems with their solutions, and fingerprints of the files that were read.
 
-    Args:
-        path: a split folder, or a file of problems, of which all are read.
-        levels: "easy", "hard" or "all".
-        hard_answers: read the hidden answers of hard problems; False does not open their file.
+    Of a split folder those of ``levels`` ("easy", "hard" or "all"), of a file all. Without
+    ``hard_answers`` the file with the hidden answers of hard problems is not opened.
     """
     parts = ("easy", "hard") if levels == "all" and path.is_dir() else (levels,)
-    problems: list[Problem] = []
-    fingerprints = {}
-    for part in parts:
-        file = split_file(path, part)
-        fingerprints[file.name] = fingerprint(file)
-        problems += read_problems(file)
+    files = [split_file(path, part) for part in parts]
+    problems = [problem for file in files for problem in read_problems(file)]
     if hard_answers and levels != "easy" and path.is_dir():
-        file = path / HIDDEN_ANSWERS
-        answers = {row["id"]: row for _, row in read_jsonl(file)}
-        fingerprints[file.name] = fingerprint(file)
-        problems = [
-            replace(p, answer=found["answer"], solution=found["solution"])
-            if (found := answers.get(p.id))
-            else p
-            for p in problems
-        ]
-    return problems, fingerprints
+        files.append(path / HIDDEN_ANSWERS)
+        answers = {row["id"]: row for _, row in read_jsonl(files[-1])}
+        problems = [replace(p, **answers.get(p.id, {})) for p in problems]
+    return problems, {file.name: fingerprint(file) for file in files}

@@ -16,19 +16,12 @@ PARTS: tuple[Part, ...] = ("easy", "hard", "validation", "test")
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The four parts of a split, and the training problems that are in none of them.
-
-    Attributes:
-        parts: the problems of each part; training problems are "easy" and "hard".
-        leaks: training problems with the text of a test problem.
-        duplicates: training problems with the text of an earlier training problem.
-        max_level: problems up to this level are easy.
-    """
+    """The four parts of a split, and the training problems that are in none of them."""
 
     parts: dict[Part, list[Problem]]
-    leaks: list[Problem]
-    duplicates: list[Problem]
-    max_level: int
+    leaks: list[Problem]  # training problems with the text of a test problem
+    duplicates: list[Problem]  # training problems with the text of an earlier one
+    max_level: int  # problems up to this level are easy
 
 
 def split(
@@ -41,43 +34,32 @@ def split(
 ) -> Split:
     """Split training problems by level, after drawing a validation set from them.
 
-    The validation set has the proportions of the test set by subject and level (paper p.5). It is
-    taken out first, so that no training data holds it; the paper's released data builders leave it
-    in.
-
-    Args:
-        train: problems that may be trained on.
-        test: problems for evaluation only.
-        max_level: problems up to this level are easy.
-        validation: size of the validation set; None for that of the test set.
-        seed: of the draw.
+    The validation set has ``validation`` problems (None: as many as the test set), in the
+    proportions of the test set by subject and level (paper p.5). It is taken out first, so that no
+    training data holds it; the paper's released data builders leave it in.
     """
     test_questions = {normalize_question(p.problem) for p in test}
-    kept, leaks, duplicates = [], [], []
-    seen: set[str] = set()
+    first: dict[str, Problem] = {}
+    leaks, duplicates = [], []
     for problem in train:
         question = normalize_question(problem.problem)
         if question in test_questions:
             leaks.append(problem)
-        elif question in seen:
+        elif question in first:
             duplicates.append(problem)
         else:
-            seen.add(question)
-            kept.append(problem)
-    held_out = stratified_sample(kept, test, len(test) if validation is None else validation, seed)
+            first[question] = problem
+    size = len(test) if validation is None else validation
+    held_out = stratified_sample(list(first.values()), test, size, seed)
     held_out_ids = {p.id for p in held_out}
-    training = [p for p in kept if p.id not in held_out_ids]
-    return Split(
-        parts={
-            "easy": [p for p in training if p.level <= max_level],
-            "hard": [p for p in training if p.level > max_level],
-            "validation": held_out,
-            "test": list(test),
-        },
-        leaks=leaks,
-        duplicates=duplicates,
-        max_level=max_level,
-    )
+    training = [p for p in first.values() if p.id not in held_out_ids]
+    parts: dict[Part, list[Problem]] = {
+        "easy": [p for p in training if p.level <= max_level],
+        "hard": [p for p in training if p.level > max_level],
+        "validation": held_out,
+        "test": list(test),
+    }
+    return Split(parts, leaks, duplicates, max_level)
 
 
 def stratified_sample(
@@ -87,15 +69,15 @@ def stratified_sample(
 
     A stratum with too few problems gives all that it has.
     """
-    sizes = stratum_sizes(Counter((p.subject, p.level) for p in like), size)
     by_stratum = defaultdict(list)
     for index, problem in enumerate(problems):
         by_stratum[problem.subject, problem.level].append(index)
     rng = random.Random(seed)
     drawn: list[int] = []
-    for stratum in sorted(sizes):
-        members = by_stratum.get(stratum, [])
-        drawn += rng.sample(members, min(sizes[stratum], len(members)))
+    sizes = stratum_sizes(Counter((p.subject, p.level) for p in like), size)
+    for stratum, wanted in sorted(sizes.items()):
+        members = by_stratum[stratum]
+        drawn += rng.sample(members, min(wanted, len(members)))
     return [problems[i] for i in sorted(drawn)]
 
 

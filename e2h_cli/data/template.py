@@ -61,20 +61,12 @@ def one_line(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a solution.
+    """One step of a solution."""
 
-    Attributes:
-        text: without the newlines after it.
-        start: index of its first character in the parsed text.
-        end: index after its last character.
-        separator_end: index after the newlines that follow it; None for the last step of an
-            unfinished solution, which has no newlines after it.
-    """
-
-    text: str
-    start: int
-    end: int
-    separator_end: int | None
+    text: str  # without the newlines after it
+    start: int  # index of its first character in the parsed text
+    end: int  # index after its last character
+    separator_end: int | None  # index after the newlines that follow it, if any do
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +79,16 @@ class Solution:
 
 
 def parse(text: str, *, finished: bool = True) -> Solution:
-    """Split a completion into steps and answer; never raises.
+    """Split a completion, without prompt and end-of-text token, into steps and answer.
 
-    Args:
-        text: a completion, without prompt and end-of-text token.
-        finished: False if the token limit was reached. The answer of such a text may be cut, so it
-            counts as missing.
+    Not ``finished`` is a text that reached the token limit: its answer may be cut, so it counts as
+    missing. Never raises.
     """
-    header = _ANSWER_LINE.search(text)
-    body_end = header.start() if header else len(text)
+    body_end, answer_start = answer_header(text) or (len(text), len(text))
     steps = _steps(text, body_end)
     if not finished:
         return Solution(steps, None, "truncated")
-    answer = _first_block(text[header.end() :]) if header else ""
+    answer = _SEPARATOR.split(text[answer_start:].strip(), maxsplit=1)[0]
     if not answer:
         return Solution(steps, None, "no answer")
     return Solution(steps, answer, "complete" if steps else "no steps")
@@ -126,22 +115,12 @@ def _steps(text: str, body_end: int) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _first_block(text: str) -> str:
-    text = text.strip()
-    separator = _SEPARATOR.search(text)
-    return text[: separator.start()] if separator else text
-
-
 def token_of_character(offsets: Sequence[tuple[int, int]], character: int) -> int:
-    """Index of the last token that covers a character.
+    """Index of the last token that covers a character; ValueError if none does.
 
-    Args:
-        offsets: (start, end) of every token in characters, in order, as a fast tokenizer returns
-            them; special tokens have (0, 0) and cover nothing.
-        character: index into the same text.
-
-    Raises:
-        ValueError: no token covers the character (it was cut off, or the tokenizer dropped it).
+    ``offsets`` are (start, end) of every token in characters, in order, as a fast tokenizer returns
+    them; special tokens have (0, 0) and cover nothing. A character may be cut off, or dropped by
+    the tokenizer.
     """
     starts = [start for start, _ in offsets]
     # The tokens of one character's bytes share a start: take the last of them.

@@ -11,7 +11,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, write_atomic
 from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.sft_rows import sft_rows
+from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_split, read_training_problems, split_file
 from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
 from e2h_cli.inference.sampling import SAMPLES_FILE, SampleStats, SamplingJob, sample_all

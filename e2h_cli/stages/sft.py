@@ -10,7 +10,7 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, read_jsonl, write_jsonl
 from e2h_cli.data.external_rows import text_of
-from e2h_cli.data.sft_rows import sft_rows
+from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_training_problems
 from e2h_cli.data.training_rows import rows_file
 from e2h_cli.models.loading import load_generator, load_tokenizer

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table
 
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import sources
-from e2h_cli.data.problem import Problem
 from e2h_cli.data.split_files import write_split
-from e2h_cli.data.splitting import Part, Split, split
+from e2h_cli.data.splitting import Split, split
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.split import SplitSettings
 
@@ -26,65 +24,55 @@ def run(context: StageContext[SplitSettings]) -> dict[str, Any]:
     ``hard-answers.jsonl``, ``split.json``.
     """
     settings = context.settings
+    level, seed, size = settings.max_level, settings.seed, settings.validation_size
     if settings.source == "chains":
-        train, test = sources.chain_problems(
-            settings.train_counts, settings.test_counts, settings.seed
-        )
+        train, test = sources.chain_problems(settings.train_counts, settings.test_counts, seed)
     else:
         train, test = sources.math_problems(context.optional_input("data"))
-    done = split(
-        train,
-        test,
-        max_level=settings.max_level,
-        validation=settings.validation_size,
-        seed=settings.seed,
-    )
+    done = split(train, test, max_level=level, validation=size, seed=seed)
     if not done.parts["easy"]:
-        raise InputError(
-            f"no training problem has a level up to {settings.max_level}", hint="raise --max-level"
-        )
+        message = f"no training problem has a level up to {level}"
+        raise InputError(message, hint="raise --max-level")
     write_split(context.output_dir, done, source=settings.source)
     _print(done)
+    easy = sum(p.level <= level for p in done.parts["test"])
     return {
         **{part: len(problems) for part, problems in done.parts.items()},
-        "test_easy": sum(p.level <= done.max_level for p in done.parts["test"]),
-        "test_hard": sum(p.level > done.max_level for p in done.parts["test"]),
+        "test_easy": easy,
+        "test_hard": len(test) - easy,
         "leaks": [p.id for p in done.leaks],
         "repeats": [p.id for p in done.duplicates],
     }
 
 
 def _print(done: Split) -> None:
-    console.print(_table("Problems by level", done.parts, "level", done.max_level))
-    console.print(_table("Problems by subject", done.parts, "subject", done.max_level))
-    if done.leaks:
+    leaks, duplicates = len(done.leaks), len(done.duplicates)
+    console.print(_table(done, "level"))
+    console.print(_table(done, "subject"))
+    if leaks:
         console.print(
-            f"[yellow]{len(done.leaks)} training problems are also test problems: left out[/yellow]"
+            f"[yellow]{leaks} training problems are also test problems: left out[/yellow]"
         )
-    if done.duplicates:
-        console.print(
-            f"{len(done.duplicates)} training problems were duplicates; the first of each was kept"
-        )
-    if not done.leaks:
+    if duplicates:
+        console.print(f"{duplicates} training problems were duplicates; the first of each was kept")
+    if not leaks:
         console.print(
             "No training problem has the text of a test problem (spacing and case ignored)."
         )
 
 
-def _table(
-    title: str, parts: Mapping[Part, Sequence[Problem]], field: str, max_level: int
-) -> Table:
+def _table(done: Split, field: Literal["level", "subject"]) -> Table:
     """The number of problems of each part by level or subject."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=f"Problems by {field}", title_justify="left")
     table.add_column(field)
-    for part in parts:
+    for part in done.parts:
         table.add_column(part, justify="right")
-    counts = {part: Counter(getattr(p, field) for p in ps) for part, ps in parts.items()}
-    for value in sorted({value for counter in counts.values() for value in counter}):
+    counters = [Counter(getattr(p, field) for p in problems) for problems in done.parts.values()]
+    for value in sorted(set().union(*counters)):
         label = str(value)
         if field == "level":
-            label += " easy" if value <= max_level else " hard"
-        table.add_row(label, *(str(counts[part][value] or "-") for part in parts))
+            label += " easy" if value <= done.max_level else " hard"
+        table.add_row(label, *(str(counter[value] or "-") for counter in counters))
     table.add_section()
-    table.add_row("all", *(str(sum(counts[part].values())) for part in parts))
+    table.add_row("all", *(str(counter.total()) for counter in counters))
     return table

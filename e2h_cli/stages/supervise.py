@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 from rich.table import Table
@@ -34,36 +33,34 @@ def run(context: StageContext[SuperviseSettings]) -> dict[str, Any]:
     Writes: ``sft.jsonl``, ``prm.jsonl``, ``orm.jsonl`` and ``*-validation.jsonl`` where there are
     such rows; ``official-*.jsonl`` with --official; ``near-duplicates.jsonl``.
     """
-    settings = context.settings
-    read: dict[str, str] = {}
+    settings, folder = context.settings, context.output_dir
+    read: dict[str, dict[str, str]] = {}
     near_duplicates: list[dict[str, Any]] = []
     rows: Iterable[TrainingRow]
     if settings.source == "samples":
-        rows, counts, read = _label_samples(context)
+        rows, counts, read["read"] = _label_samples(context)
     else:
         index = QuestionIndex(context.input_path("problems"))
         rows = published = PublishedRows(context.inputs["data"], index, settings, context.stage)
         counts, near_duplicates = published.counts, published.near_duplicates
     # Repeated samples were dropped before.
     unique = settings.source != "samples"
-    with TrainingRowWriter(context.output_dir, official=settings.official, unique=unique) as writer:
+    with TrainingRowWriter(folder, official=settings.official, unique=unique) as writer:
         for row in rows:
             writer.write(row)
     if not any(writer.counts[kind] for kind in ROW_KINDS):
         reasons = ", ".join(f"{n:,} {what}" for what, n in counts.items())
-        raise InputError(f"not one training row came of it ({reasons})", where=context.output_dir)
+        raise InputError(f"not one training row came of it ({reasons})", where=folder)
     written = dict(writer.counts)
     if near_duplicates:
-        written["near-duplicates"] = write_jsonl(
-            context.output_dir / NEAR_DUPLICATES, near_duplicates
-        )
+        written["near-duplicates"] = write_jsonl(folder / NEAR_DUPLICATES, near_duplicates)
     _print(counts, written)
-    return {"rows": written, **counts, **({"read": read} if read else {})}
+    return {"rows": written, **counts, **read}
 
 
 def _label_samples(
     context: StageContext[SuperviseSettings],
-) -> tuple[Iterable[TrainingRow], Counter[str], dict[str, str]]:
+) -> tuple[list[TrainingRow], Counter[str], dict[str, str]]:
     """Rows of labelled samples, counts, and fingerprints of the problem files that were read.
 
     Step labels come from the oracle, which only chain arithmetic has, outcome labels from the
@@ -73,11 +70,10 @@ def _label_samples(
     problems, read = read_training_problems(context.input_path("problems"), settings.levels)
     by_id = {p.id: p for p in problems}
     samples = read_samples(context.input_path("samples"))
-    counts: Counter[str] = Counter()
+    counts = Counter({"samples": samples.num_rows})
     finished = []
     columns = (samples[name].to_pylist() for name in ("id", "text", "finish_reason"))
     for key, text, finish_reason in zip(*columns, strict=True):
-        counts["samples"] += 1
         # Whatever was sampled, only these training problems are trained on.
         if key not in by_id:
             counts["samples of other problems"] += 1
@@ -91,13 +87,11 @@ def _label_samples(
             return [verdict.right for verdict in grader.grade(pairs)]
 
         steps, outcomes, dropped = label_samples(finished, by_id, grade, step_checker(problems))
-    counts.update(dropped)
     kept = balance_outcomes(outcomes, settings.ratio, random.Random(f"ratio {settings.seed}"))
+    counts.update(dropped)
     counts["outcome rows over the ratio"] = len(outcomes) - len(kept)
-    rows = chain(
-        (TrainingRow("prm", row) for row in steps), (TrainingRow("orm", row) for row in kept)
-    )
-    return rows, counts, read
+    kinds = {"prm": steps, "orm": kept}
+    return [TrainingRow(kind, row) for kind in kinds for row in kinds[kind]], counts, read
 
 
 def _print(counts: Counter[str], written: dict[str, int]) -> None:

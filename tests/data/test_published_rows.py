@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.data import math_shepherd, metamath, official_format, prm800k
+from e2h_cli.data import math_shepherd, metamath, prm800k
 from e2h_cli.data.decontamination import QuestionIndex
 from e2h_cli.data.external_rows import read_records
 from e2h_cli.data.published_rows import PublishedRows
+from e2h_cli.data.training_rows import official_reward_rows, official_sft_rows
 from e2h_cli.settings.supervise import SuperviseSettings
 from tests.conftest import DATA
 from tests.data.published_records import MARKED, RATED, record, step, write_small_split
@@ -145,7 +146,7 @@ def test_published_files_must_be_given(tmp_path: Path) -> None:
 
 def test_official_rows_by_hand() -> None:
     tuned = {"prompt": PROMPT + "A.\n\n", "completion": "B.\n\nC.\n\n# Answer\n\n5"}
-    assert list(official_format.sft(tuned)) == [
+    assert list(official_sft_rows(tuned)) == [
         {"input": "q?", "output_prefix": "A.", "output": "\n\nB.", "is_eos": False},
         {
             "input": "q?",
@@ -159,7 +160,7 @@ def test_official_rows_by_hand() -> None:
         "completions": ["A.", "B.", "# Answer\n\n5"],
         "labels": [None, True, False],
     }
-    assert list(official_format.reward(row)) == [
+    assert list(official_reward_rows(row)) == [
         {"input": "q?", "output_prefix": "A.\n\n", "output": "B.\n\n# Answer\n\n5", "label": 1}
     ]
 

@@ -12,6 +12,7 @@ import pytest
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import chain_arithmetic
 from e2h_cli.data.problem import Problem, read_problems
+from e2h_cli.data.reference_solutions import sft_rows, steps_of
 from e2h_cli.data.rm_labels import (
     balance_outcomes,
     label_samples,
@@ -19,8 +20,6 @@ from e2h_cli.data.rm_labels import (
     step_checker,
     until_first_mistake,
 )
-from e2h_cli.data.sft_rows import sft_rows
-from e2h_cli.data.step_splitting import steps_of
 from e2h_cli.data.template import parse
 from e2h_cli.data.training_rows import TrainingRow, TrainingRowWriter, rows_file
 
