@@ -169,7 +169,8 @@ class ShardedParquetStore:
         Shape (rows, 4), columns: index in ``ids``, sample, index in the files, row in the file.
         """
         names = pa.array(ids, pa.string())
-        files, blocks = [], [np.empty((0, 4), dtype=np.int64)]
+        files: list[Path] = []
+        blocks = [np.empty((0, 4), dtype=np.int64)]
         for file in self._files():
             if (table := self._read(file, KEY_COLUMNS)) is not None:
                 rank = pc.index_in(table["id"].combine_chunks(), value_set=names).fill_null(-1)

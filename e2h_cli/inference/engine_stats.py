@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,23 @@ from e2h_cli.common.files import ENGINE_STATS, read_jsonl
 from e2h_cli.inference.engines.base import Engine, Generation, Request, SamplingParameters
 
 
+@dataclass
 class EngineClock:
     """Seconds that an engine worked (busy) and waited for its samples to be stored (idle)."""
 
-    def __init__(self, engine: str, load_seconds: float) -> None:
-        self.engine = engine
-        self.load_seconds = load_seconds
-        self.busy_seconds = self.idle_seconds = 0.0
-        self.samples = self.tokens = 0
+    engine: str
+    load_seconds: float
+    busy_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    samples: int = 0
+    tokens: int = 0
 
     def timed(
         self, engine: Engine, requests: Sequence[Request], parameters: SamplingParameters
     ) -> Iterator[list[Generation]]:
         """The engine's samples, timed."""
-        source = engine.generate(requests, parameters)
         mark = time.monotonic()
-        for generations in source:
+        for generations in engine.generate(requests, parameters):
             self.busy_seconds += time.monotonic() - mark
             self.samples += len(generations)
             self.tokens += sum(g.tokens for g in generations)

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -62,7 +62,7 @@ def run_with_progress(
     Args:
         function: picklable; called as ``function(job)`` in a worker, and in this process as
             ``function(job, on_progress)`` where ``on_progress`` takes a number of new samples.
-        jobs: one per worker; a single job is run in this process.
+        jobs: one per worker; a single job is run in this process, unless ``in_worker``.
         store: of all jobs; the progress of workers is the number of new rows in it.
         title: of the progress bar.
         total: number of missing samples.
@@ -121,12 +121,8 @@ def run_in_processes(
         waiting = {pool.submit(function, job) for job in jobs}
         try:
             while waiting:
-                try:
-                    for future in as_completed(waiting, timeout=_POLL_SECONDS):
-                        waiting.discard(future)
-                        yield future.result()
-                except TimeoutError:
-                    pass
+                done, waiting = wait(waiting, _POLL_SECONDS, FIRST_COMPLETED)
+                yield from (future.result() for future in done)
                 on_poll()
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -206,23 +202,16 @@ def _connect_to_ray(address: str) -> Any:
         raise InputError(
             "--ray: Ray is not installed", hint="install it with: pip install 'e2h[ray]'"
         ) from error
-    hint = "give the address of a cluster, auto or local"
+    options = {"include_dashboard": False} if address == "local" else {"address": address}
     host, _, port = address.rpartition(":")
-    if host and port.isdecimal() and "//" not in host:
-        # Where nothing listens, Ray itself would try for minutes.
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except OSError as error:
-            raise InputError(f"--ray {address}: {error.strerror or error}", hint=hint) from error
-    local = address == "local"
     try:
-        ray.init(
-            address=None if local else address,
-            log_to_driver=False,
-            logging_level="error",
-            **({"include_dashboard": False} if local else {}),
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"--ray {address}: {reason}", hint=hint) from error
+        if host and port.isdecimal() and "//" not in host:
+            # Where nothing listens, Ray itself would try for minutes.
+            socket.create_connection((host, int(port)), timeout=5).close()
+        ray.init(log_to_driver=False, logging_level="error", **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        raise InputError(
+            f"--ray {address}: {reason}", hint="give the address of a cluster, auto or local"
+        ) from error
     return ray

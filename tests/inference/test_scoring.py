@@ -52,7 +52,7 @@ def test_token_scores_are_those_of_the_solution_where_it_is_read(reward_model: R
 
 def test_the_package_exports_names_without_importing_torch() -> None:
     assert all(hasattr(e2h_cli.inference, name) for name in e2h_cli.inference.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match="attribute nothing"):
         e2h_cli.inference.nothing  # noqa: B018
     script = "import sys, e2h_cli.inference; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

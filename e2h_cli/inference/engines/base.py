@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 FinishReason = Literal["stop", "length"]
 
@@ -83,14 +86,30 @@ class Engine(Protocol):
 def sample_seed(run_seed: int, problem_id: str, sample: int) -> int:
     """A 63-bit seed for one sample: a hash of run seed, problem id and sample number.
 
-    So shards of a run never share noise. In the official code all ranks have one seed and draw the
-    same samples.
+    So shards never share noise. In the official code all ranks have one seed and draw the same.
     """
     digest = hashlib.sha256(f"{run_seed}\x00{problem_id}\x00{sample}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def cut_at_stop(text: str, stop: tuple[str, ...]) -> str:
-    """The text before the first stop text."""
-    ends = [end for stop_text in stop if (end := text.find(stop_text)) >= 0]
-    return text[: min(ends)] if ends else text
+def decode_samples(
+    tokenizer: PreTrainedTokenizerFast,
+    samples: Sequence[tuple[tuple[str, int], list[int], bool, bool, float | None]],
+    stop: Iterable[str],
+) -> list[Generation]:
+    """Decode finished samples.
+
+    ``samples``: ((problem id, sample number), tokens, whether the last token is the end-of-text
+    token, whether it has ended before ``max_tokens``, log-probability).
+    """
+    ids = [tokens[:-1] if by_eos else tokens for _, tokens, by_eos, _, _ in samples]
+    generations = []
+    for text, (key, tokens, _, done, logprob) in zip(
+        tokenizer.batch_decode(ids, skip_special_tokens=True), samples, strict=True
+    ):
+        end = min((i for s in stop if (i := text.find(s)) >= 0), default=len(text))
+        reason: FinishReason = "stop" if done else "length"
+        generations.append(
+            Generation(*key, text[:end], reason, len(tokens), logprob, tuple(tokens))
+        )
+    return generations

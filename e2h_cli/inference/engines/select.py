@@ -30,12 +30,10 @@ def select_engine(engine: EngineName, engine_args: Mapping[str, Any]) -> str:
             hint="install it with: pip install 'e2h[vllm]', or take --engine transformers",
         )
     if engine == "auto":
-        name = "vllm" if installed and torch.cuda.is_available() else "transformers"
-    else:
-        name = engine
-    if name != "vllm" and engine_args:
+        engine = "vllm" if installed and torch.cuda.is_available() else "transformers"
+    if engine != "vllm" and engine_args:
         raise InputError("--engine-arg: only vLLM takes engine arguments", hint="add --engine vllm")
-    return name
+    return engine
 
 
 def sampling_parameters(settings: DecodingSettings) -> SamplingParameters:
@@ -58,7 +56,7 @@ def open_engine(
     Args:
         model_name_or_path: of the generator.
         settings: engine, precision, token limit.
-        prompts: all prompts, to check that they fit into the model.
+        prompts: all of the run, to check that they fit into the model.
         scratch_dir: for a converted copy of the model, if vLLM needs one.
 
     Raises:
@@ -70,14 +68,11 @@ def open_engine(
     if name == "vllm":
         from e2h_cli.inference.engines.vllm_engine import VLLMEngine
 
-        precision = settings.precision
-        if precision == "auto":
-            precision = "bf16" if torch.cuda.is_available() else "fp32"
         return VLLMEngine(
             model_name_or_path,
             tokenizer,
             max_model_len=longest,
-            precision=precision,
+            precision=settings.precision,
             engine_args=settings.engine_arg,
             scratch_dir=scratch_dir,
         )
@@ -101,12 +96,11 @@ def longest_sequence(
     longest = max(len(ids) for ids in tokenizer(list(prompts), add_special_tokens=True).input_ids)
     limit = getattr(load_config(model_name_or_path), "max_position_embeddings", None)
     if limit is not None and longest + max_tokens > limit:
+        fits = f"lower --max-tokens to {limit - longest}"
         raise InputError(
             f"a prompt of {longest} tokens and max_tokens {max_tokens} do not fit into "
             f"the model's {limit} positions",
             where=model_name_or_path,
-            hint=f"lower --max-tokens to {limit - longest}"
-            if limit > longest
-            else "take fewer --shots, or another model",
+            hint=fits if limit > longest else "take fewer --shots, or another model",
         )
     return longest + max_tokens
