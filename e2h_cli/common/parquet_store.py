@@ -77,21 +77,14 @@ class SampleKeys(Set[tuple[str, int]]):
 
 @dataclass
 class ShardedParquetStore:
-    """An append-only set of rows with keys (id, sample).
+    """An append-only set of rows with keys (id, sample)."""
 
-    Attributes:
-        target: the merged file; it may hold rows of an earlier run already.
-        folder: under which all part files are.
-        schema: of the rows.
-        writer: path of this process's own folder in ``folder``; no other process may write there.
-        flush_seconds: how long a row may stay in memory only.
-    """
-
-    target: Path
-    folder: Path
+    target: Path  # the merged file; it may hold rows of an earlier run already
+    folder: Path  # under which all part files are
     schema: pa.Schema
+    # Path of this process's own folder in ``folder``; no other process may write there.
     writer: str = ""
-    flush_seconds: float = 5.0
+    flush_seconds: float = 5.0  # how long a row may stay in memory only
 
     def __post_init__(self) -> None:
         self.writer_folder = self.folder / self.writer
@@ -150,10 +143,8 @@ class ShardedParquetStore:
         """
         self.flush()
         files, rows = self._locate_rows(list(ids))
-        groups = (
-            m.row_group(i) for m in map(pq.read_metadata, files) for i in range(m.num_row_groups)
-        )
-        size = sum(group.total_byte_size for group in groups)
+        found = map(pq.read_metadata, files)
+        size = sum(m.row_group(i).total_byte_size for m in found for i in range(m.num_row_groups))
         max_rows = max(1, len(rows) * max_bytes // max(size, 1))
         with atomic_file(self.target) as stream:
             writer = pq.ParquetWriter(stream, self.schema, compression="zstd")

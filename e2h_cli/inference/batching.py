@@ -57,12 +57,10 @@ def score_batches(
     token would take more memory than the model.
 
     Args:
-        model: reward model.
-        encoded: solutions.
+        model, encoded: reward model, and solutions as its tokens.
         max_batch_tokens: tokens per forward pass, padding included; by the device if None.
         problems: problem id of each solution. If given, the prefix that the solutions of a problem
             share is computed once where that pays.
-        stats: counts tokens and padding.
 
     Raises:
         RunError: a score is NaN or infinite.
@@ -123,13 +121,10 @@ class _BatchScorer:
         lengths = [len(self.encoded[i].input_ids) - start for i in indices]
         for batch in batches(lengths, self.max_batch_tokens):
             chosen = [indices[i] for i in batch]
-            yield (
-                chosen,
-                self._scores([self.encoded[i] for i in chosen], start, copy.deepcopy(cache)),
-            )
+            yield chosen, self._scores(chosen, start, copy.deepcopy(cache))
 
-    def _scores(self, batch: Sequence[EncodedSolution], start: int, cache: Any) -> list[Scores]:
-        device = self.model.device
+    def _scores(self, indices: Sequence[int], start: int, cache: Any) -> list[Scores]:
+        device, batch = self.model.device, [self.encoded[i] for i in indices]
         rows = [torch.tensor(e.input_ids[start:]) for e in batch]
         ids = pad_sequence(rows, batch_first=True, padding_value=self.model.pad_token_id)
         lengths = torch.tensor([len(row) for row in rows])

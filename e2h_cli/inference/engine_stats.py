@@ -40,7 +40,10 @@ class EngineClock:
         self.busy_seconds += time.monotonic() - mark
 
     def record(self) -> dict[str, Any]:
-        """Seconds, rates, and GPU memory in GiB."""
+        """Seconds, rates, and memory in use on this process's GPU, by all processes, in GiB."""
+        import torch
+
+        free, total = torch.cuda.mem_get_info() if torch.cuda.is_available() else (0, 0)
         seconds = max(self.busy_seconds + self.idle_seconds, 1e-9)
         return {
             "engine": self.engine,
@@ -51,7 +54,7 @@ class EngineClock:
             "idle_seconds": round(self.idle_seconds, 2),
             "samples_per_second": round(self.samples / seconds, 2),
             "tokens_per_second": round(self.tokens / seconds, 1),
-            "gpu_gib": _gpu_gib(),
+            "gpu_gib": round((total - free) / 2**30, 2) if total else None,
         }
 
 
@@ -76,13 +79,3 @@ def sum_engine_stats(folder: Path) -> dict[str, Any]:
         "samples_per_engine_second": round(sum(r["samples"] for r in records) / seconds, 2),
         "gpu_gib": max((r["gpu_gib"] or 0 for r in records), default=0) or None,
     }
-
-
-def _gpu_gib() -> float | None:
-    """Memory in use on this process's GPU, by all processes."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    free, total = torch.cuda.mem_get_info()
-    return round((total - free) / 2**30, 2)

@@ -26,26 +26,16 @@ SAMPLES_FILE = "samples.parquet"
 
 @dataclass(frozen=True, slots=True)
 class SamplingJob:
-    """What one engine draws. Picklable, so that it can be sent to a worker.
+    """What one engine draws. Picklable, so that it can be sent to a worker."""
 
-    Attributes:
-        model: folder or Hub name of the generator.
-        settings: number of samples, sampling parameters, engine.
-        problems: all problems of the run, whatever the share of this job.
-        prefix: solved examples in front of every question; empty if zero-shot.
-        target: the merged samples file.
-        folder: under which all workers write part files.
-        writer: path of this worker's own folder in ``folder``.
-        shares: (index from 0, count) of the shard and of the worker; see ``missing_requests``.
-    """
-
-    model: str
+    model: str  # folder or Hub name of the generator
     settings: SampleSettings
-    problems: tuple[Problem, ...]
-    prefix: str
-    target: Path
-    folder: Path
-    writer: str
+    problems: tuple[Problem, ...]  # all of the run, whatever the share of this job
+    prefix: str  # solved examples in front of every question; empty if zero-shot
+    target: Path  # the merged samples file
+    folder: Path  # under which all workers write part files
+    writer: str  # path of this worker's own folder in ``folder``
+    # (index from 0, count) of the shard and of the worker; see ``missing_requests``.
     shares: tuple[tuple[int, int], ...] = ()
 
     def store(self) -> ShardedParquetStore:

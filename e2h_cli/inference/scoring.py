@@ -102,7 +102,6 @@ def score_samples(
     family: str = "auto",
     batch_tokens: int | None,
     precision: str,
-    title: str,
 ) -> pa.Table:
     """Scores of all samples, rows of ``SCORE_SCHEMA``; those in ``folder`` are not computed again.
 
@@ -115,7 +114,6 @@ def score_samples(
         family: how the model is read; see ``models.reward_formats.FAMILIES``.
         batch_tokens: tokens per forward pass, padding included; chosen for the device if None.
         precision: "auto", "fp32" or "bf16".
-        title: of the progress bar.
 
     Raises:
         RunError: a score is NaN or infinite.
@@ -128,7 +126,7 @@ def score_samples(
         count = sum(map(len, solutions.values()))
         logger.info(f"{count:,} samples to score, {len(solutions):,} distinct")
         jobs = _split_by_problem(replace(job, solutions=solutions))
-        for record in run_with_progress(score, jobs, store, title=title, total=count):
+        for record in run_with_progress(score, jobs, store, title="scoring", total=count):
             append_engine_stats(folder, {**record, "samples": count})
     store.merge(problems)
     for file in (folder / "parts").rglob("part-*.parquet"):
@@ -194,18 +192,15 @@ def score(
     encoded = [model.encode(s.question, s.text, s.finished) for s in solutions]
     problems = [s.problem_id for s in solutions]
     stats = ScoringStats()
+    batches = score_batches(model, encoded, job.batch_tokens, problems=problems, stats=stats)
     store = job.store()
     on_progress(0)
     try:
-        for indices, scores in score_batches(
-            model, encoded, job.batch_tokens, problems=problems, stats=stats
-        ):
+        for indices, scores in batches:
             rows = [
-                dict(
-                    zip(SCORE_SCHEMA.names, (problems[i], sample, s.steps, s.outcome), strict=True)
-                )
+                {"id": problems[i], "sample": n, "step_scores": s.steps, "outcome_score": s.outcome}
                 for i, s in zip(indices, scores, strict=True)
-                for sample in job.solutions[solutions[i]]
+                for n in job.solutions[solutions[i]]
             ]
             store.add(rows)
             on_progress(len(rows))

@@ -64,10 +64,7 @@ def run_with_progress(
             ``function(job, on_progress)`` where ``on_progress`` takes a number of new samples.
         jobs: one per worker; a single job is run in this process, unless ``in_worker``.
         store: of all jobs; the progress of workers is the number of new rows in it.
-        title: of the progress bar.
-        total: number of missing samples.
-        in_worker: start a worker even for a single job.
-        gpus_per_job: GPUs of each worker.
+        title, total: of the progress bar; the number of missing samples.
         ray_address: of a Ray cluster; None for local processes.
     """
     with progress_bar() as bar:
@@ -104,7 +101,8 @@ def run_in_processes(
         InputError: there are too few GPUs.
         RunError: a process was killed. What it had written is on disk.
     """
-    gpus = _visible_gpus()
+    names = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpu_count())))
+    gpus = [name.strip() for name in names.split(",") if name.strip()]
     if gpus and len(jobs) * gpus_per_job > len(gpus):
         raise InputError(
             f"{len(jobs)} workers with {gpus_per_job} GPUs each, and {len(gpus)} GPUs here",
@@ -148,14 +146,6 @@ def _start_worker(devices: Any, parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=exit_with_parent, daemon=True).start()
-
-
-def _visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip()]
-    return [str(i) for i in range(gpu_count())]
 
 
 def run_in_ray(

@@ -34,6 +34,7 @@ from e2h_cli.inference.engines.base import (
 )
 from e2h_cli.inference.engines.block_cache import new_cache
 
+Prompts = list[tuple[Request, list[int]]]  # with their tokens
 # Finished samples leave when a quarter of the batch is finished: that copies the whole KV cache.
 _COMPACT_BELOW = 0.75
 
@@ -74,7 +75,7 @@ class TransformersEngine:
         stop = StopStringCriteria(self.tokenizer, texts) if texts else None
         prompts = [(r, self.tokenizer(r.prompt).input_ids) for r in requests]
         prompts.sort(key=lambda item: -len(item[1]))
-        batch: list[tuple[Request, list[int]]] = []
+        batch: Prompts = []
         size = 0
         for request, ids in prompts:
             if batch and size + len(request.samples) > self.batch_size:
@@ -87,12 +88,8 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _generate_batch(
-        self,
-        prompts: list[tuple[Request, list[int]]],
-        parameters: SamplingParameters,
-        stop: StopStringCriteria | None,
+        self, prompts: Prompts, parameters: SamplingParameters, stop: StopStringCriteria | None
     ) -> Iterator[list[Generation]]:
-        """Samples of requests, given with their prompts' tokens."""
         cache = new_cache(self.model)
         batch, logits = self._prefill(prompts, parameters, cache)
         for step in range(parameters.max_tokens):
@@ -109,15 +106,11 @@ class TransformersEngine:
                 keep = (~batch.done).nonzero().squeeze(1)
                 cache.batch_select_indices(keep)
                 batch = batch.select(keep)
-            logits = self._forward(
-                batch.ids[:, -1:], batch.mask, batch.position.unsqueeze(1), cache
-            )
+            last = batch.ids[:, -1:]
+            logits = self._forward(last, batch.mask, batch.position.unsqueeze(1), cache)
 
     def _prefill(
-        self,
-        prompts: list[tuple[Request, list[int]]],
-        parameters: SamplingParameters,
-        cache: Cache,
+        self, prompts: Prompts, parameters: SamplingParameters, cache: Cache
     ) -> tuple[_Batch, torch.Tensor]:
         """Compute each prompt once into ``cache``, and repeat it for each of its samples.
 

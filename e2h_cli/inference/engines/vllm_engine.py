@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.inference.engines.base import (
+    FinishedSample,
     Generation,
     Request,
     SamplingParameters,
@@ -106,16 +107,18 @@ class VLLMEngine:
         self, requests: Iterable[Request], parameters: SamplingParameters
     ) -> Iterator[list[Generation]]:
         """Yield finished samples as vLLM returns them; see ``engines.base.Engine``."""
-        waiting = self._single_requests(requests)
+        prompts = ((r, self._tokenizer(r.prompt).input_ids) for r in requests)
+        waiting = ((r, sample, ids) for r, ids in prompts for sample in r.samples)
         queued: dict[str, tuple[str, int]] = {}
         try:
             while True:
-                for key, ids, seed in islice(waiting, self._max_queued - len(queued)):
+                for request, sample, ids in islice(waiting, self._max_queued - len(queued)):
                     self._request_count += 1
                     request_id = str(self._request_count)
+                    seed = sample_seed(request.run_seed, request.id, sample)
                     params = _vllm_parameters(parameters, seed)
                     self._engine.add_request(request_id, {"prompt_token_ids": ids}, params)
-                    queued[request_id] = key
+                    queued[request_id] = request.id, sample
                 if not queued:
                     return
                 done = [output for output in self._engine.step() if output.finished]
@@ -155,16 +158,6 @@ class VLLMEngine:
             self._engine.sleep(level=1)
             self._asleep = True
 
-    def _single_requests(
-        self, requests: Iterable[Request]
-    ) -> Iterator[tuple[tuple[str, int], list[int], int]]:
-        """((problem id, sample number), prompt tokens, seed) of each sample."""
-        for request in requests:
-            ids = self._tokenizer(request.prompt, add_special_tokens=True).input_ids
-            for sample in request.samples:
-                seed = sample_seed(request.run_seed, request.id, sample)
-                yield (request.id, sample), ids, seed
-
 
 def _vllm_parameters(parameters: SamplingParameters, seed: int) -> Any:
     from vllm import SamplingParams
@@ -186,10 +179,7 @@ def _vllm_parameters(parameters: SamplingParameters, seed: int) -> Any:
     )
 
 
-def _finished_sample(
-    key: tuple[str, int], output: Any
-) -> tuple[tuple[str, int], list[int], bool, bool, float | None]:
-    """One of vLLM's outputs as ``decode_samples`` takes it."""
+def _finished_sample(key: tuple[str, int], output: Any) -> FinishedSample:
     done = output.finish_reason == "stop"
     # A text that ended without a stop text ended with the end-of-text token.
     by_eos = done and not isinstance(output.stop_reason, str)
