@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
 Record = dict[str, Any]
+JobFunction = Callable[..., Record]
 
 
 def gpu_count() -> int:
@@ -47,7 +48,7 @@ def gpus_per_engine(engine_args: Mapping[str, Any]) -> int:
 
 
 def run_with_progress(
-    function: Callable[..., Record],
+    function: JobFunction,
     jobs: Sequence[Any],
     store: ShardedParquetStore,
     *,
@@ -90,10 +91,7 @@ def run_with_progress(
 
 
 def run_in_processes(
-    function: Callable[..., Record],
-    jobs: Sequence[Any],
-    gpus_per_job: int,
-    on_poll: Callable[[], None],
+    function: JobFunction, jobs: Sequence[Any], gpus_per_job: int, on_poll: Callable[[], None]
 ) -> Iterator[Record]:
     """Run each job in a process with its own GPUs; ``on_poll`` is called every second.
 
@@ -149,7 +147,7 @@ def _start_worker(devices: Any, parent: int) -> None:
 
 
 def run_in_ray(
-    function: Callable[..., Record],
+    function: JobFunction,
     jobs: Sequence[Any],
     gpus_per_job: int,
     on_poll: Callable[[], None],

@@ -203,13 +203,12 @@ def choose(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sample one token per row, by inverting the cumulative distribution at ``noise``.
 
+    Temperature is applied first, then top-k, top-p and min-p, in the order of vLLM. Returns tokens
+    (batch,) and their log-probabilities (batch,) at temperature 1.
+
     Args:
         logits: (batch, vocabulary), float32.
         noise: (batch,), uniform in [0, 1); not used at temperature 0.
-        parameters: temperature, then top-k, top-p and min-p in that order, as vLLM applies them.
-
-    Returns:
-        Tokens (batch,) and their log-probabilities (batch,) at temperature 1.
     """
     if parameters.temperature == 0:
         token = logits.argmax(-1)
