@@ -12,7 +12,8 @@ import io
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,34 +75,19 @@ class SampleKeys(Set[tuple[str, int]]):
             yield from ((key, i) for i in range(bits.bit_length()) if bits >> i & 1)
 
 
+@dataclass
 class ShardedParquetStore:
-    """An append-only set of rows with keys (id, sample).
+    """An append-only set of rows with keys (id, sample)."""
 
-    Args:
-        target: the merged file; it may hold rows of an earlier run already.
-        folder: under which all part files are.
-        schema: of the rows.
-        writer: path of this process's own folder in ``folder``; no other process may write there.
-        flush_seconds: how long a row may stay in memory only.
+    target: Path  # the merged file; it may hold rows of an earlier run already
+    folder: Path  # under which all part files are
+    schema: pa.Schema
+    # Path of this process's own folder in ``folder``; no other process may write there.
+    writer: str = ""
+    flush_seconds: float = 5.0  # how long a row may stay in memory only
 
-    Attributes:
-        writer_folder: the folder of this writer.
-    """
-
-    def __init__(
-        self,
-        target: Path,
-        folder: Path,
-        schema: pa.Schema,
-        *,
-        writer: str = "",
-        flush_seconds: float = 5.0,
-    ) -> None:
-        self.target = target
-        self.folder = folder
-        self.schema = schema
-        self.writer_folder = folder / writer
-        self._flush_seconds = flush_seconds
+    def __post_init__(self) -> None:
+        self.writer_folder = self.folder / self.writer
         self._rows: list[dict[str, Any]] = []
         self._flushed = time.monotonic()
         self._row_counts: dict[Path, int] = {}
@@ -114,8 +100,7 @@ class ShardedParquetStore:
         """Every (id, sample) on disk, of all writers."""
         keys = SampleKeys()
         for file in self._files():
-            table = self._read(file, KEY_COLUMNS)
-            if table is not None:
+            if (table := self._read(file, KEY_COLUMNS)) is not None:
                 keys.update(table["id"].to_pylist(), table["sample"].to_pylist())
         return keys
 
@@ -130,7 +115,7 @@ class ShardedParquetStore:
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append rows; they are on disk after the next ``add`` that is late or full enough."""
         self._rows.extend(rows)
-        late = time.monotonic() - self._flushed > self._flush_seconds
+        late = time.monotonic() - self._flushed > self.flush_seconds
         if late or len(self._rows) >= _ROWS_PER_PART:
             self.flush()
 
@@ -146,57 +131,48 @@ class ShardedParquetStore:
     def merge(
         self,
         ids: Iterable[str],
-        on_table: Callable[[pa.Table], None] | None = None,
+        on_table: Callable[[pa.Table], None] = lambda table: None,
         *,
         max_bytes: int = 48 * 2**20,
     ) -> None:
         """Write all rows of ``ids`` into the target, in that order and by sample number.
 
         Rows of other ids are left out; of a key that is there twice the first row is kept. Memory
-        use is bounded: about ``max_bytes`` of rows, always of whole ids, are merged at a time, and
-        one file is read at a time.
-
-        Args:
-            ids: problem ids.
-            on_table: called with every table that is written.
-            max_bytes: of uncompressed rows.
+        use is bounded: about ``max_bytes`` of uncompressed rows, always of whole ids, are merged
+        and given to ``on_table`` at a time, and one file is read at a time.
         """
         self.flush()
-        files = [file for file in self._files() if self._read(file, KEY_COLUMNS) is not None]
-        rows = self._locate_rows(files, list(ids))
-        size = sum(_uncompressed_bytes(file) for file in files)
+        files, rows = self._locate_rows(list(ids))
+        found = map(pq.read_metadata, files)
+        size = sum(m.row_group(i).total_byte_size for m in found for i in range(m.num_row_groups))
         max_rows = max(1, len(rows) * max_bytes // max(size, 1))
         with atomic_file(self.target) as stream:
             writer = pq.ParquetWriter(stream, self.schema, compression="zstd")
             for chunk in _chunks_of_whole_ids(rows, max_rows):
                 table = self._take_rows(files, chunk)
                 writer.write_table(table)
-                if on_table is not None:
-                    on_table(table)
+                on_table(table)
             writer.close()
 
-    def _locate_rows(self, files: list[Path], ids: list[str]) -> np.ndarray:
-        """Where the rows of ``ids`` are, each key once, in the order of the target.
+    def _locate_rows(self, ids: list[str]) -> tuple[list[Path], np.ndarray]:
+        """The readable files, and where the rows of ``ids`` are, each key once, in target order.
 
-        Shape (rows, 4), columns: index in ``ids``, sample, index in ``files``, row in the file.
+        Shape (rows, 4), columns: index in ``ids``, sample, index in the files, row in the file.
         """
         names = pa.array(ids, pa.string())
+        files: list[Path] = []
         blocks = [np.empty((0, 4), dtype=np.int64)]
-        for number, file in enumerate(files):
-            table = self._read(file, KEY_COLUMNS)
-            assert table is not None
-            rank = pc.index_in(table["id"].combine_chunks(), value_set=names).fill_null(-1)
-            block = np.empty((table.num_rows, 4), dtype=np.int64)
-            block[:, 0] = rank.to_numpy()
-            block[:, 1] = table["sample"].to_numpy()
-            block[:, 2] = number
-            block[:, 3] = np.arange(table.num_rows)
-            blocks.append(block[block[:, 0] >= 0])
+        for file in self._files():
+            if (table := self._read(file, KEY_COLUMNS)) is not None:
+                rank = pc.index_in(table["id"].combine_chunks(), value_set=names).fill_null(-1)
+                columns = (rank, table["sample"], len(files), np.arange(table.num_rows))
+                block = np.stack(np.broadcast_arrays(*columns), axis=1)
+                blocks.append(block[block[:, 0] >= 0])
+                files.append(file)
         rows = np.concatenate(blocks)
         rows = rows[np.lexsort(rows.T[::-1])]
-        repeated = np.zeros(len(rows), dtype=bool)
-        repeated[1:] = (rows[1:, :2] == rows[:-1, :2]).all(axis=1)
-        return rows[~repeated]
+        first = np.diff(rows[:, :2], axis=0, prepend=-1).any(axis=1)
+        return files, rows[first]
 
     def _take_rows(self, files: list[Path], rows: np.ndarray) -> pa.Table:
         """The located rows, shape (rows, 4), as a table in their order."""
@@ -214,27 +190,17 @@ class ShardedParquetStore:
         target = [self.target] if self.target.is_file() else []
         return target + sorted(self.folder.rglob("part-*.parquet"))
 
-    def _read(self, file: Path, columns: list[str]) -> pa.Table | None:
+    def _read(self, file: Path, columns: Sequence[str]) -> pa.Table | None:
         """Some columns of a file; None for an unreadable file, which is renamed."""
         try:
-            schema = pq.read_schema(file)
-            if missing := [name for name in self.schema.names if name not in schema.names]:
-                raise ValueError(f"lacks the columns {', '.join(missing)}")
-            table = pq.read_table(file, columns=columns)
-            return table.cast(pa.schema([self.schema.field(name) for name in columns]))
-        except FileNotFoundError:
-            return None  # another process has just renamed it
-        except (pa.ArrowException, OSError, ValueError) as error:
-            aside = file.with_suffix(".unreadable")
-            file.replace(aside)
-            reason = str(error).splitlines()[0]
-            logger.warning(f"{file.name} cannot be read ({reason}); set aside as {aside}")
+            return read_table(file, self.schema, columns)
+        except InputError as error:
+            reason = error.problem.removeprefix("cannot read: ")
+            # Another process may have just renamed it.
+            with contextlib.suppress(FileNotFoundError):
+                aside = file.replace(file.with_suffix(".unreadable"))
+                logger.warning(f"{file.name} cannot be read ({reason}); set aside as {aside}")
             return None
-
-
-def _uncompressed_bytes(file: Path) -> int:
-    metadata = pq.read_metadata(file)
-    return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
 
 
 def _chunks_of_whole_ids(rows: np.ndarray, max_rows: int) -> Iterator[np.ndarray]:
@@ -249,18 +215,18 @@ def _chunks_of_whole_ids(rows: np.ndarray, max_rows: int) -> Iterator[np.ndarray
         yield rows[begin:]
 
 
-def read_table(file: Path, schema: pa.Schema) -> pa.Table:
-    """Read the columns of ``schema`` from a Parquet file, or from a folder of them.
+def read_table(file: Path, schema: pa.Schema, columns: Sequence[str] = ()) -> pa.Table:
+    """Read ``columns``, or all, of ``schema`` from a Parquet file, or from a folder of them.
 
     Raises:
-        InputError: it is missing, unreadable, or lacks a column.
+        InputError: it is missing, unreadable, or lacks a column of ``schema``.
     """
     try:
-        table = pq.read_table(file)
-        missing = [name for name in schema.names if name not in table.column_names]
-        if missing:
+        dataset = pq.ParquetDataset(file)
+        if missing := [name for name in schema.names if name not in dataset.schema.names]:
             raise InputError(f"lacks the columns {', '.join(missing)}", where=file)
-        return table.select(schema.names).cast(schema)
+        fields = [schema.field(name) for name in columns or schema.names]
+        return dataset.read([field.name for field in fields]).cast(pa.schema(fields))
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"cannot read: {str(error).splitlines()[0]}", where=file) from error
 

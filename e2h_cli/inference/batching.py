@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from e2h_cli.common.errors import RunError
 from e2h_cli.models.reward_formats import EncodedSolution, RewardModel
@@ -56,12 +57,10 @@ def score_batches(
     token would take more memory than the model.
 
     Args:
-        model: reward model.
-        encoded: solutions.
+        model, encoded: reward model, and solutions as its tokens.
         max_batch_tokens: tokens per forward pass, padding included; by the device if None.
         problems: problem id of each solution. If given, the prefix that the solutions of a problem
             share is computed once where that pays.
-        stats: counts tokens and padding.
 
     Raises:
         RunError: a score is NaN or infinite.
@@ -69,39 +68,32 @@ def score_batches(
     gpu = model.device.type == "cuda"
     # Larger batches do not fit into the cache of a CPU: 16,384 tokens are 1.4 to 1.9 times slower.
     max_batch_tokens = max_batch_tokens or (16384 if gpu else 2048)
-    scorer = _BatchScorer(model, encoded, stats or ScoringStats())
+    scorer = _BatchScorer(model, encoded, max_batch_tokens, stats or ScoringStats())
     groups: dict[str, list[int]] = {}
     for i, problem in enumerate(problems or ()):
         groups.setdefault(problem, []).append(i)
     unshared = list(range(len(encoded))) if problems is None else []
-    min_tokens = _SHARED_TOKENS[gpu]
     for group in groups.values():
-        prefix = shared_prefix_length([encoded[i] for i in group])
-        lengths = [len(encoded[i].input_ids) - prefix for i in group]
-        cache = (
-            scorer.prefix_cache(group[0], prefix) if prefix and sum(lengths) >= min_tokens else None
-        )
+        prefix = _shared_prefix_length([encoded[i] for i in group])
+        tokens = sum(len(encoded[i].input_ids) - prefix for i in group)
+        pays = prefix and tokens >= _SHARED_TOKENS[gpu]
+        cache = scorer.prefix_cache(group[0], prefix) if pays else None
         if cache is None:
             unshared += group
-            continue
-        scorer.stats.shared += prefix * (len(group) - 1)
-        for batch in batches(lengths, max_batch_tokens):
-            indices = [group[i] for i in batch]
-            yield indices, scorer.scores(indices, prefix, copy.deepcopy(cache))
-    for batch in batches([len(encoded[i].input_ids) for i in unshared], max_batch_tokens):
-        indices = [unshared[i] for i in batch]
-        yield indices, scorer.scores(indices)
+        else:
+            scorer.stats.shared += prefix * (len(group) - 1)
+            yield from scorer.batches(group, prefix, cache)
+    yield from scorer.batches(unshared)
 
 
-def shared_prefix_length(encoded: Sequence[EncodedSolution]) -> int:
+def _shared_prefix_length(encoded: Sequence[EncodedSolution]) -> int:
     """Length in tokens of the shared, unscored prompt prefix; 0 if caching it does not pay."""
     if len(encoded) < _SHARED_SOLUTIONS:
         return 0
     # A prefix of the lexicographically first and last sequence is one of all sequences.
     first, last = min(e.input_ids for e in encoded), max(e.input_ids for e in encoded)
-    length = next(
-        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
-    )
+    same = [a == b for a, b in zip(first, last, strict=False)]
+    length = [*same, False].index(False)
     length = min(length, *(min([*e.step_positions, e.outcome_position]) for e in encoded))
     saved = length * (len(encoded) - 1)
     return length if saved >= _SHARED_SAVING * sum(len(e.input_ids) for e in encoded) else 0
@@ -113,6 +105,7 @@ class _BatchScorer:
 
     model: RewardModel
     encoded: Sequence[EncodedSolution]
+    max_batch_tokens: int
     stats: ScoringStats
 
     def prefix_cache(self, index: int, length: int) -> Any:
@@ -121,16 +114,21 @@ class _BatchScorer:
         self.stats.tokens += length
         return getattr(self.model.backbone(input_ids=ids, use_cache=True), "past_key_values", None)
 
-    def scores(self, indices: Sequence[int], start: int = 0, cache: Any = None) -> list[Scores]:
-        """Scores of one batch; ``cache``: keys and values of the first ``start`` tokens."""
-        device = self.model.device
-        batch = [self.encoded[i] for i in indices]
-        lengths = [len(e.input_ids) - start for e in batch]
-        ids = torch.full((len(batch), max(lengths)), self.model.pad_token_id)
-        mask = torch.zeros_like(ids)
-        for row, (e, length) in enumerate(zip(batch, lengths, strict=True)):
-            ids[row, :length] = torch.tensor(e.input_ids[start:])
-            mask[row, :length] = 1
+    def batches(
+        self, indices: Sequence[int], start: int = 0, cache: Any = None
+    ) -> Iterator[tuple[list[int], list[Scores]]]:
+        """Indices and scores per batch; ``cache``: of the first ``start`` tokens."""
+        lengths = [len(self.encoded[i].input_ids) - start for i in indices]
+        for batch in batches(lengths, self.max_batch_tokens):
+            chosen = [indices[i] for i in batch]
+            yield chosen, self._scores(chosen, start, copy.deepcopy(cache))
+
+    def _scores(self, indices: Sequence[int], start: int, cache: Any) -> list[Scores]:
+        device, batch = self.model.device, [self.encoded[i] for i in indices]
+        rows = [torch.tensor(e.input_ids[start:]) for e in batch]
+        ids = pad_sequence(rows, batch_first=True, padding_value=self.model.pad_token_id)
+        lengths = torch.tensor([len(row) for row in rows])
+        mask = (torch.arange(ids.shape[1]) < lengths.unsqueeze(1)).long()
         if cache is None:
             options: dict[str, Any] = {"attention_mask": mask.to(device)}
         else:
@@ -139,13 +137,14 @@ class _BatchScorer:
             options = {"past_key_values": cache, "use_cache": True}
         features = self.model.backbone(input_ids=ids.to(device), **options).last_hidden_state
         positions = [[*e.step_positions, e.outcome_position] for e in batch]
-        rows = torch.tensor([row for row, scored in enumerate(positions) for _ in scored])
-        columns = torch.tensor([position - start for scored in positions for position in scored])
-        values = self.model.head(features[rows.to(device), columns.to(device)]).float().cpu()
+        places = [(row, p - start) for row, scored in enumerate(positions) for p in scored]
+        row, column = torch.tensor(places, device=device).T
+        values = self.model.head(features[row, column]).float().cpu()
         if not bool(values.isfinite().all()):
             raise RunError("the reward model returned NaN", hint="try --precision fp32")
-        self.stats.tokens += sum(lengths)
-        self.stats.padding += mask.numel() - sum(lengths)
+        tokens = int(mask.sum())
+        self.stats.tokens += tokens
+        self.stats.padding += mask.numel() - tokens
         by_solution = values.split([len(scored) for scored in positions])
         return [Scores(v[:-1].tolist(), float(v[-1])) for v in by_solution]
 
@@ -160,11 +159,8 @@ def batches(lengths: Sequence[int], max_batch_tokens: int) -> Iterator[list[int]
     tokens = 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         size = (len(batch) + 1) * lengths[batch[0]] if batch else 0
-        sparse = (
-            size > max_batch_tokens * _SMALL_BATCH
-            and tokens + lengths[index] < (1 - _MAX_PADDING) * size
-        )
-        if batch and (size > max_batch_tokens or sparse):
+        sparse = tokens + lengths[index] < (1 - _MAX_PADDING) * size
+        if size > max_batch_tokens or (sparse and size > max_batch_tokens * _SMALL_BATCH):
             yield batch
             batch, tokens = [], 0
         batch.append(index)

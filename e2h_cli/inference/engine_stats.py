@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,23 @@ from e2h_cli.common.files import ENGINE_STATS, read_jsonl
 from e2h_cli.inference.engines.base import Engine, Generation, Request, SamplingParameters
 
 
+@dataclass
 class EngineClock:
     """Seconds that an engine worked (busy) and waited for its samples to be stored (idle)."""
 
-    def __init__(self, engine: str, load_seconds: float) -> None:
-        self.engine = engine
-        self.load_seconds = load_seconds
-        self.busy_seconds = self.idle_seconds = 0.0
-        self.samples = self.tokens = 0
+    engine: str
+    load_seconds: float
+    busy_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    samples: int = 0
+    tokens: int = 0
 
     def timed(
         self, engine: Engine, requests: Sequence[Request], parameters: SamplingParameters
     ) -> Iterator[list[Generation]]:
         """The engine's samples, timed."""
-        source = engine.generate(requests, parameters)
         mark = time.monotonic()
-        for generations in source:
+        for generations in engine.generate(requests, parameters):
             self.busy_seconds += time.monotonic() - mark
             self.samples += len(generations)
             self.tokens += sum(g.tokens for g in generations)
@@ -38,7 +40,10 @@ class EngineClock:
         self.busy_seconds += time.monotonic() - mark
 
     def record(self) -> dict[str, Any]:
-        """Seconds, rates, and GPU memory in GiB."""
+        """Seconds, rates, and memory in use on this process's GPU, by all processes, in GiB."""
+        import torch
+
+        free, total = torch.cuda.mem_get_info() if torch.cuda.is_available() else (0, 0)
         seconds = max(self.busy_seconds + self.idle_seconds, 1e-9)
         return {
             "engine": self.engine,
@@ -49,7 +54,7 @@ class EngineClock:
             "idle_seconds": round(self.idle_seconds, 2),
             "samples_per_second": round(self.samples / seconds, 2),
             "tokens_per_second": round(self.tokens / seconds, 1),
-            "gpu_gib": _gpu_gib(),
+            "gpu_gib": round((total - free) / 2**30, 2) if total else None,
         }
 
 
@@ -74,13 +79,3 @@ def sum_engine_stats(folder: Path) -> dict[str, Any]:
         "samples_per_engine_second": round(sum(r["samples"] for r in records) / seconds, 2),
         "gpu_gib": max((r["gpu_gib"] or 0 for r in records), default=0) or None,
     }
-
-
-def _gpu_gib() -> float | None:
-    """Memory in use on this process's GPU, by all processes."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    free, total = torch.cuda.mem_get_info()
-    return round((total - free) / 2**30, 2)

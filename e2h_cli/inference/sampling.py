@@ -26,44 +26,29 @@ SAMPLES_FILE = "samples.parquet"
 
 @dataclass(frozen=True, slots=True)
 class SamplingJob:
-    """What one engine draws. Picklable, so that it can be sent to a worker.
+    """What one engine draws. Picklable, so that it can be sent to a worker."""
 
-    Attributes:
-        model: folder or Hub name of the generator.
-        settings: number of samples, sampling parameters, engine.
-        problems: all problems of the run, whatever the share of this job.
-        prefix: solved examples in front of every question; empty if zero-shot.
-        target: the merged samples file.
-        folder: under which all workers write part files.
-        writer: path of this worker's own folder in ``folder``.
-        shares: (index from 0, count) of the shard and of the worker; see ``missing_requests``.
-    """
-
-    model: str
+    model: str  # folder or Hub name of the generator
     settings: SampleSettings
-    problems: tuple[Problem, ...]
-    prefix: str
-    target: Path
-    folder: Path
-    writer: str
+    problems: tuple[Problem, ...]  # all of the run, whatever the share of this job
+    prefix: str  # solved examples in front of every question; empty if zero-shot
+    target: Path  # the merged samples file
+    folder: Path  # under which all workers write part files
+    writer: str  # path of this worker's own folder in ``folder``
+    # (index from 0, count) of the shard and of the worker; see ``missing_requests``.
     shares: tuple[tuple[int, int], ...] = ()
 
     def store(self) -> ShardedParquetStore:
         """The samples on disk, of all workers; new ones go to this worker's folder."""
+        flush_seconds = self.settings.flush_seconds
         return ShardedParquetStore(
-            self.target,
-            self.folder,
-            SAMPLE_SCHEMA,
-            writer=self.writer,
-            flush_seconds=self.settings.flush_seconds,
+            self.target, self.folder, SAMPLE_SCHEMA, self.writer, flush_seconds
         )
 
     def missing(self, done: Set[tuple[str, int]]) -> list[Request]:
         """Requests for the samples of this job that are not in ``done``."""
-        requests = missing_requests(
-            self.problems, self.settings.n, done, self.settings.seed, self.shares
-        )
-        return [replace(request, prompt=self.prefix + request.prompt) for request in requests]
+        n, seed = self.settings.n, self.settings.seed
+        return list(missing_requests(self.problems, n, done, seed, self.shares, self.prefix))
 
 
 def sample_all(
@@ -71,12 +56,8 @@ def sample_all(
 ) -> Iterator[dict[str, Any]]:
     """Draw the missing samples of a job with one or more engines; yield the engines' records.
 
-    Args:
-        job: the whole work, or a shard of it.
-        missing: number of samples that are not on disk yet.
-        title: of the progress bar.
-        in_worker: start a process even for a single engine, so that its GPU memory is free again
-            afterwards.
+    ``missing``: number of samples that are not on disk yet; ``title``: of the progress bar;
+    ``in_worker``: start a process even for one engine, so that its GPU memory is free afterwards.
     """
     settings = job.settings
     gpus = gpus_per_engine(settings.engine_arg)
@@ -145,7 +126,7 @@ class SampleStats:
     """Counts over all samples: tokens, finish reasons, missing answers, repeated texts."""
 
     def __init__(self) -> None:
-        self._numbers: Counter[str] = Counter()
+        self._numbers = Counter(samples=0, tokens=0, without_answer=0, repeated=0)
         self._reasons: Counter[str] = Counter()
 
     def add(self, table: pa.Table) -> None:
@@ -162,10 +143,7 @@ class SampleStats:
     @property
     def counts(self) -> dict[str, Any]:
         """All counts."""
-        names = ("samples", "tokens", "without_answer", "repeated")
-        return {name: self._numbers[name] for name in names} | {
-            "finish_reasons": dict(self._reasons)
-        }
+        return {**self._numbers, "finish_reasons": dict(self._reasons)}
 
 
 def missing_requests(
@@ -174,6 +152,7 @@ def missing_requests(
     done: Set[tuple[str, int]],
     seed: int,
     shares: Sequence[tuple[int, int]] = (),
+    prefix: str = "",
 ) -> Iterator[Request]:
     """Requests for the samples 0..n-1 of every problem that are not in ``done``.
 
@@ -185,6 +164,7 @@ def missing_requests(
         shares: (index from 0, count) pairs, one per level of sharding; a request must be in all.
             Blocks of 64 samples are dealt out in turn, at each level those of the level before. A
             block stays in its share when n grows.
+        prefix: in front of every prompt.
     """
     for position, problem in enumerate(problems):
         for block in range(-(-n // MAX_SAMPLES_PER_REQUEST)):
@@ -194,7 +174,7 @@ def missing_requests(
             numbers = range(start, min(start + MAX_SAMPLES_PER_REQUEST, n))
             samples = tuple(i for i in numbers if (problem.id, i) not in done)
             if samples:
-                yield Request(problem.id, samples, template.prompt(problem.problem), seed)
+                yield Request(problem.id, samples, prefix + template.prompt(problem.problem), seed)
 
 
 def _in_shares(turn: int, shares: Sequence[tuple[int, int]]) -> bool:
@@ -214,12 +194,5 @@ def read_samples(path: Path) -> pa.Table:
 def sample_row(generation: Generation) -> dict[str, Any]:
     """A row of ``SAMPLE_SCHEMA``; the answer is parsed from the text."""
     solution = template.parse(generation.text, finished=generation.finish_reason == "stop")
-    return {
-        "id": generation.id,
-        "sample": generation.sample,
-        "text": generation.text,
-        "answer": solution.answer,
-        "finish_reason": generation.finish_reason,
-        "tokens": generation.tokens,
-        "logprob": generation.logprob,
-    }
+    columns = ("id", "sample", "text", "finish_reason", "tokens", "logprob")
+    return {"answer": solution.answer} | {name: getattr(generation, name) for name in columns}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -62,23 +62,20 @@ def token_scores(
 
 @dataclass(frozen=True, slots=True)
 class DistinctSolution:
-    """A solution that is scored once for all samples with this text.
-
-    ``samples``: their numbers.
-    """
+    """A solution that is scored once for all samples with this text."""
 
     problem_id: str
     question: str
     text: str
     finished: bool
-    samples: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class ScoringJob:
     """What one reward model scores. Picklable, so that it can be sent to a worker.
 
-    ``folder``: of all scores; ``writer``: name of this worker's own folder of part files.
+    ``folder``: of all scores; ``solutions``: with the numbers of the samples that have this text;
+    ``writer``: name of this worker's own folder of part files.
     """
 
     reward_model: str
@@ -86,14 +83,13 @@ class ScoringJob:
     precision: str
     batch_tokens: int | None
     folder: Path
-    writer: str
-    solutions: list[DistinctSolution]
+    solutions: dict[DistinctSolution, list[int]] = field(default_factory=dict)
+    writer: str = ""
 
     def store(self) -> ShardedParquetStore:
         """The scores on disk, of all workers; new ones go to this worker's folder."""
-        return ShardedParquetStore(
-            self.folder / SCORES_FILE, self.folder / "parts", SCORE_SCHEMA, writer=self.writer
-        )
+        target, folder = self.folder / SCORES_FILE, self.folder / "parts"
+        return ShardedParquetStore(target, folder, SCORE_SCHEMA, self.writer)
 
 
 def score_samples(
@@ -106,7 +102,6 @@ def score_samples(
     family: str = "auto",
     batch_tokens: int | None,
     precision: str,
-    title: str,
 ) -> pa.Table:
     """Scores of all samples, rows of ``SCORE_SCHEMA``; those in ``folder`` are not computed again.
 
@@ -119,19 +114,19 @@ def score_samples(
         family: how the model is read; see ``models.reward_formats.FAMILIES``.
         batch_tokens: tokens per forward pass, padding included; chosen for the device if None.
         precision: "auto", "fp32" or "bf16".
-        title: of the progress bar.
 
     Raises:
         RunError: a score is NaN or infinite.
     """
     _clear_if_changed(folder, conditions)
-    job = ScoringJob(reward_model, family, precision, batch_tokens, folder.resolve(), "", [])
+    job = ScoringJob(reward_model, family, precision, batch_tokens, folder.resolve())
     store = job.store()
     solutions = _distinct_solutions(samples, problems, store.keys())
     if solutions:
-        count = sum(len(solution.samples) for solution in solutions)
+        count = sum(map(len, solutions.values()))
         logger.info(f"{count:,} samples to score, {len(solutions):,} distinct")
-        for record in _score_all(replace(job, solutions=solutions), count, title):
+        jobs = _split_by_problem(replace(job, solutions=solutions))
+        for record in run_with_progress(score, jobs, store, title="scoring", total=count):
             append_engine_stats(folder, {**record, "samples": count})
     store.merge(problems)
     for file in (folder / "parts").rglob("part-*.parquet"):
@@ -157,35 +152,27 @@ def _clear_if_changed(folder: Path, conditions: Mapping[str, Any]) -> None:
 
 def _distinct_solutions(
     samples: pa.Table, problems: Mapping[str, Problem], done: SampleKeys
-) -> list[DistinctSolution]:
-    """The texts that have no score yet."""
-    solutions: dict[tuple[str, str, bool], DistinctSolution] = {}
+) -> dict[DistinctSolution, list[int]]:
+    """The texts that have no score yet, and the numbers of their samples."""
+    solutions: dict[DistinctSolution, list[int]] = {}
     columns = (samples[name].to_pylist() for name in ("id", "text", "finish_reason", "sample"))
     for problem_id, text, reason, sample in zip(*columns, strict=True):
         if problem_id in problems and (problem_id, sample) not in done:
-            key = (problem_id, text, reason == "stop")
-            if key not in solutions:
-                question = problems[problem_id].problem
-                solutions[key] = DistinctSolution(problem_id, question, text, reason == "stop")
-            solutions[key].samples.append(sample)
-    return list(solutions.values())
+            question = problems[problem_id].problem
+            solution = DistinctSolution(problem_id, question, text, reason == "stop")
+            solutions.setdefault(solution, []).append(sample)
+    return solutions
 
 
-def _score_all(job: ScoringJob, count: int, title: str) -> Iterator[dict[str, Any]]:
-    """Score ``count`` samples with one model, or with one per GPU."""
-    workers = min(gpu_count() or 1, len(job.solutions))
-    # All solutions of a problem go to one worker, so that they can share its prompt.
-    ids = dict.fromkeys(solution.problem_id for solution in job.solutions)
-    worker = {problem_id: i % workers for i, problem_id in enumerate(ids)}
-    jobs = [
-        replace(
-            job,
-            writer=str(i),
-            solutions=[s for s in job.solutions if worker[s.problem_id] == i],
-        )
-        for i in range(workers)
-    ]
-    return run_with_progress(score, jobs, job.store(), title=title, total=count)
+def _split_by_problem(job: ScoringJob) -> list[ScoringJob]:
+    """A job per GPU. All solutions of a problem are in one, so that they can share its prompt."""
+    count = min(gpu_count() or 1, len(job.solutions))
+    ids = list(dict.fromkeys(solution.problem_id for solution in job.solutions))
+    worker = {problem_id: i % count for i, problem_id in enumerate(ids)}
+    parts: list[dict[DistinctSolution, list[int]]] = [{} for _ in range(count)]
+    for solution, numbers in job.solutions.items():
+        parts[worker[solution.problem_id]][solution] = numbers
+    return [replace(job, solutions=part, writer=str(i)) for i, part in enumerate(parts)]
 
 
 def score(
@@ -201,24 +188,19 @@ def score(
     begin = time.monotonic()
     model = open_reward_model(job.reward_model, job.family, job.precision)
     loaded = time.monotonic()
-    encoded = [model.encode(s.question, s.text, s.finished) for s in job.solutions]
-    problems = [s.problem_id for s in job.solutions]
+    solutions = list(job.solutions)
+    encoded = [model.encode(s.question, s.text, s.finished) for s in solutions]
+    problems = [s.problem_id for s in solutions]
     stats = ScoringStats()
+    batches = score_batches(model, encoded, job.batch_tokens, problems=problems, stats=stats)
     store = job.store()
     on_progress(0)
     try:
-        for indices, scores in score_batches(
-            model, encoded, job.batch_tokens, problems=problems, stats=stats
-        ):
+        for indices, scores in batches:
             rows = [
-                {
-                    "id": solution.problem_id,
-                    "sample": sample,
-                    "step_scores": found.steps,
-                    "outcome_score": found.outcome,
-                }
-                for solution, found in zip([job.solutions[i] for i in indices], scores, strict=True)
-                for sample in solution.samples
+                {"id": problems[i], "sample": n, "step_scores": s.steps, "outcome_score": s.outcome}
+                for i, s in zip(indices, scores, strict=True)
+                for n in job.solutions[solutions[i]]
             ]
             store.add(rows)
             on_progress(len(rows))

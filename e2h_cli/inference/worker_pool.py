@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
 Record = dict[str, Any]
+JobFunction = Callable[..., Record]
 
 
 def gpu_count() -> int:
@@ -47,7 +48,7 @@ def gpus_per_engine(engine_args: Mapping[str, Any]) -> int:
 
 
 def run_with_progress(
-    function: Callable[..., Record],
+    function: JobFunction,
     jobs: Sequence[Any],
     store: ShardedParquetStore,
     *,
@@ -62,12 +63,9 @@ def run_with_progress(
     Args:
         function: picklable; called as ``function(job)`` in a worker, and in this process as
             ``function(job, on_progress)`` where ``on_progress`` takes a number of new samples.
-        jobs: one per worker; a single job is run in this process.
+        jobs: one per worker; a single job is run in this process, unless ``in_worker``.
         store: of all jobs; the progress of workers is the number of new rows in it.
-        title: of the progress bar.
-        total: number of missing samples.
-        in_worker: start a worker even for a single job.
-        gpus_per_job: GPUs of each worker.
+        title, total: of the progress bar; the number of missing samples.
         ray_address: of a Ray cluster; None for local processes.
     """
     with progress_bar() as bar:
@@ -93,10 +91,7 @@ def run_with_progress(
 
 
 def run_in_processes(
-    function: Callable[..., Record],
-    jobs: Sequence[Any],
-    gpus_per_job: int,
-    on_poll: Callable[[], None],
+    function: JobFunction, jobs: Sequence[Any], gpus_per_job: int, on_poll: Callable[[], None]
 ) -> Iterator[Record]:
     """Run each job in a process with its own GPUs; ``on_poll`` is called every second.
 
@@ -104,7 +99,8 @@ def run_in_processes(
         InputError: there are too few GPUs.
         RunError: a process was killed. What it had written is on disk.
     """
-    gpus = _visible_gpus()
+    names = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpu_count())))
+    gpus = [name.strip() for name in names.split(",") if name.strip()]
     if gpus and len(jobs) * gpus_per_job > len(gpus):
         raise InputError(
             f"{len(jobs)} workers with {gpus_per_job} GPUs each, and {len(gpus)} GPUs here",
@@ -121,12 +117,8 @@ def run_in_processes(
         waiting = {pool.submit(function, job) for job in jobs}
         try:
             while waiting:
-                try:
-                    for future in as_completed(waiting, timeout=_POLL_SECONDS):
-                        waiting.discard(future)
-                        yield future.result()
-                except TimeoutError:
-                    pass
+                done, waiting = wait(waiting, _POLL_SECONDS, FIRST_COMPLETED)
+                yield from (future.result() for future in done)
                 on_poll()
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -154,16 +146,8 @@ def _start_worker(devices: Any, parent: int) -> None:
     threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
-def _visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip()]
-    return [str(i) for i in range(gpu_count())]
-
-
 def run_in_ray(
-    function: Callable[..., Record],
+    function: JobFunction,
     jobs: Sequence[Any],
     gpus_per_job: int,
     on_poll: Callable[[], None],
@@ -206,23 +190,16 @@ def _connect_to_ray(address: str) -> Any:
         raise InputError(
             "--ray: Ray is not installed", hint="install it with: pip install 'e2h[ray]'"
         ) from error
-    hint = "give the address of a cluster, auto or local"
+    options = {"include_dashboard": False} if address == "local" else {"address": address}
     host, _, port = address.rpartition(":")
-    if host and port.isdecimal() and "//" not in host:
-        # Where nothing listens, Ray itself would try for minutes.
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except OSError as error:
-            raise InputError(f"--ray {address}: {error.strerror or error}", hint=hint) from error
-    local = address == "local"
     try:
-        ray.init(
-            address=None if local else address,
-            log_to_driver=False,
-            logging_level="error",
-            **({"include_dashboard": False} if local else {}),
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"--ray {address}: {reason}", hint=hint) from error
+        if host and port.isdecimal() and "//" not in host:
+            # Where nothing listens, Ray itself would try for minutes.
+            socket.create_connection((host, int(port)), timeout=5).close()
+        ray.init(log_to_driver=False, logging_level="error", **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        raise InputError(
+            f"--ray {address}: {reason}", hint="give the address of a cluster, auto or local"
+        ) from error
     return ray

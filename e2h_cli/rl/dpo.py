@@ -46,7 +46,6 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
             family=settings.family,
             batch_tokens=settings.batch_tokens,
             precision="auto",
-            title="scoring",
         )
         lowest = aggregate_scores(scores, settings.num_generations, BEST_AGGREGATE["best-of-n"])
         return [float(score) for group in lowest for score in group]

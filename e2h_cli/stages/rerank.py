@@ -196,7 +196,6 @@ def _scores(
             family=settings.family,
             batch_tokens=settings.batch_tokens,
             precision=settings.precision,
-            title="scoring",
         )
         return scores, kind_of(reward_model, settings.family)
     if candidates.imported is not None and candidates.imported.scores is not None:

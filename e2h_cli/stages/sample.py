@@ -10,7 +10,6 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, write_atomic
 from e2h_cli.data import template
-from e2h_cli.data.problem import Problem
 from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_split, read_training_problems, split_file
 from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
@@ -29,7 +28,16 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     split = context.input_path("problems")
     problems = read_split(split, settings.part)[: settings.limit]
     examples, read = _few_shot_examples(split, settings) if settings.shots else ("", {})
-    job = _sampling_job(context, problems, examples)
+    job = SamplingJob(
+        model=context.model_or_path("model"),
+        settings=settings,
+        problems=tuple(problems),
+        prefix=examples,
+        target=(context.output_dir / SAMPLES_FILE).resolve(),
+        folder=context.scratch_dir.resolve(),
+        writer=settings.shard_name or "parts",
+        shares=((settings.shard[0] - 1, settings.shard[1]),) if settings.shard else (),
+    )
 
     done = job.store().keys()
     missing = sum(len(request.samples) for request in job.missing(done))
@@ -77,23 +85,6 @@ def _few_shot_examples(split: Path, settings: SampleSettings) -> tuple[str, dict
             hint="lower --shots",
         )
     return "".join(r["prompt"] + r["completion"] + template.SEPARATOR for r in rows), read
-
-
-def _sampling_job(
-    context: StageContext[SampleSettings], problems: list[Problem], examples: str
-) -> SamplingJob:
-    """All the work of this command: the whole stage, or one shard."""
-    settings = context.settings
-    return SamplingJob(
-        model=context.model_or_path("model"),
-        settings=settings,
-        problems=tuple(problems),
-        prefix=examples,
-        target=(context.output_dir / SAMPLES_FILE).resolve(),
-        folder=context.scratch_dir.resolve(),
-        writer=settings.shard_name or "parts",
-        shares=((settings.shard[0] - 1, settings.shard[1]),) if settings.shard else (),
-    )
 
 
 def _unfinished_shards(scratch_dir: Path) -> str:

@@ -84,7 +84,7 @@ def test_speed_and_idle_time_of_engines_are_recorded(run: Path) -> None:
         (["--preset", "greed"], "Input should be 'greedy'"),
         (["--max-tokens", "5000"], "lower --max-tokens to 4"),
         (["--ray", "127.0.0.1:1"], "--ray 127.0.0.1:1"),
-        (["--stop", ""], "--stop: empty"),
+        (["--stop", ""], "--stop: empty; leave the option out"),
     ],
 )
 def test_bad_options_are_one_line(run: Path, options: list[str], message: str) -> None:

@@ -99,7 +99,6 @@ def test_two_models_at_once_score_the_same(
     table = scoring.score_samples(
         read_samples(run / "sample"), read_answered_problems(run / "split"),
         str(run / "train-rm"), run / "two", conditions={}, batch_tokens=4096, precision="auto",
-        title="t",
     )  # fmt: skip
     theirs = pq.read_table(mini_run / "rerank/scores/scores.parquet").to_pylist()
     assert len((run / "two/engines.jsonl").read_text().splitlines()) == 2

@@ -3,69 +3,56 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 FinishReason = Literal["stop", "length"]
+
+# ((problem id, sample number), tokens, whether the last one is the end-of-text token, whether the
+# sample has ended before ``max_tokens``, log-probability)
+FinishedSample = tuple[tuple[str, int], list[int], bool, bool, float | None]
 
 MAX_SAMPLES_PER_REQUEST = 64
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParameters:
-    """How tokens are sampled; the words are those of vLLM's ``SamplingParams``.
+    """How tokens are sampled; the words are those of vLLM's ``SamplingParams``."""
 
-    Attributes:
-        temperature: 0 is greedy.
-        top_k: 0 is off.
-        top_p: 1 is off.
-        min_p: 0 is off.
-        max_tokens: longest sample in tokens.
-        stop: texts that end a sample besides the end-of-text token; cut off from it.
-        logprob: compute log-probabilities; costs vLLM a tenth of its speed.
-    """
-
-    temperature: float = 0.7
-    top_k: int = 20
-    top_p: float = 1.0
-    min_p: float = 0.0
+    temperature: float = 0.7  # 0 is greedy
+    top_k: int = 20  # 0 is off
+    top_p: float = 1.0  # 1 is off
+    min_p: float = 0.0  # 0 is off
     max_tokens: int = 512
-    stop: tuple[str, ...] = ()
-    logprob: bool = False
+    stop: tuple[str, ...] = ()  # texts that end a sample besides the end-of-text token
+    logprob: bool = False  # compute log-probabilities; costs vLLM a tenth of its speed
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Samples to draw for one problem: its id, the samples' numbers, prompt, seed of the run."""
+    """Samples to draw for one problem."""
 
-    id: str
-    samples: tuple[int, ...]
+    id: str  # of the problem
+    samples: tuple[int, ...]  # their numbers
     prompt: str
     run_seed: int
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One finished sample.
+    """One finished sample. Its tokens include those that ended it, its text does not."""
 
-    Attributes:
-        id: of the problem.
-        sample: its number among the samples of the problem.
-        text: without end-of-text token or stop text.
-        finish_reason: "length" if it was cut off at ``max_tokens``.
-        tokens: number of generated tokens, including those that ended it.
-        logprob: sum of the tokens' log-probabilities at temperature 1; None if not computed.
-        ids: the generated tokens, including those that ended it.
-    """
-
-    id: str
-    sample: int
+    id: str  # of the problem
+    sample: int  # its number among the samples of the problem
     text: str
-    finish_reason: FinishReason
-    tokens: int
-    logprob: float | None
-    ids: tuple[int, ...] = ()
+    finish_reason: FinishReason  # "length" if it was cut off at ``max_tokens``
+    tokens: int  # number of generated tokens
+    logprob: float | None  # sum over the tokens, at temperature 1; None if not computed
+    ids: tuple[int, ...] = ()  # the generated tokens
 
 
 class Engine(Protocol):
@@ -83,14 +70,21 @@ class Engine(Protocol):
 def sample_seed(run_seed: int, problem_id: str, sample: int) -> int:
     """A 63-bit seed for one sample: a hash of run seed, problem id and sample number.
 
-    So shards of a run never share noise. In the official code all ranks have one seed and draw the
-    same samples.
+    So shards never share noise. In the official code all ranks have one seed and draw the same.
     """
     digest = hashlib.sha256(f"{run_seed}\x00{problem_id}\x00{sample}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def cut_at_stop(text: str, stop: tuple[str, ...]) -> str:
-    """The text before the first stop text."""
-    ends = [end for stop_text in stop if (end := text.find(stop_text)) >= 0]
-    return text[: min(ends)] if ends else text
+def decode_samples(
+    tokenizer: PreTrainedTokenizerFast, samples: Sequence[FinishedSample], stop: Iterable[str]
+) -> list[Generation]:
+    """Decode finished samples, and cut them at the first of the ``stop`` texts."""
+    ids = [tokens[:-1] if by_eos else tokens for _, tokens, by_eos, _, _ in samples]
+    texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    generations = []
+    for text, (key, tokens, _, done, logprob) in zip(texts, samples, strict=True):
+        text = text[: min((i for s in stop if (i := text.find(s)) >= 0), default=None)]
+        reason: FinishReason = "stop" if done else "length"
+        generations.append(Generation(*key, text, reason, len(tokens), logprob, tuple(tokens)))
+    return generations

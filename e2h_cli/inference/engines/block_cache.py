@@ -33,28 +33,22 @@ class _BlockLayer(DynamicLayer):
         """Append keys and values, shape (batch, heads, tokens, size); return all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._blocks: tuple[torch.Tensor, torch.Tensor] | None = None
+            self._blocks: list[torch.Tensor] | None = None
         start = self.get_seq_length()
         end = start + key_states.shape[-2]
+        pairs = ((self.keys, key_states), (self.values, value_states))
         if self._blocks is None or end > self._blocks[0].shape[-2]:
-            self._blocks = (
-                self._enlarged(self.keys, key_states, start, end),
-                self._enlarged(self.values, value_states, start, end),
-            )
-        keys, values = self._blocks
-        keys[:, :, start:end] = key_states
-        values[:, :, start:end] = value_states
-        self.keys, self.values = keys[:, :, :end], values[:, :, :end]
+            # Room for one token or more, up to the next multiple of the block size.
+            room = 1 + -(end + 1) % _BLOCK
+            self._blocks = [
+                torch.cat([old, new, new.new_empty(*new.shape[:2], room, new.shape[-1])], dim=-2)
+                for old, new in pairs
+            ]
+        else:
+            for block, (_, new) in zip(self._blocks, pairs, strict=True):
+                block[:, :, start:end] = new
+        self.keys, self.values = (block[:, :, :end] for block in self._blocks)
         return self.keys, self.values
-
-    @staticmethod
-    def _enlarged(old: torch.Tensor, new: torch.Tensor, start: int, end: int) -> torch.Tensor:
-        """A tensor with room for more than ``end`` tokens; the first ``start`` are copied."""
-        capacity = -(-(end + 1) // _BLOCK) * _BLOCK
-        enlarged = new.new_empty(*new.shape[:2], capacity, new.shape[-1])
-        if start:
-            enlarged[:, :, :start] = old
-        return enlarged
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep some rows, repeated or in another order."""

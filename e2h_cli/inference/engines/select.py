@@ -30,12 +30,10 @@ def select_engine(engine: EngineName, engine_args: Mapping[str, Any]) -> str:
             hint="install it with: pip install 'e2h[vllm]', or take --engine transformers",
         )
     if engine == "auto":
-        name = "vllm" if installed and torch.cuda.is_available() else "transformers"
-    else:
-        name = engine
-    if name != "vllm" and engine_args:
+        engine = "vllm" if installed and torch.cuda.is_available() else "transformers"
+    if engine != "vllm" and engine_args:
         raise InputError("--engine-arg: only vLLM takes engine arguments", hint="add --engine vllm")
-    return name
+    return engine
 
 
 def sampling_parameters(settings: DecodingSettings) -> SamplingParameters:
@@ -51,62 +49,52 @@ def sampling_parameters(settings: DecodingSettings) -> SamplingParameters:
 
 
 def open_engine(
-    model_name_or_path: str, settings: SampleSettings, prompts: Sequence[str], scratch_dir: Path
+    model: str, settings: SampleSettings, prompts: Sequence[str], scratch_dir: Path
 ) -> Engine:
-    """Load a generator into the engine that the settings select.
+    """Load the generator ``model`` (folder or Hub name) into the engine that the settings select.
 
-    Args:
-        model_name_or_path: of the generator.
-        settings: engine, precision, token limit.
-        prompts: all prompts, to check that they fit into the model.
-        scratch_dir: for a converted copy of the model, if vLLM needs one.
+    ``prompts``: all of the run, to check that they fit into the model; ``scratch_dir``: for a
+    converted copy of the model, if vLLM needs one.
 
     Raises:
         InputError: there is no such model, or a prompt and its solution do not fit into it.
     """
     name = select_engine(settings.engine, settings.engine_arg)
-    tokenizer = load_tokenizer(model_name_or_path)
-    longest = longest_sequence(model_name_or_path, tokenizer, prompts, settings.max_tokens)
+    tokenizer = load_tokenizer(model)
+    longest = longest_sequence(model, tokenizer, prompts, settings.max_tokens)
     if name == "vllm":
         from e2h_cli.inference.engines.vllm_engine import VLLMEngine
 
-        precision = settings.precision
-        if precision == "auto":
-            precision = "bf16" if torch.cuda.is_available() else "fp32"
         return VLLMEngine(
-            model_name_or_path,
+            model,
             tokenizer,
             max_model_len=longest,
-            precision=precision,
+            precision=settings.precision,
             engine_args=settings.engine_arg,
             scratch_dir=scratch_dir,
         )
     from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 
-    model = load_generator(model_name_or_path, settings.precision)
-    return TransformersEngine(model, tokenizer, batch_size=settings.generation_batch_size)
+    generator = load_generator(model, settings.precision)
+    return TransformersEngine(generator, tokenizer, batch_size=settings.generation_batch_size)
 
 
 def longest_sequence(
-    model_name_or_path: str,
-    tokenizer: PreTrainedTokenizerFast,
-    prompts: Sequence[str],
-    max_tokens: int,
+    model: str, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], max_tokens: int
 ) -> int:
     """Length in tokens of the longest prompt and its solution together.
 
     Raises:
         InputError: they are longer than the model's ``max_position_embeddings``.
     """
-    longest = max(len(ids) for ids in tokenizer(list(prompts), add_special_tokens=True).input_ids)
-    limit = getattr(load_config(model_name_or_path), "max_position_embeddings", None)
+    longest = max(len(ids) for ids in tokenizer(list(prompts)).input_ids)
+    limit = getattr(load_config(model), "max_position_embeddings", None)
     if limit is not None and longest + max_tokens > limit:
+        fits = f"lower --max-tokens to {limit - longest}"
         raise InputError(
             f"a prompt of {longest} tokens and max_tokens {max_tokens} do not fit into "
             f"the model's {limit} positions",
-            where=model_name_or_path,
-            hint=f"lower --max-tokens to {limit - longest}"
-            if limit > longest
-            else "take fewer --shots, or another model",
+            where=model,
+            hint=fits if limit > longest else "take fewer --shots, or another model",
         )
     return longest + max_tokens

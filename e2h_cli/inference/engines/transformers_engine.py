@@ -9,10 +9,11 @@ single new token is two plain matrix products.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
@@ -28,11 +29,12 @@ from e2h_cli.inference.engines.base import (
     Generation,
     Request,
     SamplingParameters,
-    cut_at_stop,
+    decode_samples,
     sample_seed,
 )
 from e2h_cli.inference.engines.block_cache import new_cache
 
+Prompts = list[tuple[Request, list[int]]]  # with their tokens
 # Finished samples leave when a quarter of the batch is finished: that copies the whole KV cache.
 _COMPACT_BELOW = 0.75
 
@@ -69,14 +71,11 @@ class TransformersEngine:
         first: what does not fit into memory fails at once, and the remaining time is rather over-
         than underestimated.
         """
-        stop = (
-            StopStringCriteria(self.tokenizer, list(parameters.stop)) if parameters.stop else None
-        )
-        prompts = [
-            (r, self.tokenizer(r.prompt, add_special_tokens=True).input_ids) for r in requests
-        ]
+        texts = list(parameters.stop)
+        stop = StopStringCriteria(self.tokenizer, texts) if texts else None
+        prompts = [(r, self.tokenizer(r.prompt).input_ids) for r in requests]
         prompts.sort(key=lambda item: -len(item[1]))
-        batch: list[tuple[Request, list[int]]] = []
+        batch: Prompts = []
         size = 0
         for request, ids in prompts:
             if batch and size + len(request.samples) > self.batch_size:
@@ -89,12 +88,8 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _generate_batch(
-        self,
-        prompts: list[tuple[Request, list[int]]],
-        parameters: SamplingParameters,
-        stop: StopStringCriteria | None,
+        self, prompts: Prompts, parameters: SamplingParameters, stop: StopStringCriteria | None
     ) -> Iterator[list[Generation]]:
-        """Samples of requests, given with their prompts' tokens."""
         cache = new_cache(self.model)
         batch, logits = self._prefill(prompts, parameters, cache)
         for step in range(parameters.max_tokens):
@@ -111,34 +106,26 @@ class TransformersEngine:
                 keep = (~batch.done).nonzero().squeeze(1)
                 cache.batch_select_indices(keep)
                 batch = batch.select(keep)
-            logits = self._forward(
-                batch.ids[:, -1:], batch.mask, batch.position.unsqueeze(1), cache
-            )
+            last = batch.ids[:, -1:]
+            logits = self._forward(last, batch.mask, batch.position.unsqueeze(1), cache)
 
     def _prefill(
-        self,
-        prompts: list[tuple[Request, list[int]]],
-        parameters: SamplingParameters,
-        cache: Cache,
+        self, prompts: Prompts, parameters: SamplingParameters, cache: Cache
     ) -> tuple[_Batch, torch.Tensor]:
         """Compute each prompt once into ``cache``, and repeat it for each of its samples.
 
-        Returns:
-            The batch, and the logits of the first token, shape (batch, vocabulary).
+        Returns the batch, and the logits of the first token, shape (batch, vocabulary).
         """
-        device = self.model.device
-        length = max(len(ids) for _, ids in prompts)
-        padded = any(len(ids) < length for _, ids in prompts)
-        pad = self.tokenizer.pad_token_id or 0
-        ids = torch.tensor([[pad] * (length - len(i)) + i for _, i in prompts], device=device)
-        mask = torch.tensor(
-            [[0] * (length - len(i)) + [1] * len(i) for _, i in prompts], device=device
-        )
+        device, pad = self.model.device, self.tokenizer.pad_token_id or 0
+        ids = pad_sequence([torch.tensor(ids) for _, ids in prompts], True, pad, "left").to(device)
+        lengths = torch.tensor([len(ids) for _, ids in prompts], device=device).unsqueeze(1)
+        mask = (torch.arange(-ids.shape[1], 0, device=device) >= -lengths).long()
+        padded = not bool(mask.all())
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         logits = self._forward(ids, mask if padded else None, positions, cache)
-        counts = torch.tensor([len(request.samples) for request, _ in prompts], device=device)
         # The prompt of each sample.
-        owner = torch.repeat_interleave(torch.arange(len(prompts), device=device), counts)
+        owners = [i for i, (request, _) in enumerate(prompts) for _ in request.samples]
+        owner = torch.tensor(owners, device=device)
         cache.batch_select_indices(owner)
         batch = _Batch(
             keys=[(r.id, sample) for r, _ in prompts for sample in r.samples],
@@ -170,29 +157,13 @@ class TransformersEngine:
         self, batch: _Batch, which: torch.Tensor, parameters: SamplingParameters
     ) -> list[Generation]:
         """Decode the samples of a batch that the boolean mask ``which`` selects."""
-        rows = which.nonzero().squeeze(1).tolist()
-        eos = set(self._eos.tolist())
-        columns = (batch.ids, batch.length, batch.logprob, batch.done)
-        all_ids, lengths, logprobs, stopped = (column[which].tolist() for column in columns)
-        ids = [tokens[:length] for tokens, length in zip(all_ids, lengths, strict=True)]
-        texts = self.tokenizer.batch_decode(
-            [tokens[:-1] if tokens[-1] in eos else tokens for tokens in ids],
-            skip_special_tokens=True,
-        )
-        return [
-            Generation(
-                id=batch.keys[row][0],
-                sample=batch.keys[row][1],
-                text=cut_at_stop(text, parameters.stop),
-                finish_reason="stop" if done else "length",
-                tokens=length,
-                logprob=logprob if parameters.logprob else None,
-                ids=tuple(tokens),
-            )
-            for row, text, tokens, length, logprob, done in zip(
-                rows, texts, ids, lengths, logprobs, stopped, strict=True
-            )
-        ]
+        keys = [batch.keys[row] for row in which.nonzero().squeeze(1).tolist()]
+        ids, lengths, done = (c[which].tolist() for c in (batch.ids, batch.length, batch.done))
+        logprobs = batch.logprob[which].tolist() if parameters.logprob else [None] * len(keys)
+        tokens = [row[:length] for row, length in zip(ids, lengths, strict=True)]
+        by_eos = torch.isin(torch.tensor([row[-1] for row in tokens]), self._eos.cpu()).tolist()
+        samples = list(zip(keys, tokens, by_eos, done, logprobs, strict=True))
+        return decode_samples(self.tokenizer, samples, parameters.stop)
 
 
 @dataclass
@@ -220,11 +191,11 @@ class _Batch:
 
     def select(self, keep: torch.Tensor) -> _Batch:
         """The samples with indices ``keep``."""
-        selected: dict[str, Any] = {"keys": [self.keys[row] for row in keep.tolist()]}
-        for field in fields(self)[1:]:
-            tensor = getattr(self, field.name)
-            selected[field.name] = None if tensor is None else tensor[keep]
-        return _Batch(**selected)
+        tensors = {name: value for name, value in vars(self).items() if name != "keys"}
+        selected: dict[str, Any] = {
+            name: None if t is None else t[keep] for name, t in tensors.items()
+        }
+        return _Batch([self.keys[row] for row in keep.tolist()], **selected)
 
 
 def choose(
@@ -232,13 +203,12 @@ def choose(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sample one token per row, by inverting the cumulative distribution at ``noise``.
 
+    Temperature is applied first, then top-k, top-p and min-p, in the order of vLLM. Returns tokens
+    (batch,) and their log-probabilities (batch,) at temperature 1.
+
     Args:
         logits: (batch, vocabulary), float32.
         noise: (batch,), uniform in [0, 1); not used at temperature 0.
-        parameters: temperature, then top-k, top-p and min-p in that order, as vLLM applies them.
-
-    Returns:
-        Tokens (batch,) and their log-probabilities (batch,) at temperature 1.
     """
     if parameters.temperature == 0:
         token = logits.argmax(-1)
@@ -296,10 +266,6 @@ def _noise(request: Request, parameters: SamplingParameters) -> torch.Tensor:
     """Shape (samples, max_tokens), uniform in [0, 1); the same for a sample in every run."""
     if parameters.temperature == 0:
         return torch.zeros(len(request.samples), parameters.max_tokens)
-    rows = []
-    for sample in request.samples:
-        seed = sample_seed(request.run_seed, request.id, sample)
-        rows.append(
-            torch.rand(parameters.max_tokens, generator=torch.Generator().manual_seed(seed))
-        )
-    return torch.stack(rows)
+    seeds = (sample_seed(request.run_seed, request.id, sample) for sample in request.samples)
+    generators = (torch.Generator().manual_seed(seed) for seed in seeds)
+    return torch.stack([torch.rand(parameters.max_tokens, generator=g) for g in generators])

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.inference.engines.base import (
+    FinishedSample,
     Generation,
     Request,
     SamplingParameters,
-    cut_at_stop,
+    decode_samples,
     sample_seed,
 )
-from e2h_cli.models.loading import load_config, load_generator
+from e2h_cli.models.loading import dtype, load_config, load_generator
 from e2h_cli.models.wide_heads import with_head_size
 
 # Requests in the engine, as a multiple of max_num_seqs: a finished one is replaced at once.
@@ -40,10 +41,9 @@ class VLLMEngine:
     prompt is still computed once per problem, by prefix caching.
 
     Args:
-        model_name_or_path: of the generator.
-        tokenizer: of the generator.
+        model_name_or_path, tokenizer: of the generator.
         max_model_len: length in tokens of the longest prompt and its solution together.
-        precision: "fp32" or "bf16".
+        precision: "auto", "fp32" or "bf16".
         engine_args: more arguments of ``vllm.EngineArgs``, by name.
         scratch_dir: for a copy of the model with wider heads, if vLLM needs one.
 
@@ -70,9 +70,13 @@ class VLLMEngine:
         from vllm.v1.engine.llm_engine import LLMEngine
 
         _check_engine_args(engine_args)
-        path = _with_supported_heads(model_name_or_path, tokenizer, scratch_dir / "wide-heads")
+        path, size = model_name_or_path, _supported_head_size(load_config(model_name_or_path))
+        if size is not None:
+            path = str(scratch_dir / "wide-heads")
+            with_head_size(load_generator(model_name_or_path, "fp32"), size).save_pretrained(path)
+            tokenizer.save_pretrained(path)
         defaults: dict[str, Any] = {
-            "dtype": {"fp32": "float32", "bf16": "bfloat16"}[precision],
+            "dtype": str(dtype(precision)).removeprefix("torch."),
             "max_model_len": max_model_len,
             "enable_prefix_caching": True,
             "disable_log_stats": True,
@@ -103,22 +107,24 @@ class VLLMEngine:
         self, requests: Iterable[Request], parameters: SamplingParameters
     ) -> Iterator[list[Generation]]:
         """Yield finished samples as vLLM returns them; see ``engines.base.Engine``."""
-        waiting = self._single_requests(requests)
+        prompts = ((r, self._tokenizer(r.prompt).input_ids) for r in requests)
+        waiting = ((r, sample, ids) for r, ids in prompts for sample in r.samples)
         queued: dict[str, tuple[str, int]] = {}
         try:
             while True:
-                for key, ids, seed in islice(waiting, self._max_queued - len(queued)):
+                for request, sample, ids in islice(waiting, self._max_queued - len(queued)):
                     self._request_count += 1
                     request_id = str(self._request_count)
-                    params = self._vllm_parameters(parameters, seed)
+                    seed = sample_seed(request.run_seed, request.id, sample)
+                    params = _vllm_parameters(parameters, seed)
                     self._engine.add_request(request_id, {"prompt_token_ids": ids}, params)
-                    queued[request_id] = key
+                    queued[request_id] = request.id, sample
                 if not queued:
                     return
                 done = [output for output in self._engine.step() if output.finished]
-                if done:
-                    outputs = [(queued.pop(o.request_id), o.outputs[0]) for o in done]
-                    yield self._generations(outputs, parameters)
+                samples = [_finished_sample(queued.pop(o.request_id), o.outputs[0]) for o in done]
+                if samples:
+                    yield decode_samples(self._tokenizer, samples, parameters.stop)
         finally:
             if queued:
                 self._engine.abort_request(list(queued))
@@ -152,62 +158,32 @@ class VLLMEngine:
             self._engine.sleep(level=1)
             self._asleep = True
 
-    def _single_requests(
-        self, requests: Iterable[Request]
-    ) -> Iterator[tuple[tuple[str, int], list[int], int]]:
-        """((problem id, sample number), prompt tokens, seed) of each sample."""
-        for request in requests:
-            ids = self._tokenizer(request.prompt, add_special_tokens=True).input_ids
-            for sample in request.samples:
-                seed = sample_seed(request.run_seed, request.id, sample)
-                yield (request.id, sample), ids, seed
 
-    def _vllm_parameters(self, parameters: SamplingParameters, seed: int) -> Any:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
+def _vllm_parameters(parameters: SamplingParameters, seed: int) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
 
-        return SamplingParams(
-            temperature=parameters.temperature,
-            top_k=parameters.top_k,
-            top_p=parameters.top_p,
-            min_p=parameters.min_p,
-            max_tokens=parameters.max_tokens,
-            stop=list(parameters.stop) or None,
-            seed=seed,
-            logprobs=0 if parameters.logprob else None,
-            flat_logprobs=True,
-            # Texts are decoded in ``_generations``, unless vLLM must look for a stop text.
-            detokenize=bool(parameters.stop),
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
+    return SamplingParams(
+        temperature=parameters.temperature,
+        top_k=parameters.top_k,
+        top_p=parameters.top_p,
+        min_p=parameters.min_p,
+        max_tokens=parameters.max_tokens,
+        stop=list(parameters.stop) or None,
+        seed=seed,
+        logprobs=0 if parameters.logprob else None,
+        flat_logprobs=True,
+        # Texts are decoded by ``decode_samples``, unless vLLM must look for a stop text.
+        detokenize=bool(parameters.stop),
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
 
-    def _generations(
-        self, outputs: Sequence[tuple[tuple[str, int], Any]], parameters: SamplingParameters
-    ) -> list[Generation]:
-        """Decode vLLM's outputs; each comes with its (problem id, sample number)."""
-        ids = [list(output.token_ids) for _, output in outputs]
-        # A text that ended without a stop text ended with the end-of-text token: cut that off.
-        texts = self._tokenizer.batch_decode(
-            [
-                tokens[:-1]
-                if output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
-                else tokens
-                for tokens, (_, output) in zip(ids, outputs, strict=True)
-            ],
-            skip_special_tokens=True,
-        )
-        return [
-            Generation(
-                id=key[0],
-                sample=key[1],
-                text=cut_at_stop(text, parameters.stop),
-                finish_reason="stop" if output.finish_reason == "stop" else "length",
-                tokens=len(tokens),
-                logprob=output.cumulative_logprob,
-                ids=tuple(tokens),
-            )
-            for text, tokens, (key, output) in zip(texts, ids, outputs, strict=True)
-        ]
+
+def _finished_sample(key: tuple[str, int], output: Any) -> FinishedSample:
+    done = output.finish_reason == "stop"
+    # A text that ended without a stop text ended with the end-of-text token.
+    by_eos = done and not isinstance(output.stop_reason, str)
+    return key, list(output.token_ids), by_eos, done, output.cumulative_logprob
 
 
 def import_vllm() -> Any:
@@ -243,15 +219,3 @@ def _supported_head_size(config: Any) -> int | None:
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     supported: list[int] = CPUAttentionBackend.get_supported_head_sizes()
     return None if size in supported else next((s for s in supported if s % size == 0), None)
-
-
-def _with_supported_heads(
-    model_name_or_path: str, tokenizer: PreTrainedTokenizerFast, folder: Path
-) -> str:
-    """The model if vLLM supports its head size, else a copy with wider heads in ``folder``."""
-    size = _supported_head_size(load_config(model_name_or_path))
-    if size is None:
-        return model_name_or_path
-    with_head_size(load_generator(model_name_or_path, "fp32"), size).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
