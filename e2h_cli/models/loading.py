@@ -65,21 +65,24 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
 
 
 def load_generator(
-    name_or_path: str, precision: str = "auto", *, to_device: bool = True
+    name_or_path: str,
+    precision: str = "auto",
+    *,
+    to_device: bool = True,
+    what: str = "causal language model",
 ) -> PreTrainedModel:
-    """A causal language model.
+    """A causal language model by folder or Hub name, on the GPU if there is one.
 
     Args:
         name_or_path: model folder or Hub name.
         precision: "auto", "fp32" or "bf16".
-        to_device: put it on the GPU if there is one; False where a trainer does that.
+        to_device: False leaves it on the CPU, where a trainer takes it from.
+        what: name of the model in messages.
 
     Raises:
         InputError: no causal language model there.
     """
-    model = load_pretrained(
-        AutoModelForCausalLM, name_or_path, "causal language model", dtype=dtype(precision)
-    )
+    model = load_pretrained(AutoModelForCausalLM, name_or_path, what, dtype=dtype(precision))
     return model.to(device()) if to_device else model
 
 
@@ -89,11 +92,7 @@ def load_config(name_or_path: str) -> Any:
 
 
 def load_pretrained(auto_class: Any, name_or_path: str, what: str, **options: Any) -> Any:
-    """``auto_class.from_pretrained``, with every failure as a message of one line.
-
-    Raises:
-        InputError: it cannot be loaded; the message says ``what``.
-    """
+    """``auto_class.from_pretrained``. Raises InputError with one line that says ``what``."""
     path = Path(name_or_path)
     if path.exists() and not (path / "config.json").is_file():
         raise InputError(
@@ -104,6 +103,5 @@ def load_pretrained(auto_class: Any, name_or_path: str, what: str, **options: An
     try:
         return auto_class.from_pretrained(name_or_path, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        lines = (line for line in str(error).splitlines() if line.strip())
-        reason = next(lines, type(error).__name__)
+        reason = next(filter(str.strip, str(error).splitlines()), type(error).__name__)
         raise InputError(f"cannot load the {what}: {reason}", where=name_or_path) from error

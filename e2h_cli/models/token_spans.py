@@ -50,11 +50,8 @@ def encode(
 ) -> EncodedCompletion:
     """Encode a solution as a generator sees it, and find the tokens at which it is scored.
 
-    Args:
-        tokenizer: any fast tokenizer.
-        prompt: the text that the generator was given.
-        completion: the text that it wrote, without end-of-text token.
-        finished: False where it stopped at its token limit: no end-of-text token is added.
+    ``completion`` is without end-of-text token; one is added unless ``finished`` is False, which
+    says that the generator stopped at its token limit.
 
     Raises:
         ValueError: the tokenizer dropped the text at which a step is scored.
@@ -86,9 +83,7 @@ def token_at(offsets: list[tuple[int, int]], character: int) -> int:
     """Index of the token that holds a character, or of the last one before it.
 
     Tokenizers like BERT's drop newlines: there a step is scored at the last token of its text.
-
-    Raises:
-        ValueError: no token there or before.
+    Raises ValueError if there is no token there or before.
     """
     try:
         return token_of_character(offsets, character)

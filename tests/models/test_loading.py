@@ -51,7 +51,7 @@ def test_broken_model_folders_are_one_line(tmp_path: Path) -> None:
 def test_the_packages_export_names_without_importing_torch() -> None:
     for package in (e2h_cli.models, e2h_cli.training):
         assert all(callable(getattr(package, name)) or name.isupper() for name in package.__all__)
-        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        with pytest.raises(AttributeError, match="attribute nothing"):
             package.nothing  # noqa: B018
     script = "import sys, e2h_cli.models, e2h_cli.training; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

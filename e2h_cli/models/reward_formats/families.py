@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
+
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.models.loading import load_config
-from e2h_cli.models.reward_formats import (
-    e2h_format,
-    llemma,
-    math_shepherd_format,
-    rlhflow,
-    sequence_classification,
-    token_classification,
-)
-from e2h_cli.models.reward_formats.interface import RewardModel
-from e2h_cli.models.reward_model import describe
+from e2h_cli.models.loading import load_config, load_generator, load_tokenizer
+from e2h_cli.models.reward_formats import causal_models, classifiers
+from e2h_cli.models.reward_formats.interface import EncodedSolution, Head, RewardModel
+from e2h_cli.models.reward_model import describe, load_reward_model
 
-# Family -> loader of (name or path, precision).
-FAMILIES: dict[str, Callable[[str, str], RewardModel]] = {
-    "e2h": e2h_format.load,
-    "llemma": llemma.load,
-    "math-shepherd": math_shepherd_format.load,
-    "rlhflow": rlhflow.load,
-    "token-classification": token_classification.load,
-    "sequence-classification": sequence_classification.load,
+
+class Family(NamedTuple):
+    """How a model is loaded from (name or path, precision), scores, and encodes a solution.
+
+    ``kind``: "orm" if it scores outcomes only, else "prm" or "oprm"; "" if the config says it.
+    """
+
+    kind: str
+    load: Callable[[str, str], PreTrainedModel]
+    head: Callable[[PreTrainedModel, PreTrainedTokenizerFast], Head]
+    encode: Callable[[PreTrainedTokenizerFast, str, str, bool], EncodedSolution]
+
+
+_causal = partial(load_generator, what="reward model")
+_token = partial(classifiers.load_classifier, AutoModelForTokenClassification)
+_sequence = partial(classifiers.load_classifier, AutoModelForSequenceClassification)
+FAMILIES = {
+    "e2h": Family("", load_reward_model, classifiers.classifier_head, classifiers.encode_e2h),
+    "llemma": Family("oprm", _causal, causal_models.llemma_head, causal_models.encode_llemma),
+    "math-shepherd": Family(
+        "prm", _causal, causal_models.plus_or_minus_head, causal_models.encode_math_shepherd
+    ),
+    "rlhflow": Family("prm", _causal, causal_models.rlhflow_head, causal_models.encode_rlhflow),
+    "token-classification": Family(
+        "prm", _token, classifiers.classifier_head, classifiers.encode_for_tokens
+    ),
+    "sequence-classification": Family(
+        "orm", _sequence, classifiers.sequence_head, classifiers.encode_for_sequence
+    ),
 }
 # Word in the lower-case name of a causal language model -> family.
 _WORDS = {"shepherd": "math-shepherd", "rlhflow": "rlhflow", "llemma": "llemma"}
@@ -45,7 +68,11 @@ def open_reward_model(
         InputError: no model there, or its family cannot be told.
     """
     name = family_of(name_or_path) if family == "auto" else family
-    return FAMILIES[name](name_or_path, precision)
+    _, load, make_head, encode = FAMILIES[name]
+    model, tokenizer = load(name_or_path, precision), load_tokenizer(name_or_path)
+    head = make_head(model, tokenizer)
+    kind, encode_solution = kind_of(name_or_path, name), partial(encode, tokenizer)
+    return RewardModel(name, kind, tokenizer, model.base_model, head, encode_solution, model.device)
 
 
 def family_of(name_or_path: str) -> str:
@@ -78,6 +105,4 @@ def family_of(name_or_path: str) -> str:
 def kind_of(name_or_path: str, family: str = "auto") -> str:
     """ "orm" if a model scores outcomes only, else "prm" or "oprm". Reads the config only."""
     name = family_of(name_or_path) if family == "auto" else family
-    if name == "e2h":
-        return str(describe(load_config(name_or_path), name_or_path)["kind"])
-    return "orm" if name == "sequence-classification" else "prm"
+    return FAMILIES[name].kind or str(describe(load_config(name_or_path), name_or_path)["kind"])
