@@ -13,15 +13,12 @@ from e2h_cli.training.token_rows import NO_LOSS
 def token_loss(
     outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
 ) -> torch.Tensor:
-    """Binary cross-entropy on every labelled token (paper p.6).
+    """Binary cross-entropy, the mean over labelled tokens (paper p.6).
 
     Args:
         outputs: with ``logits`` of shape (rows, tokens, 1).
         labels: (rows, tokens), P(correct) or ``NO_LOSS``.
         num_items_in_batch: labelled tokens of the whole optimizer step; if None, of the batch.
-
-    Returns:
-        The mean over labelled tokens, a scalar.
     """
     logits = outputs.logits[..., 0].float()
     labelled = labels != NO_LOSS
@@ -35,7 +32,7 @@ def token_loss(
 def pair_loss(
     outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
 ) -> torch.Tensor:
-    """Bradley-Terry: -log sigmoid(reward of the chosen - reward of the rejected solution).
+    """Bradley-Terry: mean of -log sigmoid(reward of the chosen - of the rejected solution).
 
     (The official code subtracts the other way round and so trains the opposite.)
 
@@ -44,9 +41,6 @@ def pair_loss(
         labels: (2 * pairs, tokens): 1 at the last token of a chosen solution, 0 at that of the
             rejected one in the row after it, ``NO_LOSS`` elsewhere.
         num_items_in_batch: labelled tokens of the whole optimizer step, two per pair.
-
-    Returns:
-        The mean over pairs, a scalar.
     """
     labelled = labels != NO_LOSS
     rewards = outputs.logits[..., 0].float()[labelled]

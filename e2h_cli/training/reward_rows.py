@@ -11,16 +11,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import template
+from e2h_cli.data.external_rows import text_of
 from e2h_cli.models.token_spans import EncodedCompletion, encode
-from e2h_cli.training.token_rows import NO_LOSS, Row
+from e2h_cli.training.token_rows import Row, unlabelled_row
 
-# loss_on -> how many tokens at the end of a step carry its label; None is all.
-_LABELLED_TOKENS = {"every-token": None, "last-three": 3, "separator": 1}
+# loss_on -> how many tokens at the end of a step carry its label; 0 is all.
+_LABELLED_TOKENS = {"every-token": 0, "last-three": 3, "separator": 1}
 
 
 def reward_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], loss_on: str) -> Row:
@@ -29,22 +29,17 @@ def reward_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], loss_on:
     The tokens of a step, up to the one at which it is scored, carry its label; see
     ``models.token_spans`` for which tokens those are.
 
-    Args:
-        tokenizer: of the model.
-        row: a labelled solution.
-        loss_on: "every-token", "last-three" or "separator": which tokens of a step carry loss.
-
-    Raises:
-        InputError: the steps are not found again in the text.
+    ``loss_on`` ("every-token", "last-three" or "separator") says which of them carry loss. Raises
+    InputError if the steps are not found again in the text.
     """
     encoded = encode_labelled(tokenizer, row)
-    labels = np.full(len(encoded.input_ids), NO_LOSS, dtype=np.float32)
+    example = unlabelled_row(encoded.input_ids)
     count = _LABELLED_TOKENS[loss_on]
     for step, label in enumerate(row["labels"]):
         if label is not None:
             tokens = encoded.tokens_of_step(step)
-            labels[list(tokens if count is None else tokens[-count:])] = float(label)
-    return Row(np.array(encoded.input_ids, dtype=np.int32), labels)
+            example.labels[list(tokens[-count:])] = label
+    return example
 
 
 def encode_labelled(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any]) -> EncodedCompletion:
@@ -68,30 +63,22 @@ def pair_rows(
 ) -> tuple[Row, Row]:
     """The chosen and the rejected solution of a pair; see ``pair_loss`` for their labels.
 
-    Args:
-        tokenizer: of the model.
-        row: texts under "prompt", "chosen" and "rejected"; the prompt may be a bare question.
-        where: file and line, for messages.
+    ``row`` has texts under "prompt", "chosen" and "rejected"; the prompt may be a bare question.
 
     Raises:
-        InputError: a text is missing.
+        InputError: a text is missing; ``where`` is the file and line.
     """
-    return (
-        _pair_row(tokenizer, row, "chosen", where),
-        _pair_row(tokenizer, row, "rejected", where),
-    )
-
-
-def _pair_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], key: str, where: str) -> Row:
-    prompt, text = row.get("prompt"), row.get(key)
-    if not isinstance(prompt, str) or not isinstance(text, str):
-        raise InputError(f"no text under 'prompt' or {key!r}", where=where)
+    prompt = text_of(row, "prompt", where)
     if "# Solution" not in prompt:
         prompt = template.prompt(prompt)
-    encoded = encode(tokenizer, prompt, text)
-    labels = np.full(len(encoded.input_ids), NO_LOSS, dtype=np.float32)
-    labels[encoded.outcome_position] = float(key == "chosen")
-    return Row(np.array(encoded.input_ids, dtype=np.int32), labels)
+
+    def labelled(key: str, label: float) -> Row:
+        encoded = encode(tokenizer, prompt, text_of(row, key, where))
+        side = unlabelled_row(encoded.input_ids)
+        side.labels[encoded.outcome_position] = label
+        return side
+
+    return labelled("chosen", 1), labelled("rejected", 0)
 
 
 def is_held_out(problem_id: str, share: float, seed: int) -> bool:

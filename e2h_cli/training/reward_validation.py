@@ -15,7 +15,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.evaluation.rm_metrics import roc_auc
 from e2h_cli.settings.train_rm import TrainRMSettings
 from e2h_cli.training.reward_rows import encode_labelled
-from e2h_cli.training.token_rows import NO_LOSS, Row
+from e2h_cli.training.token_rows import unlabelled_row
 from e2h_cli.training.trainer import Validation
 
 _MAX_ROWS = 2000
@@ -26,11 +26,8 @@ def auc_validation(
 ) -> Validation:
     """ROC AUC of steps for a PRM, of outcomes for an ORM, and the mean of both for an OPRM.
 
-    Args:
-        rows: held-out labelled solutions, each with the ``kind`` of its labels; at most 2,000 are
-            drawn, and those over the maximum length are left out.
-        tokenizer: of the model.
-        settings: kind of the model, patience, steps between evaluations.
+    ``rows`` are labelled solutions, each with the ``kind`` of its labels; at most 2,000 are drawn,
+    and those over the maximum length are left out.
 
     Raises:
         InputError: a metric needs right and wrong labels, and one of them is missing.
@@ -41,8 +38,7 @@ def auc_validation(
     encoded = [(row, e) for row, e in encoded if len(e.input_ids) <= settings.max_length]
     encoded.sort(key=lambda pair: -len(pair[1].input_ids))  # so that batches pad little
     # (row, token, whether it is right) of every label
-    steps: list[tuple[int, int, bool]] = []
-    outcomes: list[tuple[int, int, bool]] = []
+    steps, outcomes = list[tuple[int, int, bool]](), list[tuple[int, int, bool]]()
     for index, (row, e) in enumerate(encoded):
         for step, label in enumerate(row["labels"]):
             is_outcome = step == len(e.step_positions)
@@ -62,6 +58,5 @@ def auc_validation(
         scores = torch.from_numpy(logits[..., 0]).float().sigmoid().numpy()
         return float(np.mean([roc_auc(scores[i, at], right == 1) for i, at, right in arrays]))
 
-    ids = [np.array(e.input_ids, dtype=np.int32) for _, e in encoded]
-    held_out = [Row(x, np.full(len(x), NO_LOSS, dtype=np.float32)) for x in ids]
+    held_out = [unlabelled_row(e.input_ids) for _, e in encoded]
     return Validation(held_out, mean_auc, settings.eval_steps, settings.patience)

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
+from transformers import PreTrainedTokenizerFast
+
+from e2h_cli.data.template import answer_header
+from e2h_cli.models.token_spans import encode
 
 # The label of a token without loss, as in transformers.
 NO_LOSS = -100
-
-Ints = NDArray[np.int32]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,32 @@ class Row:
     Arrays, not lists: as lists the rows of PRM800K would take tens of gigabytes.
     """
 
-    input_ids: Ints
-    labels: Ints | Floats
+    input_ids: NDArray[np.int32]
+    labels: NDArray[np.int32] | NDArray[np.float32]
 
     @property
     def trained_tokens(self) -> int:
         """The number of tokens with loss."""
         return int(np.count_nonzero(self.labels != NO_LOSS))
+
+
+def unlabelled_row(input_ids: list[int]) -> Row:
+    """A row whose labels are all ``NO_LOSS``, to be set in place."""
+    labels = np.full(len(input_ids), NO_LOSS, dtype=np.float32)
+    return Row(np.array(input_ids, dtype=np.int32), labels)
+
+
+def sft_row(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> Row:
+    """One sequence of supervised fine-tuning; the prompt carries no loss.
+
+    It ends with end-of-text if the completion ends with an answer. Otherwise the completion is a
+    prefix of a solution, and nothing is said about its end.
+    """
+    encoded = encode(tokenizer, prompt, completion, finished=answer_header(completion) is not None)
+    ids = np.array(encoded.input_ids, dtype=np.int32)
+    labels = ids.copy()
+    labels[: encoded.solution_start] = NO_LOSS
+    return Row(ids, labels)
 
 
 # An item of the data set: a row, or the two rows of a pair, which stay in the same batch.
@@ -73,10 +93,7 @@ class LengthGrouped(Sampler[int]):
     The order depends on seed and epoch alone. The length grouping of transformers draws from the
     global random state, so that a resumed training would see other batches.
 
-    Args:
-        lengths: (examples,) lengths in tokens.
-        batch_size: examples per optimizer step, over all devices.
-        seed: of the order.
+    ``batch_size`` is the number of examples per optimizer step, over all devices.
     """
 
     _BATCHES_PER_SORT = 50
