@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from e2h_cli.common.errors import RunError
-from e2h_cli.models.reward_formats import EncodedSolution, RewardModel
+from e2h_cli.models.reward_formats import RewardModel
+from e2h_cli.models.token_spans import EncodedSolution
 
 # A batch ends where more than this share of it would be padding,
 _MAX_PADDING = 0.05

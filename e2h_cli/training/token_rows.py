@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerFast
 
@@ -73,18 +74,13 @@ class PadCollator:
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         """(rows, tokens) input_ids, attention_mask and labels."""
         rows = [row for example in examples for row in rows_of(example)]
-        shape = (len(rows), max(len(row.input_ids) for row in rows))
-        batch = {
-            "input_ids": torch.full(shape, self.pad_token_id),
-            "attention_mask": torch.zeros(shape, dtype=torch.long),
-            "labels": torch.full(shape, NO_LOSS, dtype=self.label_dtype),
+        ids = [torch.from_numpy(row.input_ids).long() for row in rows]
+        labels = [torch.from_numpy(row.labels).to(self.label_dtype) for row in rows]
+        return {
+            "input_ids": pad_sequence(ids, True, self.pad_token_id),
+            "attention_mask": pad_sequence([torch.ones_like(x) for x in ids], True),
+            "labels": pad_sequence(labels, True, NO_LOSS),
         }
-        for i, row in enumerate(rows):
-            length = len(row.input_ids)
-            batch["input_ids"][i, :length] = torch.as_tensor(row.input_ids)
-            batch["attention_mask"][i, :length] = 1
-            batch["labels"][i, :length] = torch.as_tensor(row.labels)
-        return batch
 
 
 class LengthGrouped(Sampler[int]):

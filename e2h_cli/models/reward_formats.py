@@ -1,12 +1,19 @@
-"""The families of reward models, and telling which one a model belongs to."""
+"""Reward models of e2h and of other projects: opening one, and telling its family.
+
+A family turns a question and a solution into tokens and positions, and the features at a position
+into P(correct). To add one, write its head and its encoder in ``reward_families`` and name them in
+``FAMILIES``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -15,10 +22,38 @@ from transformers import (
 )
 
 from e2h_cli.common.errors import InputError
+from e2h_cli.models import reward_families as families
 from e2h_cli.models.loading import load_config, load_generator, load_tokenizer
-from e2h_cli.models.reward_formats import causal_models, classifiers
-from e2h_cli.models.reward_formats.interface import EncodedSolution, Head, RewardModel
+from e2h_cli.models.reward_families import Head
 from e2h_cli.models.reward_model import describe, load_reward_model
+from e2h_cli.models.token_spans import EncodedSolution
+
+
+@dataclass(frozen=True, slots=True)
+class RewardModel:
+    """A loaded reward model.
+
+    Attributes:
+        family: a key of ``FAMILIES``.
+        kind: "orm" if only the outcome is scored, else "prm" or "oprm".
+        backbone: the transformer without its head: (input_ids, attention_mask, ...) ->
+            last_hidden_state of shape (rows, tokens, features).
+        head: from features at the scored positions to P(correct).
+        encode: of (question, text of the solution, whether it is finished).
+    """
+
+    family: str
+    kind: str
+    tokenizer: PreTrainedTokenizerFast
+    backbone: Callable[..., Any]
+    head: Head
+    encode: Callable[[str, str, bool], EncodedSolution]
+    device: torch.device
+
+    @property
+    def pad_token_id(self) -> int:
+        """The token that pads a batch."""
+        return self.tokenizer.pad_token_id or 0
 
 
 class Family(NamedTuple):
@@ -34,20 +69,20 @@ class Family(NamedTuple):
 
 
 _causal = partial(load_generator, what="reward model")
-_token = partial(classifiers.load_classifier, AutoModelForTokenClassification)
-_sequence = partial(classifiers.load_classifier, AutoModelForSequenceClassification)
+_token = partial(families.load_classifier, AutoModelForTokenClassification)
+_sequence = partial(families.load_classifier, AutoModelForSequenceClassification)
 FAMILIES = {
-    "e2h": Family("", load_reward_model, classifiers.classifier_head, classifiers.encode_e2h),
-    "llemma": Family("oprm", _causal, causal_models.llemma_head, causal_models.encode_llemma),
+    "e2h": Family("", load_reward_model, families.classifier_head, families.encode_e2h),
+    "llemma": Family("oprm", _causal, families.llemma_head, families.encode_llemma),
     "math-shepherd": Family(
-        "prm", _causal, causal_models.plus_or_minus_head, causal_models.encode_math_shepherd
+        "prm", _causal, families.plus_or_minus_head, families.encode_math_shepherd
     ),
-    "rlhflow": Family("prm", _causal, causal_models.rlhflow_head, causal_models.encode_rlhflow),
+    "rlhflow": Family("prm", _causal, families.rlhflow_head, families.encode_rlhflow),
     "token-classification": Family(
-        "prm", _token, classifiers.classifier_head, classifiers.encode_for_tokens
+        "prm", _token, families.classifier_head, families.encode_for_tokens
     ),
     "sequence-classification": Family(
-        "orm", _sequence, classifiers.sequence_head, classifiers.encode_for_sequence
+        "orm", _sequence, families.sequence_head, families.encode_for_sequence
     ),
 }
 # Word in the lower-case name of a causal language model -> family.
