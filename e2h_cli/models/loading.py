@@ -46,9 +46,7 @@ def free_memory() -> None:
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a model; its padding token is end-of-text if it has none.
 
-    Raises:
-        InputError: there is no tokenizer, it gives no character offsets, or it has no end-of-text
-            token.
+    Raises InputError if there is none, or one without character offsets or end-of-text token.
     """
     tokenizer = load_pretrained(AutoTokenizer, name_or_path, "tokenizer", use_fast=True)
     if not tokenizer.is_fast:
@@ -65,24 +63,16 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
 
 
 def load_generator(
-    name_or_path: str,
-    precision: str = "auto",
-    *,
-    to_device: bool = True,
-    what: str = "causal language model",
+    name_or_path: str, precision: str = "auto", *, to_device: bool = True
 ) -> PreTrainedModel:
     """A causal language model by folder or Hub name, on the GPU if there is one.
 
-    Args:
-        name_or_path: model folder or Hub name.
-        precision: "auto", "fp32" or "bf16".
-        to_device: False leaves it on the CPU, where a trainer takes it from.
-        what: name of the model in messages.
-
-    Raises:
-        InputError: no causal language model there.
+    ``precision`` is "auto", "fp32" or "bf16"; ``to_device=False`` leaves it on the CPU for a trainer.
+    Raises InputError if there is no causal language model.
     """
-    model = load_pretrained(AutoModelForCausalLM, name_or_path, what, dtype=dtype(precision))
+    model = load_pretrained(
+        AutoModelForCausalLM, name_or_path, "causal language model", dtype=dtype(precision)
+    )
     return model.to(device()) if to_device else model
 
 

@@ -68,16 +68,15 @@ class Family(NamedTuple):
     encode: Callable[[PreTrainedTokenizerFast, str, str, bool], EncodedSolution]
 
 
-_causal = partial(load_generator, what="reward model")
 _token = partial(families.load_classifier, AutoModelForTokenClassification)
 _sequence = partial(families.load_classifier, AutoModelForSequenceClassification)
 FAMILIES = {
     "e2h": Family("", load_reward_model, families.classifier_head, families.encode_e2h),
-    "llemma": Family("oprm", _causal, families.llemma_head, families.encode_llemma),
+    "llemma": Family("oprm", load_generator, families.llemma_head, families.encode_llemma),
     "math-shepherd": Family(
-        "prm", _causal, families.plus_or_minus_head, families.encode_math_shepherd
+        "prm", load_generator, families.plus_or_minus_head, families.encode_math_shepherd
     ),
-    "rlhflow": Family("prm", _causal, families.rlhflow_head, families.encode_rlhflow),
+    "rlhflow": Family("prm", load_generator, families.rlhflow_head, families.encode_rlhflow),
     "token-classification": Family(
         "prm", _token, families.classifier_head, families.encode_for_tokens
     ),

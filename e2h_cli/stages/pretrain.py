@@ -26,12 +26,15 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
     settings = context.settings
     split = context.input_path("problems")
     held_out = {p.problem for part in ("validation", "test") for p in read_split(split, part)}
-    if not all(_is_chain(question) for question in held_out):
+    try:
+        for question in held_out:
+            chain_arithmetic.parse(question)
+    except ValueError as error:
         raise InputError(
             "the tiny base model knows chain arithmetic only",
-            where=context.model_or_path("problems"),
+            where=split,
             hint="give a language model with --model to the later stages",
-        )
+        ) from error
     tokenizer = tiny.tokenizer()
     rng = random.Random(f"corpus {settings.seed}")
     rows = [sft_row(tokenizer, *document) for document in corpus(settings.documents, held_out, rng)]
@@ -61,11 +64,3 @@ def corpus(count: int, held_out: set[str], rng: random.Random) -> list[tuple[str
             solution = template.completion(*chain_arithmetic.solve_like_a_human(chain, rng))
             documents.append((template.prompt(chain.question), solution))
     return documents
-
-
-def _is_chain(question: str) -> bool:
-    try:
-        chain_arithmetic.parse(question)
-    except ValueError:
-        return False
-    return True

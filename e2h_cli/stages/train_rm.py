@@ -20,9 +20,15 @@ from e2h_cli.models.loading import load_tokenizer
 from e2h_cli.models.reward_model import new_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.train_rm import TrainRMSettings
-from e2h_cli.training.reward_losses import pair_loss, token_loss
-from e2h_cli.training.reward_rows import LabelCounts, is_held_out, pair_rows, reward_row
-from e2h_cli.training.reward_validation import auc_validation
+from e2h_cli.training.reward_modeling import (
+    LabelCounts,
+    auc_validation,
+    is_held_out,
+    pair_loss,
+    pair_rows,
+    reward_row,
+    token_loss,
+)
 from e2h_cli.training.token_rows import NO_LOSS, Row
 from e2h_cli.training.trainer import train_model
 

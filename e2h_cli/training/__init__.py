@@ -14,8 +14,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "token_rows": ["NO_LOSS", "Row", "sft_row"],
         "trainer": ["Validation", "freeze", "train_model", "with_lora"],
-        "reward_validation": ["auc_validation"],
-        "reward_losses": ["pair_loss", "token_loss"],
-        "reward_rows": ["pair_rows", "reward_row"],
+        "reward_modeling": ["auc_validation", "pair_loss", "pair_rows", "reward_row", "token_loss"],
     },
 )

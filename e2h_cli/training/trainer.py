@@ -74,7 +74,6 @@ def train_model(
 
     Args:
         model: a causal language model or a token classifier.
-        tokenizer: of the model.
         rows: all training sequences.
         settings: epochs or steps, learning rate, batch sizes, ...
         output_dir: for the model and ``log.jsonl`` (step, loss, learning rate).

@@ -22,7 +22,7 @@ from e2h_cli.models import load_reward_model, load_tokenizer, open_reward_model
 from e2h_cli.settings.train_rm import TrainRMSettings
 from e2h_cli.stages.train_rm import labelled_rows
 from e2h_cli.training import auc_validation
-from e2h_cli.training.reward_rows import is_held_out
+from e2h_cli.training.reward_modeling import is_held_out
 from tests.conftest import MINI, copy_stages, e2h
 
 

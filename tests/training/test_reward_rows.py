@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.data import template
 from e2h_cli.models.token_spans import encode
-from e2h_cli.training.reward_rows import LabelCounts, is_held_out, reward_row
+from e2h_cli.training.reward_modeling import LabelCounts, is_held_out, reward_row
 from e2h_cli.training.token_rows import NO_LOSS, sft_row
 from tests import builders
 

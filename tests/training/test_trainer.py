@@ -18,7 +18,7 @@ from e2h_cli.common.errors import RunError
 from e2h_cli.models import tiny
 from e2h_cli.settings.base import SupervisedSettings
 from e2h_cli.training.checkpoints import last_checkpoint
-from e2h_cli.training.reward_losses import token_loss
+from e2h_cli.training.reward_modeling import token_loss
 from e2h_cli.training.token_rows import NO_LOSS, Row
 from e2h_cli.training.trainer import Validation, freeze, train_model
 
