@@ -67,7 +67,7 @@ def load_generator(
 ) -> PreTrainedModel:
     """A causal language model by folder or Hub name, on the GPU if there is one.
 
-    ``precision`` is "auto", "fp32" or "bf16"; ``to_device=False`` leaves it on the CPU for a trainer.
+    ``precision`` is "auto", "fp32" or "bf16"; trainers take the model from the CPU (``to_device``).
     Raises InputError if there is no causal language model.
     """
     model = load_pretrained(

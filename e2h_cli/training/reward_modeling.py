@@ -35,11 +35,9 @@ _LABELLED_TOKENS = {"every-token": 0, "last-three": 3, "separator": 1}
 def reward_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], loss_on: str) -> Row:
     """One training sequence of a labelled solution.
 
-    The tokens of a step, up to the one at which it is scored, carry its label; see
-    ``models.token_spans`` for which tokens those are.
-
-    ``loss_on`` ("every-token", "last-three" or "separator") says which of them carry loss. Raises
-    InputError if the steps are not found again in the text.
+    The tokens of a step, up to the one at which it is scored (``models.token_spans``), carry its
+    label: all of them or the last ones, as ``loss_on`` ("every-token", "last-three", "separator")
+    says. Raises InputError if the steps are not found again in the text.
     """
     encoded = _encode_labelled(tokenizer, row)
     example = unlabelled_row(encoded.input_ids)
