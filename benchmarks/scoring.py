@@ -26,8 +26,9 @@ import torch
 from benchmarks.random_model import save_random_model
 from e2h_cli.data import template
 from e2h_cli.inference.batching import ScoringStats, score_batches
-from e2h_cli.models.reward_formats import EncodedSolution, open_reward_model
+from e2h_cli.models.reward_formats import open_reward_model
 from e2h_cli.models.reward_model import new_reward_model
+from e2h_cli.models.token_spans import EncodedSolution
 
 SIZES = ("tiny", "20m", "1b", "7b")
 TARGETS = {"file order": 3.0, "prefixes": 10.0}

@@ -15,7 +15,7 @@ from typing import Any
 from e2h_cli.data import chain_arithmetic, template
 from e2h_cli.models import tiny
 from e2h_cli.stages.train_rm import labelled_rows
-from e2h_cli.training.reward_rows import reward_row
+from e2h_cli.training.reward_modeling import reward_row
 from e2h_cli.training.token_rows import LengthGrouped
 
 TARGET = 3.0

@@ -11,7 +11,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from e2h_cli.common.errors import RunError
-from e2h_cli.models.reward_formats import EncodedSolution, RewardModel
+from e2h_cli.models.reward_formats import RewardModel
+from e2h_cli.models.token_spans import EncodedSolution
 
 # A batch ends where more than this share of it would be padding,
 _MAX_PADDING = 0.05

@@ -13,13 +13,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "reward_formats": [
-            "EncodedSolution",
             "RewardModel",
             "family_of",
             "kind_of",
             "open_reward_model",
         ],
-        "token_spans": ["encode"],
+        "token_spans": ["EncodedSolution", "encode"],
         "loading": ["load_generator", "load_tokenizer"],
         "reward_model": ["load_reward_model", "new_reward_model"],
     },

@@ -46,9 +46,7 @@ def free_memory() -> None:
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a model; its padding token is end-of-text if it has none.
 
-    Raises:
-        InputError: there is no tokenizer, it gives no character offsets, or it has no end-of-text
-            token.
+    Raises InputError if there is none, or one without character offsets or end-of-text token.
     """
     tokenizer = load_pretrained(AutoTokenizer, name_or_path, "tokenizer", use_fast=True)
     if not tokenizer.is_fast:
@@ -67,15 +65,10 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
 def load_generator(
     name_or_path: str, precision: str = "auto", *, to_device: bool = True
 ) -> PreTrainedModel:
-    """A causal language model.
+    """A causal language model by folder or Hub name, on the GPU if there is one.
 
-    Args:
-        name_or_path: model folder or Hub name.
-        precision: "auto", "fp32" or "bf16".
-        to_device: put it on the GPU if there is one; False where a trainer does that.
-
-    Raises:
-        InputError: no causal language model there.
+    ``precision`` is "auto", "fp32" or "bf16"; trainers take the model from the CPU (``to_device``).
+    Raises InputError if there is no causal language model.
     """
     model = load_pretrained(
         AutoModelForCausalLM, name_or_path, "causal language model", dtype=dtype(precision)
@@ -89,11 +82,7 @@ def load_config(name_or_path: str) -> Any:
 
 
 def load_pretrained(auto_class: Any, name_or_path: str, what: str, **options: Any) -> Any:
-    """``auto_class.from_pretrained``, with every failure as a message of one line.
-
-    Raises:
-        InputError: it cannot be loaded; the message says ``what``.
-    """
+    """``auto_class.from_pretrained``. Raises InputError with one line that says ``what``."""
     path = Path(name_or_path)
     if path.exists() and not (path / "config.json").is_file():
         raise InputError(
@@ -104,6 +93,5 @@ def load_pretrained(auto_class: Any, name_or_path: str, what: str, **options: An
     try:
         return auto_class.from_pretrained(name_or_path, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        lines = (line for line in str(error).splitlines() if line.strip())
-        reason = next(lines, type(error).__name__)
+        reason = next(filter(str.strip, str(error).splitlines()), type(error).__name__)
         raise InputError(f"cannot load the {what}: {reason}", where=name_or_path) from error

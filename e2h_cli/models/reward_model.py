@@ -15,39 +15,27 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.data.template import TEMPLATE_NAME
 from e2h_cli.models.loading import device, dtype, load_config, load_pretrained
 
-READ_STEP = "token that holds the last character of the separator after the step"
-READ_OUTCOME = "end-of-text token, or the last token of an unfinished solution"
-
 
 def new_reward_model(name_or_path: str, kind: str, precision: str = "fp32") -> PreTrainedModel:
     """A base model with a zero-initialised head: every score starts at one half (paper p.6-7).
 
     It stays on the CPU: the trainer moves it, or shards it over GPUs that could not hold it whole.
 
-    Args:
-        name_or_path: the base model.
-        kind: what it will score: "prm", "orm", "oprm", or "value" for the value model of PPO.
-        precision: "auto", "fp32" or "bf16".
+    ``kind`` is "prm", "orm", "oprm", or "value" for the value model of PPO.
 
     Raises:
         InputError: no model there, or its architecture has no token classifier.
     """
-    model = load_pretrained(
-        AutoModelForTokenClassification,
-        name_or_path,
-        "base of the reward model",
-        num_labels=1,
-        dtype=dtype(precision),
-    )
-    head = score_head(model)
-    torch.nn.init.zeros_(head.weight)
-    if head.bias is not None:
-        torch.nn.init.zeros_(head.bias)
+    options = {"num_labels": 1, "dtype": dtype(precision)}
+    what = "base of the reward model"
+    model = load_pretrained(AutoModelForTokenClassification, name_or_path, what, **options)
+    for parameter in score_head(model).parameters():
+        torch.nn.init.zeros_(parameter)
     model.config.e2h = {
         "kind": kind,
         "template": TEMPLATE_NAME,
-        "step_score_at": READ_STEP,
-        "outcome_score_at": READ_OUTCOME,
+        "step_score_at": "token that holds the last character of the separator after the step",
+        "outcome_score_at": "end-of-text token, or the last token of an unfinished solution",
     }
     return model
 

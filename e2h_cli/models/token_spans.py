@@ -17,26 +17,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedCompletion:
-    """A prompt and its completion as one token sequence.
+class EncodedSolution:
+    """A question and its solution as the tokens of a model, with the scored positions.
 
     Attributes:
-        input_ids: tokens; the last one is end-of-text if the solution is finished.
-        offsets: (start, end) of every token in characters of prompt + completion; (0, 0) for
-            special tokens.
-        solution_start: index of the first token of the completion.
-        solution: the parsed completion.
+        input_ids: tokens.
         step_positions: for each step that a separator closes, the token at which it is scored.
-        outcome_position: the token at which the outcome is scored: end-of-text, or the last token
-            of an unfinished solution.
+        outcome_position: the token at which the whole solution is scored.
+        solution_start: the first token of the solution; 0 if a reward model does not know it.
     """
 
     input_ids: list[int]
-    offsets: list[tuple[int, int]]
-    solution_start: int
-    solution: Solution
     step_positions: list[int]
     outcome_position: int
+    solution_start: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedCompletion(EncodedSolution):
+    """A prompt and its completion in e2h's template.
+
+    The outcome is scored at end-of-text, or at the last token of an unfinished solution.
+
+    Attributes:
+        offsets: (start, end) of every token in characters of prompt + completion; (0, 0) for
+            special tokens.
+        solution: the parsed completion.
+    """
+
+    offsets: list[tuple[int, int]]
+    solution: Solution
 
     def tokens_of_step(self, step: int) -> range:
         """The tokens of a closed step; ``len(step_positions)`` stands for the answer block."""
@@ -50,11 +60,8 @@ def encode(
 ) -> EncodedCompletion:
     """Encode a solution as a generator sees it, and find the tokens at which it is scored.
 
-    Args:
-        tokenizer: any fast tokenizer.
-        prompt: the text that the generator was given.
-        completion: the text that it wrote, without end-of-text token.
-        finished: False where it stopped at its token limit: no end-of-text token is added.
+    ``completion`` is without end-of-text token; one is added unless ``finished`` is False, which
+    says that the generator stopped at its token limit.
 
     Raises:
         ValueError: the tokenizer dropped the text at which a step is scored.
@@ -78,7 +85,7 @@ def encode(
         ids.append(tokenizer.eos_token_id)
         offsets.append((0, 0))
     return EncodedCompletion(
-        ids, offsets, len(prompt_ids), solution, step_positions, outcome_position=len(ids) - 1
+        ids, step_positions, len(ids) - 1, len(prompt_ids), offsets=offsets, solution=solution
     )
 
 
@@ -86,9 +93,7 @@ def token_at(offsets: list[tuple[int, int]], character: int) -> int:
     """Index of the token that holds a character, or of the last one before it.
 
     Tokenizers like BERT's drop newlines: there a step is scored at the last token of its text.
-
-    Raises:
-        ValueError: no token there or before.
+    Raises ValueError if there is no token there or before.
     """
     try:
         return token_of_character(offsets, character)

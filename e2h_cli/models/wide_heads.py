@@ -39,25 +39,14 @@ def with_head_size(model: PreTrainedModel, size: int) -> LlamaForCausalLM:
     new = LlamaForCausalLM(wider).to(model.dtype)
     state = model.state_dict()
     for name, weight in state.items():
-        if "self_attn" in name:
-            state[name] = _padded(name, weight, old, size, positions)
+        if "self_attn" not in name or name.endswith("o_proj.bias"):
+            continue
+        # Rows of weights and biases are head dimensions; in the output projection columns are.
+        is_output = ".o_proj." in name
+        heads = (weight.T if is_output else weight).unflatten(0, (-1, old))
+        padded = heads.new_zeros(heads.shape[0], size, *heads.shape[2:])
+        padded[:, positions] = heads * (size / old) ** 0.5 if ".q_proj." in name else heads
+        state[name] = padded.flatten(0, 1).T if is_output else padded.flatten(0, 1)
     new.load_state_dict(state)
     new.generation_config = model.generation_config
     return new
-
-
-def _padded(
-    name: str, weight: torch.Tensor, old: int, size: int, positions: torch.Tensor
-) -> torch.Tensor:
-    """One attention weight or bias with its rows (output projection: columns) at ``positions``."""
-    if ".o_proj." in name:
-        if weight.dim() == 1:
-            return weight
-        heads = weight.reshape(weight.shape[0], -1, old)
-        padded = heads.new_zeros(*heads.shape[:2], size)
-        padded[..., positions] = heads
-        return padded.flatten(1)
-    heads = weight.reshape(-1, old, *weight.shape[1:])
-    padded = heads.new_zeros(heads.shape[0], size, *heads.shape[2:])
-    padded[:, positions] = heads * (size / old) ** 0.5 if ".q_proj." in name else heads
-    return padded.flatten(0, 1)

@@ -13,7 +13,7 @@ from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.rl.iterated import IteratedTrainer, Solutions
 from e2h_cli.rl.preference_data import right_solutions
 from e2h_cli.settings.rl import RestEMSettings
-from e2h_cli.training.sft import sft_row
+from e2h_cli.training.token_rows import sft_row
 from e2h_cli.training.trainer import train_model
 
 
@@ -47,8 +47,8 @@ class RestEMTrainer(IteratedTrainer[RestEMSettings]):
             tokenizer,
             fitting,
             settings,
-            output_dir=folder,
-            scratch_dir=self._scratch(folder),
-            title=f"{self.title} {folder.name}",
+            folder,
+            self._scratch(folder),
+            f"{self.title} {folder.name}",
         )
         return {"loss": counts["final_loss"], "too_long": len(encoded) - len(fitting)}

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerFast
 from e2h_cli.data import template
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.batching import Scores, score_batches
-from e2h_cli.models.reward_formats import EncodedSolution, RewardModel
-from e2h_cli.models.token_spans import encode
+from e2h_cli.models.reward_formats import RewardModel
+from e2h_cli.models.token_spans import EncodedSolution, encode
 from e2h_cli.rl.rewards import rewards_of
 from e2h_cli.rl.rollouts import Rollout
 from e2h_cli.settings.rl import RewardSettings

@@ -13,7 +13,7 @@ from e2h_cli.data.split_files import read_split
 from e2h_cli.models import loading, tiny
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.pretrain import PretrainSettings
-from e2h_cli.training.sft import sft_row
+from e2h_cli.training.token_rows import sft_row
 from e2h_cli.training.trainer import train_model
 
 
@@ -24,17 +24,17 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
     loss: their digits are random, and there is nothing to learn in them.
     """
     settings = context.settings
-    held_out = {
-        p.problem
-        for part in ("validation", "test")
-        for p in read_split(context.input_path("problems"), part)
-    }
-    if not all(_is_chain(question) for question in held_out):
+    split = context.input_path("problems")
+    held_out = {p.problem for part in ("validation", "test") for p in read_split(split, part)}
+    try:
+        for question in held_out:
+            chain_arithmetic.parse(question)
+    except ValueError as error:
         raise InputError(
             "the tiny base model knows chain arithmetic only",
-            where=context.model_or_path("problems"),
+            where=split,
             hint="give a language model with --model to the later stages",
-        )
+        ) from error
     tokenizer = tiny.tokenizer()
     rng = random.Random(f"corpus {settings.seed}")
     rows = [sft_row(tokenizer, *document) for document in corpus(settings.documents, held_out, rng)]
@@ -46,14 +46,7 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
         num_heads=settings.num_heads,
     ).to(loading.device())
     counts = train_model(
-        model,
-        tokenizer,
-        rows,
-        settings,
-        output_dir=context.output_dir,
-        scratch_dir=context.scratch_dir,
-        title=context.stage,
-        max_steps=settings.max_steps,
+        model, tokenizer, rows, settings, context.output_dir, context.scratch_dir, context.stage
     )
     return {**counts, "parameters": model.num_parameters()}
 
@@ -67,16 +60,7 @@ def corpus(count: int, held_out: set[str], rng: random.Random) -> list[tuple[str
     levels = list(chain_arithmetic.OPERATIONS_BY_LEVEL)
     while len(documents) < count:
         chain = chain_arithmetic.draw(rng.choice(levels), rng)
-        if chain.question in held_out:
-            continue
-        steps, answer = chain_arithmetic.solve_like_a_human(chain, rng)
-        documents.append((template.prompt(chain.question), template.completion(steps, answer)))
+        if chain.question not in held_out:
+            solution = template.completion(*chain_arithmetic.solve_like_a_human(chain, rng))
+            documents.append((template.prompt(chain.question), solution))
     return documents
-
-
-def _is_chain(question: str) -> bool:
-    try:
-        chain_arithmetic.parse(question)
-    except ValueError:
-        return False
-    return True

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from e2h_cli.common.console import console
@@ -16,7 +15,7 @@ from e2h_cli.data.training_rows import rows_file
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sft import SftSettings
-from e2h_cli.training.sft import sft_row
+from e2h_cli.training.token_rows import sft_row
 from e2h_cli.training.trainer import train_model
 
 
@@ -40,15 +39,9 @@ def run(context: StageContext[SftSettings]) -> dict[str, Any]:
         raise InputError(
             f"every row is longer than {settings.max_length} tokens", hint="raise --max-length"
         )
+    model = load_generator(context.model_or_path("model"), "fp32", to_device=False)
     counts = train_model(
-        load_generator(context.model_or_path("model"), "fp32", to_device=False),
-        tokenizer,
-        examples,
-        settings,
-        output_dir=context.output_dir,
-        scratch_dir=context.scratch_dir,
-        title=context.stage,
-        max_steps=settings.max_steps,
+        model, tokenizer, examples, settings, context.output_dir, context.scratch_dir, context.stage
     )
     return {**counts, "too_long": too_long, "read": read}
 
@@ -60,19 +53,17 @@ def _read_rows(
     if context.inputs.get("rows"):
         path = context.input_path("rows")
         file = rows_file(path, "sft") if path.is_dir() else path
-        return _rows_of_file(file), {file.name: fingerprint(file)}
+        rows = (
+            {key: text_of(row, key, f"{file}:{number}") for key in ("prompt", "completion")}
+            for number, row in read_jsonl(file)
+        )
+        return rows, {file.name: fingerprint(file)}
     problems, read = read_training_problems(context.input_path("problems"), context.settings.levels)
-    rows = sft_rows(problems)
-    if not rows:
+    made = sft_rows(problems)
+    if not made:
         raise InputError(
             "no problem has a reference solution to train on",
             where=context.model_or_path("problems"),
         )
-    write_jsonl(context.output_dir / "rows.jsonl", rows)
-    return rows, read
-
-
-def _rows_of_file(file: Path) -> Iterator[dict[str, Any]]:
-    for number, row in read_jsonl(file):
-        where = f"{file}:{number}"
-        yield {key: text_of(row, key, where) for key in ("prompt", "completion")}
+    write_jsonl(context.output_dir / "rows.jsonl", made)
+    return made, read

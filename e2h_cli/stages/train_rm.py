@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,20 @@ from e2h_cli.models.loading import load_tokenizer
 from e2h_cli.models.reward_model import new_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.train_rm import TrainRMSettings
-from e2h_cli.training.reward_losses import pair_loss, token_loss
-from e2h_cli.training.reward_rows import LabelCounts, is_held_out, pair_rows, reward_row
-from e2h_cli.training.reward_validation import auc_validation
-from e2h_cli.training.token_rows import NO_LOSS
+from e2h_cli.training.reward_modeling import (
+    LabelCounts,
+    auc_validation,
+    is_held_out,
+    pair_loss,
+    pair_rows,
+    reward_row,
+    token_loss,
+)
+from e2h_cli.training.token_rows import NO_LOSS, Row
 from e2h_cli.training.trainer import train_model
 
-TOO_LONG = "too-long.jsonl"
-# RowKind of reward model -> the kinds of rows that it is trained on.
-_ROW_KINDS: dict[str, tuple[RowKind, ...]] = {
-    "prm": ("prm",),
-    "orm": ("orm",),
-    "oprm": ("prm", "orm"),
-}
+# Kind of reward model -> the kinds of rows that it is trained on.
+_ROW_KINDS: dict[str, list[RowKind]] = {"prm": ["prm"], "orm": ["orm"], "oprm": ["prm", "orm"]}
 _SHOWN_ROWS = 3
 
 
@@ -41,13 +43,32 @@ def run(context: StageContext[TrainRMSettings]) -> dict[str, Any]:
     Reads ``{kind}.jsonl`` of supervise stages, or files of such rows. Writes the model, its
     tokenizer and ``log.jsonl``, and the ids of rows over the maximum length.
     """
-    settings = context.settings
-    tokenizer = load_tokenizer(context.model_or_path("model"))
+    settings, base = context.settings, context.model_or_path("model")
+    tokenizer = load_tokenizer(base)
+    folders = context.output_dir, context.scratch_dir, context.stage
     if settings.loss == "pairwise":
-        return _run_pairs(context, settings, tokenizer)
+        pairs, too_long = _read_pairs(context, tokenizer)
+        model = new_reward_model(base, "orm")
+        model.config.e2h["loss"] = "pairwise"
+        trained = train_model(model, tokenizer, pairs, settings, *folders, loss=pair_loss)
+        return {**trained, "too_long": too_long}
+    examples, held_out, counts = _read_labelled(context, tokenizer)
+    validation = auc_validation(held_out, tokenizer, settings) if settings.patience else None
+    model = new_reward_model(base, settings.kind)
+    trained = train_model(
+        model, tokenizer, examples, settings, *folders, loss=token_loss, validation=validation
+    )
+    return {**trained, **counts}
+
+
+def _read_labelled(
+    context: StageContext[TrainRMSettings], tokenizer: PreTrainedTokenizerFast
+) -> tuple[list[Row], list[dict[str, Any]], dict[str, int]]:
+    """Training rows, labelled solutions held out for early stopping, and counts."""
+    settings, inputs = context.settings, context.inputs["rows"]
     share = settings.validation_share if settings.patience else 0.0
     counts, examples, held_out = LabelCounts(), [], []
-    for row in labelled_rows(context.inputs["rows"], settings.kind):
+    for row in labelled_rows(inputs, settings.kind):
         if is_held_out(row["id"], share, settings.seed):
             held_out.append(row)
             continue
@@ -55,37 +76,22 @@ def run(context: StageContext[TrainRMSettings]) -> dict[str, Any]:
         if counts.add(row, example, settings.max_length):
             examples.append(example)
     _print_labels(counts, settings)
-    if counts.too_long:
-        write_jsonl(context.output_dir / TOO_LONG, ({"id": key} for key in counts.too_long))
+    _write_too_long(context, counts.too_long)
     if not examples:
         raise InputError(
             f"no labelled row fits into {settings.max_length} tokens", hint="raise --max-length"
         )
-    validation = None
-    if settings.patience:
-        held_out += _validation_rows(context.inputs["rows"], settings.kind)
-        validation = auc_validation(held_out, tokenizer, settings)
-    trained = train_model(
-        new_reward_model(context.model_or_path("model"), settings.kind),
-        tokenizer,
-        examples,
-        settings,
-        output_dir=context.output_dir,
-        scratch_dir=context.scratch_dir,
-        title=context.stage,
-        max_steps=settings.max_steps,
-        loss=token_loss,
-        validation=validation,
-    )
-    return {**trained, **counts.summary()}
+    kinds = _ROW_KINDS[settings.kind] if settings.patience else []
+    files = [(Path(path) / f"{kind}-validation.jsonl", kind) for path in inputs for kind in kinds]
+    held_out += _rows_of((file, kind) for file, kind in files if file.is_file())
+    return examples, held_out, counts.summary()
 
 
-def _run_pairs(
-    context: StageContext[TrainRMSettings],
-    settings: TrainRMSettings,
-    tokenizer: PreTrainedTokenizerFast,
-) -> dict[str, Any]:
-    """Bradley-Terry: the reward of the chosen solution above that of the rejected one."""
+def _read_pairs(
+    context: StageContext[TrainRMSettings], tokenizer: PreTrainedTokenizerFast
+) -> tuple[list[tuple[Row, Row]], int]:
+    """Pairs of a chosen and a rejected solution, and the number of those that are too long."""
+    settings = context.settings
     if settings.patience:
         raise InputError("--patience: pairs have no validation", hint="take --patience 0")
     pairs, too_long = [], []
@@ -94,31 +100,22 @@ def _run_pairs(
             where = f"{path}:{number}"
             pair = pair_rows(tokenizer, row, where)
             if max(len(side.input_ids) for side in pair) > settings.max_length:
-                too_long.append({"id": where})
+                too_long.append(where)
             else:
                 pairs.append(pair)
     console.print(
         f"{len(pairs):,} pairs; {len(too_long):,} are over {settings.max_length} tokens and left "
         "out"
     )
-    if too_long:
-        write_jsonl(context.output_dir / TOO_LONG, too_long)
+    _write_too_long(context, too_long)
     if not pairs:
         raise InputError("no pairs to train on", where=context.model_or_path("rows"))
-    model = new_reward_model(context.model_or_path("model"), "orm")
-    model.config.e2h["loss"] = "pairwise"
-    trained = train_model(
-        model,
-        tokenizer,
-        pairs,
-        settings,
-        output_dir=context.output_dir,
-        scratch_dir=context.scratch_dir,
-        title=context.stage,
-        max_steps=settings.max_steps,
-        loss=pair_loss,
-    )
-    return {**trained, "too_long": len(too_long)}
+    return pairs, len(too_long)
+
+
+def _write_too_long(context: StageContext[TrainRMSettings], ids: list[str]) -> None:
+    if ids:
+        write_jsonl(context.output_dir / "too-long.jsonl", ({"id": key} for key in ids))
 
 
 def labelled_rows(inputs: Iterable[str], kind: str) -> Iterator[dict[str, Any]]:
@@ -133,19 +130,15 @@ def labelled_rows(inputs: Iterable[str], kind: str) -> Iterator[dict[str, Any]]:
     """
     paths = [Path(path) for path in inputs]
     folders = [path for path in paths if path.is_dir()]
-    for path in paths:
-        if not path.is_dir():
-            yield from ({**row, "kind": "prm"} for row in read_rows(path))
+    files: list[tuple[Path, str]] = [(path, "prm") for path in paths if not path.is_dir()]
     for needed in _ROW_KINDS[kind] if folders else ():
         having = [folder for folder in folders if (folder / f"{needed}.jsonl").is_file()]
-        for folder in having or folders[:1]:
-            yield from ({**row, "kind": needed} for row in read_rows(rows_file(folder, needed)))
+        files += [(rows_file(folder, needed), needed) for folder in having or folders[:1]]
+    return _rows_of(files)
 
 
-def _validation_rows(inputs: Iterable[str], kind: str) -> list[dict[str, Any]]:
-    """Labelled solutions of validation problems, where supervise stages have any."""
-    files = [(Path(path) / f"{k}-validation.jsonl", k) for path in inputs for k in _ROW_KINDS[kind]]
-    return [{**row, "kind": k} for file, k in files if file.is_file() for row in read_rows(file)]
+def _rows_of(files: Iterable[tuple[Path, str]]) -> Iterator[dict[str, Any]]:
+    return ({**row, "kind": kind} for file, kind in files for row in read_rows(file))
 
 
 def _print_labels(counts: LabelCounts, settings: TrainRMSettings) -> None:
@@ -168,7 +161,7 @@ def show_tokens(context: StageContext[TrainRMSettings]) -> None:
     settings = context.settings
     tokenizer = load_tokenizer(context.model_or_path("model"))
     rows = labelled_rows(context.inputs["rows"], settings.kind)
-    for row, _ in zip(rows, range(_SHOWN_ROWS), strict=False):
+    for row in itertools.islice(rows, _SHOWN_ROWS):
         example = reward_row(tokenizer, row, settings.loss_on)
         line = Text()
         for token, label in zip(example.input_ids, example.labels, strict=True):

@@ -12,11 +12,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "token_rows": ["NO_LOSS", "Row"],
+        "token_rows": ["NO_LOSS", "Row", "sft_row"],
         "trainer": ["Validation", "freeze", "train_model", "with_lora"],
-        "reward_validation": ["auc_validation"],
-        "reward_losses": ["pair_loss", "token_loss"],
-        "reward_rows": ["pair_rows", "reward_row"],
-        "sft": ["sft_row"],
+        "reward_modeling": ["auc_validation", "pair_loss", "pair_rows", "reward_row", "token_loss"],
     },
 )

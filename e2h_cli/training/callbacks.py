@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
@@ -18,12 +17,7 @@ _STEPS_PER_CLOCK_CHECK = 10
 
 
 class Progress(TrainerCallback):
-    """Draws the bar, requests checkpoints by the clock, stops if the loss is NaN or infinite.
-
-    Args:
-        title: of the progress bar.
-        checkpoint_seconds: time between two checkpoints.
-    """
+    """Draws the bar, requests checkpoints by the clock, stops if the loss is NaN or infinite."""
 
     def __init__(self, title: str, checkpoint_seconds: float) -> None:
         self.bar = progress_bar()
@@ -35,8 +29,7 @@ class Progress(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
         if state.best_global_step:
             # The checkpoint remembers the path of the best one, but the run may have been moved.
-            best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
-            state.best_model_checkpoint = str(best)
+            state.best_model_checkpoint = f"{args.output_dir}/checkpoint-{state.best_global_step}"
         self._task = self.bar.add_task(
             self._title,
             total=state.max_steps,
@@ -60,10 +53,8 @@ class Progress(TrainerCallback):
         self._saved = time.monotonic()
         self._due = False
 
-    def on_log(  # noqa: D102
-        self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any
-    ) -> None:
-        loss = (logs or {}).get("loss")
+    def on_log(self, args: Any, state: Any, control: Any, **event: Any) -> None:  # noqa: D102
+        loss = event["logs"].get("loss")
         if loss is None:
             return
         if not math.isfinite(loss):

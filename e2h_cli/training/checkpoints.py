@@ -29,11 +29,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def save_trained(model: Any, file: Path) -> None:
-    """Write the trainable weights as safetensors; the file appears whole or not at all.
-
-    Raises:
-        RunError: it cannot be written.
-    """
+    """Write the trainable weights as safetensors, atomically. Raises RunError if that fails."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 

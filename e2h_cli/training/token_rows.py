@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
+from transformers import PreTrainedTokenizerFast
+
+from e2h_cli.data.template import answer_header
+from e2h_cli.models.token_spans import encode
 
 # The label of a token without loss, as in transformers.
 NO_LOSS = -100
-
-Ints = NDArray[np.int32]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +27,32 @@ class Row:
     Arrays, not lists: as lists the rows of PRM800K would take tens of gigabytes.
     """
 
-    input_ids: Ints
-    labels: Ints | Floats
+    input_ids: NDArray[np.int32]
+    labels: NDArray[np.int32] | NDArray[np.float32]
 
     @property
     def trained_tokens(self) -> int:
         """The number of tokens with loss."""
         return int(np.count_nonzero(self.labels != NO_LOSS))
+
+
+def unlabelled_row(input_ids: list[int]) -> Row:
+    """A row whose labels are all ``NO_LOSS``, to be set in place."""
+    labels = np.full(len(input_ids), NO_LOSS, dtype=np.float32)
+    return Row(np.array(input_ids, dtype=np.int32), labels)
+
+
+def sft_row(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> Row:
+    """One sequence of supervised fine-tuning; the prompt carries no loss.
+
+    It ends with end-of-text if the completion ends with an answer. Otherwise the completion is a
+    prefix of a solution, and nothing is said about its end.
+    """
+    encoded = encode(tokenizer, prompt, completion, finished=answer_header(completion) is not None)
+    ids = np.array(encoded.input_ids, dtype=np.int32)
+    labels = ids.copy()
+    labels[: encoded.solution_start] = NO_LOSS
+    return Row(ids, labels)
 
 
 # An item of the data set: a row, or the two rows of a pair, which stay in the same batch.
@@ -53,18 +74,13 @@ class PadCollator:
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         """(rows, tokens) input_ids, attention_mask and labels."""
         rows = [row for example in examples for row in rows_of(example)]
-        shape = (len(rows), max(len(row.input_ids) for row in rows))
-        batch = {
-            "input_ids": torch.full(shape, self.pad_token_id),
-            "attention_mask": torch.zeros(shape, dtype=torch.long),
-            "labels": torch.full(shape, NO_LOSS, dtype=self.label_dtype),
+        ids = [torch.from_numpy(row.input_ids).long() for row in rows]
+        labels = [torch.from_numpy(row.labels).to(self.label_dtype) for row in rows]
+        return {
+            "input_ids": pad_sequence(ids, True, self.pad_token_id),
+            "attention_mask": pad_sequence([torch.ones_like(x) for x in ids], True),
+            "labels": pad_sequence(labels, True, NO_LOSS),
         }
-        for i, row in enumerate(rows):
-            length = len(row.input_ids)
-            batch["input_ids"][i, :length] = torch.as_tensor(row.input_ids)
-            batch["attention_mask"][i, :length] = 1
-            batch["labels"][i, :length] = torch.as_tensor(row.labels)
-        return batch
 
 
 class LengthGrouped(Sampler[int]):
@@ -73,10 +89,7 @@ class LengthGrouped(Sampler[int]):
     The order depends on seed and epoch alone. The length grouping of transformers draws from the
     global random state, so that a resumed training would see other batches.
 
-    Args:
-        lengths: (examples,) lengths in tokens.
-        batch_size: examples per optimizer step, over all devices.
-        seed: of the order.
+    ``batch_size`` is the number of examples per optimizer step, over all devices.
     """
 
     _BATCHES_PER_SORT = 50

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -25,8 +24,8 @@ from transformers import (
 
 from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import write_atomic
-from e2h_cli.settings.base import TrainingSettings
+from e2h_cli.common.files import write_jsonl
+from e2h_cli.settings.base import SupervisedSettings, TrainingSettings
 from e2h_cli.training.callbacks import EpochOrder, Progress
 from e2h_cli.training.checkpoints import STATE_FILE, last_checkpoint
 from e2h_cli.training.token_rows import Example, LengthGrouped, PadCollator, Row, rows_of
@@ -60,11 +59,10 @@ def train_model(
     tokenizer: PreTrainedTokenizerFast,
     rows: Sequence[Example],
     settings: TrainingSettings,
-    *,
     output_dir: Path,
     scratch_dir: Path,
     title: str,
-    max_steps: int | None = None,
+    *,
     loss: Loss | None = None,
     validation: Validation | None = None,
 ) -> dict[str, Any]:
@@ -76,13 +74,11 @@ def train_model(
 
     Args:
         model: a causal language model or a token classifier.
-        tokenizer: of the model.
         rows: all training sequences.
-        settings: epochs, learning rate, batch sizes, ...
+        settings: epochs or steps, learning rate, batch sizes, ...
         output_dir: for the model and ``log.jsonl`` (step, loss, learning rate).
         scratch_dir: for the checkpoints.
         title: of the progress bar.
-        max_steps: optimizer steps; overrides the settings' epochs.
         loss: of (outputs, labels, num_items_in_batch); the model's own if not given.
         validation: when to stop early; the best weights are saved.
 
@@ -97,8 +93,8 @@ def train_model(
     trained = with_lora(model, settings.lora_rank) if settings.lora_rank else model
     if settings.freeze:
         freeze(trained)
-    arguments = _arguments(settings, scratch_dir / "checkpoints", max_steps, validation)
-    trainer = _build_trainer(trained, tokenizer, rows, arguments, loss, validation)
+    checkpoints = scratch_dir / "checkpoints"
+    trainer = _build_trainer(trained, tokenizer, rows, settings, checkpoints, loss, validation)
     if trainer.is_fsdp_enabled and (validation or settings.lora_rank):
         raise InputError(
             "--patience and --lora-rank need the whole model in every process, and FSDP spreads it",
@@ -109,15 +105,23 @@ def train_model(
     return _counts(rows, trainer.state)
 
 
-def _arguments(
-    settings: TrainingSettings, folder: Path, max_steps: int | None, validation: Validation | None
-) -> TrainingArguments:
-    options = shared_arguments(settings, folder)
+def _build_trainer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Sequence[Example],
+    settings: TrainingSettings,
+    checkpoints: Path,
+    loss: Loss | None,
+    validation: Validation | None,
+) -> Trainer:
+    arguments = shared_arguments(settings, checkpoints)
+    options: dict[str, Any] = {}
     if validation:
-        options |= {
+        metric = validation.metric
+        arguments |= {
             "eval_strategy": "steps",
             "eval_steps": validation.eval_steps,
-            "per_device_eval_batch_size": options["per_device_train_batch_size"],
+            "per_device_eval_batch_size": arguments["per_device_train_batch_size"],
             # A checkpoint of every new best, beside those by the clock; the best is kept.
             "save_strategy": "best",
             "metric_for_best_model": "validation",
@@ -125,39 +129,27 @@ def _arguments(
             # So that a resumed training knows how long there has been no new best.
             "restore_callback_states_from_checkpoint": True,
         }
-    return TrainingArguments(
-        **options,
-        max_steps=max_steps or -1,
-        ddp_find_unused_parameters=False,
-        logging_steps=10,
-        remove_unused_columns=False,
-    )
-
-
-def _build_trainer(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    rows: Sequence[Example],
-    arguments: TrainingArguments,
-    loss: Loss | None,
-    validation: Validation | None,
-) -> Trainer:
-    evaluation: dict[str, Any] = {}
-    if validation:
-        metric = validation.metric
-        evaluation = {
+        options = {
             "eval_dataset": validation.rows,
             "compute_metrics": lambda prediction: {"validation": metric(prediction.predictions)},
             "callbacks": [EarlyStoppingCallback(validation.patience)],
         }
-    label_dtype = torch.float32 if loss else torch.long
+    if isinstance(settings, SupervisedSettings):
+        arguments["max_steps"] = settings.max_steps or -1
     trainer = _Trainer(
         model=model,
-        args=arguments,
+        args=TrainingArguments(
+            **arguments,
+            ddp_find_unused_parameters=False,
+            logging_steps=10,
+            remove_unused_columns=False,
+        ),
         train_dataset=rows,
-        data_collator=PadCollator(tokenizer.pad_token_id or 0, label_dtype),
+        data_collator=PadCollator(
+            tokenizer.pad_token_id or 0, torch.float32 if loss else torch.long
+        ),
         compute_loss_func=loss,
-        **evaluation,
+        **options,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -168,21 +160,18 @@ def _train_or_resume(trainer: Trainer, progress: Progress) -> None:
     trainer.add_callback(progress)
     folder = Path(trainer.args.output_dir)
     checkpoint = distributed.run_on_main(lambda: last_checkpoint(folder))
-    if checkpoint is None:
-        with progress.bar:
-            trainer.train()
-        return
-    state = TrainerState.load_from_json(str(checkpoint / STATE_FILE))
-    logger.info(f"resuming from step {state.global_step}")
-    if state.global_step < state.max_steps:
-        with progress.bar:
-            trainer.train(resume_from_checkpoint=str(checkpoint))
-    else:
-        # Killed after the last step, which is saved only if it is the best. The Trainer would
-        # train one step more.
-        state.best_model_checkpoint = str(checkpoint)
-        trainer.state = state
-        trainer._load_best_model()
+    if checkpoint is not None:
+        state = TrainerState.load_from_json(str(checkpoint / STATE_FILE))
+        logger.info(f"resuming from step {state.global_step}")
+        if state.global_step >= state.max_steps:
+            # Killed after the last step, which is saved only if it is the best. The Trainer would
+            # train one step more.
+            state.best_model_checkpoint = str(checkpoint)
+            trainer.state = state
+            trainer._load_best_model()
+            return
+    with progress.bar:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
 
 def _save(trainer: Trainer, model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -195,13 +184,10 @@ def _save(trainer: Trainer, model: Any, tokenizer: PreTrainedTokenizerFast, fold
     if not distributed.is_main_process():
         return
     history = trainer.state.log_history
+    key = "eval_validation"
     lines = [entry for entry in history if "loss" in entry]
-    lines += [
-        {"step": entry["step"], "validation": entry["eval_validation"]}
-        for entry in history
-        if "eval_validation" in entry
-    ]
-    write_atomic(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    lines += [{"step": e["step"], "validation": e[key]} for e in history if key in e]
+    write_jsonl(folder / "log.jsonl", lines)
     model.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
 

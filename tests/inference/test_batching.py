@@ -12,7 +12,8 @@ from e2h_cli.common.errors import RunError
 from e2h_cli.data import template
 from e2h_cli.inference import batching
 from e2h_cli.inference.batching import ScoringStats, score_batches
-from e2h_cli.models.reward_formats import EncodedSolution, RewardModel, open_reward_model
+from e2h_cli.models.reward_formats import RewardModel, open_reward_model
+from e2h_cli.models.token_spans import EncodedSolution
 from tests.builders import reward_model, reward_tokenizer
 
 QUESTION = "What is 1 + 2?"

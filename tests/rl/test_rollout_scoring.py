@@ -13,8 +13,8 @@ from transformers import LlamaConfig, LlamaForTokenClassification, PreTrainedTok
 
 from e2h_cli.data import template
 from e2h_cli.grading import get_grader
-from e2h_cli.models.reward_formats import EncodedSolution, RewardModel
-from e2h_cli.models.token_spans import encode
+from e2h_cli.models.reward_formats import RewardModel
+from e2h_cli.models.token_spans import EncodedSolution, encode
 from e2h_cli.rl.rewards import Rewards
 from e2h_cli.rl.rollout_scoring import score_rollouts, step_end_tokens
 from e2h_cli.rl.rollouts import Rollout

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from e2h_cli.training.reward_losses import pair_loss, token_loss
+from e2h_cli.training.reward_modeling import pair_loss, token_loss
 from e2h_cli.training.token_rows import NO_LOSS
 
 

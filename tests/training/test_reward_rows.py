@@ -13,9 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.data import template
 from e2h_cli.models.token_spans import encode
-from e2h_cli.training.reward_rows import LabelCounts, is_held_out, reward_row
-from e2h_cli.training.sft import sft_row
-from e2h_cli.training.token_rows import NO_LOSS
+from e2h_cli.training.reward_modeling import LabelCounts, is_held_out, reward_row
+from e2h_cli.training.token_rows import NO_LOSS, sft_row
 from tests import builders
 
 TOKENIZERS = {kind: builders.tokenizer(kind) for kind in builders.ALL_KINDS}

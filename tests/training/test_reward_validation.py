@@ -11,7 +11,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.data import template
 from e2h_cli.models.token_spans import encode
 from e2h_cli.settings.train_rm import TrainRMSettings
-from e2h_cli.training.reward_validation import auc_validation
+from e2h_cli.training.reward_modeling import auc_validation
 from tests import builders
 
 TOKENS = builders.tokenizer("character")

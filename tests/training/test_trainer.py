@@ -16,9 +16,9 @@ from transformers import LlamaForTokenClassification
 
 from e2h_cli.common.errors import RunError
 from e2h_cli.models import tiny
-from e2h_cli.settings.base import TrainingSettings
+from e2h_cli.settings.base import SupervisedSettings
 from e2h_cli.training.checkpoints import last_checkpoint
-from e2h_cli.training.reward_losses import token_loss
+from e2h_cli.training.reward_modeling import token_loss
 from e2h_cli.training.token_rows import NO_LOSS, Row
 from e2h_cli.training.trainer import Validation, freeze, train_model
 
@@ -50,11 +50,12 @@ LABELLED = rows(lambda i: [NO_LOSS, i % 10 < 4, NO_LOSS, NO_LOSS, i % 10 < 4])
 
 
 def train(model: Any, folder: Path, examples: list[Row] | None = None, **options: Any) -> dict:
-    settings = TrainingSettings(**FAST, **options.pop("settings", {}))
+    steps = options.pop("max_steps", None)
+    settings = SupervisedSettings(**FAST, max_steps=steps, **options.pop("settings", {}))
+    output = options.pop("output", folder)
     return train_model(
-        model, TOKENS, examples or rows(), settings, output_dir=options.pop("output", folder),
-        scratch_dir=folder / "scratch", title="t", **options,
-    )  # fmt: skip
+        model, TOKENS, examples or rows(), settings, output, folder / "scratch", "t", **options
+    )
 
 
 def log(folder: Path) -> list[dict[str, float]]:
