@@ -1,7 +1,7 @@
 """Reward models of e2h and of other projects: opening one, and telling its family.
 
 A family turns a question and a solution into tokens and positions, and the features at a position
-into P(correct). To add one, write its head and its encoder in ``reward_families`` and name them in
+into P(correct). To add one, write its head and its encoder in a file of its own and name them in
 ``FAMILIES``.
 """
 
@@ -22,9 +22,19 @@ from transformers import (
 )
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.models import reward_families as families
 from e2h_cli.models.loading import load_config, load_generator, load_tokenizer
-from e2h_cli.models.reward_families import Head
+from e2h_cli.models.reward_formats.e2h_format import encode_e2h
+from e2h_cli.models.reward_formats.llemma import encode_llemma, llemma_head
+from e2h_cli.models.reward_formats.math_shepherd_prm import encode_math_shepherd
+from e2h_cli.models.reward_formats.rlhflow import encode_rlhflow, rlhflow_head
+from e2h_cli.models.reward_formats.sequence_classification import encode_for_sequence, sequence_head
+from e2h_cli.models.reward_formats.shared_heads import (
+    Head,
+    classifier_head,
+    load_classifier,
+    plus_or_minus_head,
+)
+from e2h_cli.models.reward_formats.token_classification import encode_for_tokens
 from e2h_cli.models.reward_model import describe, load_reward_model
 from e2h_cli.models.token_spans import EncodedSolution
 
@@ -68,21 +78,15 @@ class Family(NamedTuple):
     encode: Callable[[PreTrainedTokenizerFast, str, str, bool], EncodedSolution]
 
 
-_token = partial(families.load_classifier, AutoModelForTokenClassification)
-_sequence = partial(families.load_classifier, AutoModelForSequenceClassification)
+_token = partial(load_classifier, AutoModelForTokenClassification)
+_sequence = partial(load_classifier, AutoModelForSequenceClassification)
 FAMILIES = {
-    "e2h": Family("", load_reward_model, families.classifier_head, families.encode_e2h),
-    "llemma": Family("oprm", load_generator, families.llemma_head, families.encode_llemma),
-    "math-shepherd": Family(
-        "prm", load_generator, families.plus_or_minus_head, families.encode_math_shepherd
-    ),
-    "rlhflow": Family("prm", load_generator, families.rlhflow_head, families.encode_rlhflow),
-    "token-classification": Family(
-        "prm", _token, families.classifier_head, families.encode_for_tokens
-    ),
-    "sequence-classification": Family(
-        "orm", _sequence, families.sequence_head, families.encode_for_sequence
-    ),
+    "e2h": Family("", load_reward_model, classifier_head, encode_e2h),
+    "llemma": Family("oprm", load_generator, llemma_head, encode_llemma),
+    "math-shepherd": Family("prm", load_generator, plus_or_minus_head, encode_math_shepherd),
+    "rlhflow": Family("prm", load_generator, rlhflow_head, encode_rlhflow),
+    "token-classification": Family("prm", _token, classifier_head, encode_for_tokens),
+    "sequence-classification": Family("orm", _sequence, sequence_head, encode_for_sequence),
 }
 # Word in the lower-case name of a causal language model -> family.
 _WORDS = {"shepherd": "math-shepherd", "rlhflow": "rlhflow", "llemma": "llemma"}
