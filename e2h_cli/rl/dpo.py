@@ -52,7 +52,8 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
         return [float(score) for group in lowest for score in group]
 
     def _training_rows(self, iteration: int, solutions: Solutions) -> list[dict[str, Any]]:
-        settings = self.settings
+        own = self.settings
+        limits = (own.min_score_gap, own.min_score_gap_without_answer, own.max_pairs_per_problem)
         return [
             {
                 "id": p.id,
@@ -62,80 +63,47 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
                 "gap": chosen.value - rejected.value,
             }
             for p in self.problems
-            for chosen, rejected in preference_pairs(
-                solutions[p.id],
-                settings.min_score_gap,
-                settings.min_score_gap_without_answer,
-                settings.max_pairs_per_problem,
-            )
+            for chosen, rejected in preference_pairs(solutions[p.id], *limits)
         ]
 
     def _train_on(self, rows: Path, folder: Path) -> dict[str, Any]:
-        return train_dpo(
-            self.models[-1],
-            rows,
-            self.settings,
-            output_dir=folder,
-            scratch_dir=self._scratch(folder),
-            title=f"{self.title} {folder.name}",
-        )
+        """Train the last model; a killed training continues from its last checkpoint.
+
+        Raises:
+            InputError: every pair is too long.
+            RunError: the loss is NaN or infinite.
+        """
+        settings, model = self.settings, self.models[-1]
+        tokenizer = load_tokenizer(model)
+        pairs, too_long = _read_pairs(rows, tokenizer, settings.max_length)
+        policy = load_generator(model, "fp32", to_device=False)
+        if settings.freeze:
+            freeze(policy)
+        torch.manual_seed(settings.seed)  # LoRA adapters start at random
+        adapted = with_lora(policy, settings.lora_rank) if settings.lora_rank else policy
+        progress = Progress(f"{self.title} {folder.name}", settings.checkpoint_seconds)
+        checkpoints = self._scratch(folder) / "checkpoints"
+        trainer = _dpo_trainer(adapted, tokenizer, pairs, settings, checkpoints, progress)
+        checkpoint = distributed.run_on_main(lambda: last_checkpoint(checkpoints))
+        if checkpoint is not None:
+            logger.info(f"resuming from {checkpoint.name.replace('-', ' ')}")
+        with progress.bar:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        last = [entry for entry in trainer.state.log_history if "loss" in entry][-1]
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if settings.lora_rank:
+            policy, weights = adapted.merge_and_unload(), None
+        if distributed.is_main_process():
+            policy.save_pretrained(folder, state_dict=weights)
+            tokenizer.save_pretrained(folder)
+        margin = round(last.get("rewards/margins", 0.0), 5)
+        return {"loss": round(last["loss"], 5), "margin": margin, "too_long": too_long}
 
 
-def train_dpo(
-    model: str,
-    file: Path,
-    settings: DPOSettings,
-    *,
-    output_dir: Path,
-    scratch_dir: Path,
-    title: str,
-) -> dict[str, Any]:
-    """Train a model on preference pairs and save it; the reference is the model itself.
-
-    ``file`` has JSONL rows of prompt, chosen and rejected. A killed training continues from its
-    last checkpoint in ``scratch_dir``.
-
-    Raises:
-        InputError: every pair is too long.
-        RunError: the loss is NaN or infinite.
-    """
-    tokenizer = load_tokenizer(model)
-    pairs, too_long = read_pairs(file, tokenizer, settings.max_length)
-    policy = load_generator(model, "fp32", to_device=False)
-    if settings.freeze:
-        freeze(policy)
-    torch.manual_seed(settings.seed)  # LoRA adapters start at random
-    adapted = with_lora(policy, settings.lora_rank) if settings.lora_rank else policy
-    progress = Progress(title, settings.checkpoint_seconds)
-    folder = scratch_dir / "checkpoints"
-    trainer = _trl_trainer(adapted, tokenizer, pairs, settings, folder, progress)
-    checkpoint = distributed.run_on_main(lambda: last_checkpoint(folder))
-    if checkpoint is not None:
-        logger.info(f"resuming from {checkpoint.name.replace('-', ' ')}")
-    with progress.bar:
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    last = [entry for entry in trainer.state.log_history if "loss" in entry][-1]
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    if settings.lora_rank:
-        policy, weights = adapted.merge_and_unload(), None
-    if distributed.is_main_process():
-        policy.save_pretrained(output_dir, state_dict=weights)
-        tokenizer.save_pretrained(output_dir)
-    return {
-        "loss": round(last["loss"], 5),
-        "margin": round(last.get("rewards/margins", 0.0), 5),
-        "too_long": too_long,
-    }
-
-
-def read_pairs(
+def _read_pairs(
     file: Path, tokenizer: PreTrainedTokenizerFast, max_length: int
 ) -> tuple[list[dict[str, str]], int]:
-    """Preference pairs of at most ``max_length`` tokens, and the number of longer ones.
-
-    Raises:
-        InputError: every pair is too long.
-    """
+    """Preference pairs of at most ``max_length`` tokens, and the number of longer ones."""
     pairs, too_long = [], 0
     for _, row in read_jsonl(file):
         texts = [row["prompt"] + row[side] for side in ("chosen", "rejected")]
@@ -151,27 +119,29 @@ def read_pairs(
     return pairs, too_long
 
 
-def _trl_trainer(
+def _dpo_trainer(
     model: Any,
     tokenizer: PreTrainedTokenizerFast,
-    pairs: Sequence[dict[str, str]],
+    pairs: list[dict[str, str]],
     settings: DPOSettings,
     checkpoints: Path,
     progress: Progress,
 ) -> Any:
+    """TRL's trainer; the reference is the model itself as it is now."""
     import datasets
     from trl import DPOConfig, DPOTrainer
 
     datasets.disable_progress_bars()
+    arguments = DPOConfig(
+        **shared_arguments(settings, checkpoints),
+        beta=settings.beta,
+        max_length=settings.max_length,
+        logging_steps=1,
+    )
     trainer = DPOTrainer(
         model=model,
-        args=DPOConfig(
-            **shared_arguments(settings, checkpoints),
-            beta=settings.beta,
-            max_length=settings.max_length,
-            logging_steps=1,
-        ),
-        train_dataset=datasets.Dataset.from_list(list(pairs)),
+        args=arguments,
+        train_dataset=datasets.Dataset.from_list(pairs),
         processing_class=tokenizer,
         callbacks=[progress],
     )

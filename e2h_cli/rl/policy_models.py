@@ -37,8 +37,7 @@ class PolicyModels:
     @property
     def device(self) -> torch.device:
         """Device of all models."""
-        found: torch.device = self.policy.device
-        return found
+        return self.policy.device
 
     @property
     def trained(self) -> dict[str, Any]:
@@ -51,9 +50,9 @@ class PolicyModels:
         """The initial policy, for forward passes inside the context."""
         if self.reference is not None:
             yield self.reference
-            return
-        with self.policy.disable_adapter():
-            yield self.policy
+        else:
+            with self.policy.disable_adapter():
+                yield self.policy
 
     def autocast(self) -> Any:
         """A context for forward passes in the precision of the settings."""
@@ -90,11 +89,10 @@ def load_policy_models(
     tokenizer = load_tokenizer(generator)
     precision = "bf16" if settings.lora_rank and settings.precision == "bf16" else "fp32"
     policy = load_generator(generator, precision)
-    value = None
+    value = reference = None
     if isinstance(settings, PPOSettings):
         value = _value_model(generator, reward_model, settings.family, tokenizer, precision)
         value = value.to(device()).eval()
-    reference = None
     if not settings.lora_rank:
         # Loaded in its precision: casting a model would also cast its rotary frequencies.
         reference = load_generator(generator, settings.precision).requires_grad_(False).eval()

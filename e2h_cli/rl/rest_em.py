@@ -33,9 +33,8 @@ class RestEMTrainer(IteratedTrainer[RestEMSettings]):
     def _train_on(self, rows: Path, folder: Path) -> dict[str, Any]:
         settings = self.settings
         tokenizer = load_tokenizer(self.initial_model)
-        encoded = [
-            sft_row(tokenizer, row["prompt"], row["completion"]) for _, row in read_jsonl(rows)
-        ]
+        texts = [(row["prompt"], row["completion"]) for _, row in read_jsonl(rows)]
+        encoded = [sft_row(tokenizer, *pair) for pair in texts]
         fitting = [row for row in encoded if len(row.input_ids) <= settings.max_length]
         if not fitting:
             raise InputError(
