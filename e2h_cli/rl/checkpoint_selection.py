@@ -25,8 +25,7 @@ RULES: tuple[CheckpointRule, ...] = get_args(CheckpointRule)
 class ValidationSet:
     """Problems on which checkpoints are compared.
 
-    ``problems``: the validation part; ``max_level``: the last easy level; ``votes``: problem id ->
-    answer that the voting chose.
+    ``max_level``: the last easy level; ``votes``: problem id -> answer that the voting chose.
     """
 
     problems: Sequence[Problem]
@@ -47,7 +46,12 @@ class ValidationSet:
 
     def accuracies(self, answers: Mapping[str, str | None]) -> dict[str, float | None]:
         """Accuracy of greedy answers (by problem id) in [0, 1], by rule; None without problems."""
-        return {rule: self._accuracy(gold, answers) for rule, gold in self._gold().items()}
+        accuracies: dict[str, float | None] = {}
+        for rule, gold in self._gold().items():
+            pairs = [(right, a) for i, right in gold.items() if (a := answers[i]) is not None]
+            count = sum(verdict.right for verdict in self.grader.grade(pairs))
+            accuracies[rule] = count / len(gold) if gold else None
+        return accuracies
 
     @property
     def sizes(self) -> dict[CheckpointRule, int]:
@@ -63,12 +67,6 @@ class ValidationSet:
             "easy": {i: answer for i, answer in gold.items() if i not in hard},
             "paper": gold,
         }
-
-    def _accuracy(self, gold: Mapping[str, str], answers: Mapping[str, str | None]) -> float | None:
-        if not gold:
-            return None
-        pairs = [(right, answer) for i, right in gold.items() if (answer := answers[i]) is not None]
-        return sum(v.right for v in self.grader.grade(pairs)) / len(gold)
 
 
 def best_checkpoint(
@@ -91,13 +89,12 @@ def compare_rules(
     """
     lines = []
     for name in RULES:
-        best = best_checkpoint(history, name)
-        if best is None:
-            lines.append(f"rule {name}: not measured")
-            continue
-        mark = " <- chosen" if name == rule else ""
-        note = " (this rule reads hard gold answers)" if name == "paper" else ""
-        lines.append(f"rule {name} takes {unit} {best['step']}: {_percentages(best)}{note}{mark}")
+        line = f"rule {name}: not measured"
+        if best := best_checkpoint(history, name):
+            mark = " <- chosen" if name == rule else ""
+            note = " (this rule reads hard gold answers)" if name == "paper" else ""
+            line = f"rule {name} takes {unit} {best['step']}: {_percentages(best)}{note}{mark}"
+        lines.append(line)
     return [*lines, f"the last {unit}, {history[-1]['step']}: {_percentages(history[-1])}"]
 
 

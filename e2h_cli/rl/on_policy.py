@@ -37,6 +37,7 @@ from e2h_cli.rl.rollouts import (
     save_rollouts,
 )
 from e2h_cli.rl.run_log import RunLog
+from e2h_cli.settings.rl import OnPolicySettings
 from e2h_cli.training.checkpoints import save_trained
 
 logger = logging.getLogger(__name__)
@@ -173,9 +174,7 @@ class OnPolicyTrainer:
     def _sample(self) -> list[Rollout]:
         """The solutions of this step; those that a killed run left on disk are kept."""
         settings = self._settings
-        problems = questions_of_step(
-            self.problems, settings.prompts_per_step, self.step, settings.seed
-        )
+        problems = questions_of_step(self.problems, settings, self.step)
         by_id = {p.id: p for p in problems}
         if distributed.run_on_main(self._rollout_file.is_file):
             return read_solutions(self._rollout_file, by_id)
@@ -253,13 +252,14 @@ class OnPolicyTrainer:
 
 
 def questions_of_step(
-    problems: Sequence[Problem], count: int, step: int, seed: int
+    problems: Sequence[Problem], settings: OnPolicySettings, step: int
 ) -> list[Problem]:
     """The distinct questions of a step; every epoch has its own order.
 
     Raises:
         InputError: there are fewer problems than questions per step.
     """
+    count = settings.prompts_per_step
     steps_per_epoch = len(problems) // count
     if not steps_per_epoch:
         raise InputError(
@@ -268,5 +268,5 @@ def questions_of_step(
         )
     epoch, position = divmod(step, steps_per_epoch)
     order = list(problems)
-    random.Random(f"questions {seed} {epoch}").shuffle(order)
+    random.Random(f"questions {settings.seed} {epoch}").shuffle(order)
     return order[position * count : (position + 1) * count]

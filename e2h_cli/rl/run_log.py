@@ -125,23 +125,21 @@ def plot_training(
     ]
     with new_figure(len(shown), 2.9, 2.7) as (drawing, axes):
         for axis, (title, labels) in zip(axes, shown, strict=True):
-            _draw_curves(axis, lines, labels)
+            for (name, label), colour in zip(labels.items(), _COLOURS, strict=False):
+                points = [
+                    (line["step"], line[name]) for line in lines if line.get(name) is not None
+                ]
+                if points:
+                    steps, values = np.transpose(points)
+                    scale = 100 if name in RULES else 1
+                    axis.plot(steps, scale * values, color=colour, label=label, lw=1.4)
             axis.set_title(title)
             axis.set_xlabel(unit)
             axis.grid(axis="y", color="0.9", lw=0.6)
             axis.set_axisbelow(True)
             if len(labels) > 1:
-                handles, names = axis.get_legend_handles_labels()
                 drawing.legend(
-                    handles, names, loc="outside upper center", ncols=len(names), frameon=False
-                )
+                    *axis.get_legend_handles_labels(), loc="outside upper center", ncols=3,
+                    frameon=False,
+                )  # fmt: skip
         return save_figure(drawing, target, note)
-
-
-def _draw_curves(axis: Any, lines: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
-    for (name, label), colour in zip(labels.items(), _COLOURS, strict=False):
-        points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
-        if points:
-            steps, values = zip(*points, strict=True)
-            scale = 100 if name in RULES else 1
-            axis.plot(steps, [scale * v for v in values], color=colour, label=label, lw=1.4)
