@@ -18,7 +18,7 @@ from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Engine, Request, SamplingParameters
 from e2h_cli.settings.rl import CheckpointRule
 
-RULES: tuple[CheckpointRule, ...] = get_args(CheckpointRule)
+RULES: tuple[str, ...] = get_args(CheckpointRule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,11 @@ class ValidationSet:
         return accuracies
 
     @property
-    def sizes(self) -> dict[CheckpointRule, int]:
+    def sizes(self) -> dict[str, int]:
         """Number of problems by rule."""
         return {rule: len(gold) for rule, gold in self._gold().items()}
 
-    def _gold(self) -> dict[CheckpointRule, dict[str, str]]:
+    def _gold(self) -> dict[str, dict[str, str]]:
         """Rule -> problem id -> answer that counts as right."""
         gold = {p.id: p.answer for p in self.problems if p.answer is not None}
         hard = {p.id for p in self.problems if p.level > self.max_level}
@@ -69,9 +69,7 @@ class ValidationSet:
         }
 
 
-def best_checkpoint(
-    history: Sequence[Mapping[str, Any]], rule: CheckpointRule
-) -> Mapping[str, Any] | None:
+def best_checkpoint(history: Sequence[Mapping[str, Any]], rule: str) -> Mapping[str, Any] | None:
     """The first validation with the highest accuracy by a rule; None where none was measured.
 
     ``history`` has an entry per validation: "step", and the accuracy by each rule.
@@ -80,9 +78,7 @@ def best_checkpoint(
     return max(measured, key=lambda e: e[rule], default=None)
 
 
-def compare_rules(
-    history: Sequence[Mapping[str, Any]], rule: CheckpointRule, unit: str
-) -> list[str]:
+def compare_rules(history: Sequence[Mapping[str, Any]], rule: str, unit: str) -> list[str]:
     """A line per rule that tells which checkpoint it would choose, and one for the last checkpoint.
 
     ``rule`` is the one in use; ``unit`` is what "step" counts: "step" or "iteration".

@@ -20,8 +20,7 @@ from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.inference.sampling import SAMPLES_FILE
 from e2h_cli.inference.scoring import score_samples
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.rl.iterated import IteratedTrainer, Solutions
-from e2h_cli.rl.preference_data import preference_pairs
+from e2h_cli.rl.iterated import IteratedTrainer, ScoredSolution, Solutions
 from e2h_cli.settings.rl import DPOSettings
 from e2h_cli.training.callbacks import Progress
 from e2h_cli.training.checkpoints import last_checkpoint
@@ -98,6 +97,26 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
             tokenizer.save_pretrained(folder)
         margin = round(last.get("rewards/margins", 0.0), 5)
         return {"loss": round(last["loss"], 5), "margin": margin, "too_long": too_long}
+
+
+def preference_pairs(
+    solutions: Sequence[ScoredSolution],
+    min_gap: float,
+    min_gap_without_answer: float,
+    max_pairs: int,
+) -> list[tuple[ScoredSolution, ScoredSolution]]:
+    """Pairs of (chosen, rejected) of one problem; every solution is in one pair at most.
+
+    The largest gap comes first. The values of a pair differ by more than ``min_gap`` (paper p.19:
+    1.0), or ``min_gap_without_answer`` where the gold answer may not be read: such values end at 1,
+    so that ``min_gap`` cannot be met; the paper leaves this open.
+    """
+    unique = list({s.text: s for s in solutions}.values())
+    without_answer = any(s.right is None for s in unique)
+    gap = min_gap_without_answer if without_answer else min_gap
+    ranked = sorted(unique, key=lambda s: -s.value)
+    pairs = list(zip(ranked[: len(ranked) // 2], reversed(ranked), strict=False))
+    return [(a, b) for a, b in pairs if a.value - b.value > gap][:max_pairs]
 
 
 def _read_pairs(

@@ -26,7 +26,6 @@ from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.sampling import SAMPLES_FILE, SamplingJob, sample_all
 from e2h_cli.models.loading import free_memory, load_generator, load_tokenizer
 from e2h_cli.rl.checkpoint_selection import ValidationSet
-from e2h_cli.rl.preference_data import ScoredSolution
 from e2h_cli.rl.run_log import RunLog
 from e2h_cli.settings.base import DecodingSettings
 from e2h_cli.settings.rl import IteratedSettings
@@ -38,6 +37,25 @@ RECORD = "record.json"
 ROWS = "rows.jsonl"
 
 S = TypeVar("S", bound=IteratedSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSolution:
+    """A finished solution; ``right`` is None where no gold answer may be read.
+
+    ``score``: P(correct) of the reward model in [0, 1]; 0 where there is none.
+    """
+
+    text: str
+    right: bool | None
+    score: float = 0.0
+
+    @property
+    def value(self) -> float:
+        """Score plus 1 for a right answer (paper p.19)."""
+        return self.score + bool(self.right)
+
+
 # Problem id -> its finished solutions.
 Solutions = Mapping[str, Sequence[ScoredSolution]]
 
@@ -52,11 +70,9 @@ class IteratedTrainer(ABC, Generic[S]):
         reward_model: path or Hub name, or None.
         output_dir: for the log and a folder per iteration.
         scratch_dir: for samples and checkpoints of an incomplete iteration.
-        title: of the progress bars.
         models: paths or Hub names of the initial model and that of every iteration.
         history: one entry per model: "step" (the number of the iteration), and the accuracy by each
             checkpoint rule.
-        log: metrics of every iteration.
         unit: what "step" counts.
     """
 
@@ -184,8 +200,8 @@ class IteratedTrainer(ABC, Generic[S]):
             for key, text, answer, reason, score in zip(*columns, scores, strict=True)
             if reason == "stop" and answer is not None
         ]
-        pairs = [(gold[key], answer) for key, _, answer, _ in finished]
-        verdicts = iter(self.grader.grade([(g, a) for g, a in pairs if g is not None]))
+        pairs = [(g, answer) for key, _, answer, _ in finished if (g := gold[key]) is not None]
+        verdicts = iter(self.grader.grade(pairs))
         solutions: dict[str, list[ScoredSolution]] = {key: [] for key in gold}
         for key, text, _, score in finished:
             right = None if gold[key] is None else next(verdicts).right

@@ -60,9 +60,7 @@ class OnPolicyTrainer:
         reward_model: None where only the final answer is rewarded.
         output_dir: for the log, the rollouts, and the policy of a run that stopped early.
         scratch_dir: for checkpoints and the best weights.
-        title: of the progress bar.
         history: one entry per validation: "step", and the accuracy by each checkpoint rule.
-        log: metrics of every step.
         unit: what "step" counts.
     """
 
