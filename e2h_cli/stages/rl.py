@@ -49,9 +49,10 @@ _ON_POLICY: dict[str, type[PolicyUpdater[Any]]] = {"ppo": PPOUpdater, "grpo": GR
 
 def run(context: Context) -> dict[str, Any]:
     """Train a generator by reinforcement learning; the stage's folder is the model."""
-    settings, split = context.settings, context.input_path("problems")
+    settings = context.settings
     # On rank 0 alone, so that a mistake is reported once.
     distributed.run_on_main(lambda: _check(context))
+    split = context.input_path("problems")
     with get_grader(settings.grader, cache=context.verdict_cache) as grader:
         # Hard gold answers are in a file of their own, which is opened for --answers all only.
         problems, read = read_training_problems(
@@ -112,7 +113,8 @@ def _check(context: Context) -> None:
             "--checkpoint-rule vote needs the votes of the initial generator's validation samples",
             hint="give --votes, a rerank stage; or take --checkpoint-rule easy",
         )
-    if on_policy.shaping != "none" if on_policy else settings.algo == "dpo":
+    needs_reward_model = on_policy.shaping != "none" if on_policy else settings.algo == "dpo"
+    if needs_reward_model:
         if not context.optional_input("reward_model"):
             other = ", or take --shaping none for final answers only" if on_policy else ""
             raise InputError(
