@@ -1,8 +1,8 @@
 """Reinforcement learning of a generator: PPO, GRPO, ReST-EM and iterative DPO.
 
 ``rewards``: step scores and answers to rewards; ``advantages`` and ``losses``: pure functions of
-PPO and GRPO; ``preference_data``: training data of ReST-EM and DPO; ``on_policy`` and ``iterated``:
-the training loops; ``checkpoint_selection``: which checkpoint is the best.
+PPO and GRPO; ``on_policy`` and ``iterated``: the training loops; ``checkpoint_selection``: which
+checkpoint is the best.
 """
 
 import lazy_loader
@@ -13,13 +13,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "rewards": ["Rewards", "rewards_of", "running_minimum", "differences", "format_cost"],
         "advantages": ["gae", "whiten", "token_kl", "group_advantages", "group_step_advantages"],
-        "preference_data": ["ScoredSolution", "right_solutions", "preference_pairs"],
         "checkpoint_selection": ["ValidationSet", "best_checkpoint", "compare_rules"],
         "run_log": ["plot_training"],
         "on_policy": ["OnPolicyTrainer"],
         "ppo": ["PPOUpdater"],
         "grpo": ["GRPOUpdater"],
-        "rest_em": ["RestEMTrainer"],
-        "dpo": ["IterativeDPOTrainer"],
+        "iterated": ["ScoredSolution"],
+        "rest_em": ["RestEMTrainer", "right_solutions"],
+        "dpo": ["IterativeDPOTrainer", "preference_pairs"],
     },
 )

@@ -14,21 +14,12 @@ _EPSILON = 1e-4  # of the standard deviation of a group, as in TRL
 
 
 def gae(
-    rewards: torch.Tensor,
-    values: torch.Tensor,
-    mask: torch.Tensor,
-    gamma: float,
-    gae_lambda: float,
+    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, gamma: float, gae_lambda: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Generalized advantage estimation (Schulman et al. 2016; paper p.20 with gamma = lambda = 1).
 
     delta_t = r_t + gamma V_{t+1} - V_t and A_t = delta_t + gamma lambda A_{t+1}. Both are 0 after
-    the last token.
-
-    Args:
-        rewards: of the token at t.
-        values: expected return before the token at t is sampled.
-        mask, gamma, gae_lambda: 1 at completion tokens; discount per token; lambda.
+    the last token. ``values``: expected return before the token at t is sampled.
 
     Returns:
         Advantages, and returns = advantages + values; 0 outside the mask.
@@ -50,9 +41,9 @@ def whiten(x: torch.Tensor, mask: torch.Tensor, *, shift_mean: bool = True) -> t
     """
     count = mask.sum().clamp(min=1)
     mean = (x * mask).sum() / count
-    variance = (((x - mean) ** 2) * mask).sum() / count
-    scaled = (x - mean) * torch.rsqrt(variance + 1e-8)
-    return (scaled if shift_mean else scaled + mean * torch.rsqrt(variance + 1e-8)) * mask
+    scale = torch.rsqrt((((x - mean) ** 2) * mask).sum() / count + 1e-8)
+    scaled = (x - mean) * scale
+    return (scaled if shift_mean else scaled + mean * scale) * mask
 
 
 def token_kl(
@@ -74,14 +65,10 @@ def token_kl(
 
 
 def group_advantages(rewards: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-    """GRPO with outcome rewards (Shao et al. 2024): rewards normalized within their group.
+    """GRPO with outcome rewards (Shao et al. 2024): (r - mean) / std of the group.
 
-    Args:
-        rewards: (batch,) total reward of each solution.
-        groups: (batch,) number of the question that a solution belongs to.
-
-    Returns:
-        (batch,) (r - mean) / std of the group; 0 where all rewards of a group are equal.
+    ``rewards`` (batch,): total of each solution; ``groups`` (batch,): number of its question. The
+    result (batch,) is 0 where all rewards of a group are equal.
     """
     mean, std = _group_mean_std(rewards, torch.ones_like(rewards), groups)
     return (rewards - mean) / (std + _EPSILON)
@@ -94,11 +81,8 @@ def group_step_advantages(
 
     Every step reward is normalized by the mean and standard deviation of all step rewards of its
     group. The advantage of a token is the sum of the normalized rewards at this and later tokens.
-
-    Args:
-        rewards: (batch, tokens).
-        reward_mask: (batch, tokens), 1 where a step or a solution ends, even if its reward is 0.
-        groups: (batch,) number of the question that a solution belongs to.
+    ``reward_mask``: 1 where a step or a solution ends, even if its reward is 0; ``groups``
+    (batch,): number of the question.
     """
     counts = reward_mask.sum(1)
     solution_means = (rewards * reward_mask).sum(1) / counts.clamp(min=1)

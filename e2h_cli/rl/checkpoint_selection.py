@@ -18,15 +18,14 @@ from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Engine, Request, SamplingParameters
 from e2h_cli.settings.rl import CheckpointRule
 
-RULES: tuple[CheckpointRule, ...] = get_args(CheckpointRule)
+RULES: tuple[str, ...] = get_args(CheckpointRule)
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationSet:
     """Problems on which checkpoints are compared.
 
-    ``problems``: the validation part; ``max_level``: the last easy level; ``votes``: problem id ->
-    answer that the voting chose.
+    ``max_level``: the last easy level; ``votes``: problem id -> answer that the voting chose.
     """
 
     problems: Sequence[Problem]
@@ -47,14 +46,19 @@ class ValidationSet:
 
     def accuracies(self, answers: Mapping[str, str | None]) -> dict[str, float | None]:
         """Accuracy of greedy answers (by problem id) in [0, 1], by rule; None without problems."""
-        return {rule: self._accuracy(gold, answers) for rule, gold in self._gold().items()}
+        accuracies: dict[str, float | None] = {}
+        for rule, gold in self._gold().items():
+            pairs = [(right, a) for i, right in gold.items() if (a := answers[i]) is not None]
+            count = sum(verdict.right for verdict in self.grader.grade(pairs))
+            accuracies[rule] = count / len(gold) if gold else None
+        return accuracies
 
     @property
-    def sizes(self) -> dict[CheckpointRule, int]:
+    def sizes(self) -> dict[str, int]:
         """Number of problems by rule."""
         return {rule: len(gold) for rule, gold in self._gold().items()}
 
-    def _gold(self) -> dict[CheckpointRule, dict[str, str]]:
+    def _gold(self) -> dict[str, dict[str, str]]:
         """Rule -> problem id -> answer that counts as right."""
         gold = {p.id: p.answer for p in self.problems if p.answer is not None}
         hard = {p.id for p in self.problems if p.level > self.max_level}
@@ -64,16 +68,8 @@ class ValidationSet:
             "paper": gold,
         }
 
-    def _accuracy(self, gold: Mapping[str, str], answers: Mapping[str, str | None]) -> float | None:
-        if not gold:
-            return None
-        pairs = [(right, answer) for i, right in gold.items() if (answer := answers[i]) is not None]
-        return sum(v.right for v in self.grader.grade(pairs)) / len(gold)
 
-
-def best_checkpoint(
-    history: Sequence[Mapping[str, Any]], rule: CheckpointRule
-) -> Mapping[str, Any] | None:
+def best_checkpoint(history: Sequence[Mapping[str, Any]], rule: str) -> Mapping[str, Any] | None:
     """The first validation with the highest accuracy by a rule; None where none was measured.
 
     ``history`` has an entry per validation: "step", and the accuracy by each rule.
@@ -82,22 +78,19 @@ def best_checkpoint(
     return max(measured, key=lambda e: e[rule], default=None)
 
 
-def compare_rules(
-    history: Sequence[Mapping[str, Any]], rule: CheckpointRule, unit: str
-) -> list[str]:
+def compare_rules(history: Sequence[Mapping[str, Any]], rule: str, unit: str) -> list[str]:
     """A line per rule that tells which checkpoint it would choose, and one for the last checkpoint.
 
     ``rule`` is the one in use; ``unit`` is what "step" counts: "step" or "iteration".
     """
     lines = []
     for name in RULES:
-        best = best_checkpoint(history, name)
-        if best is None:
-            lines.append(f"rule {name}: not measured")
-            continue
-        mark = " <- chosen" if name == rule else ""
-        note = " (this rule reads hard gold answers)" if name == "paper" else ""
-        lines.append(f"rule {name} takes {unit} {best['step']}: {_percentages(best)}{note}{mark}")
+        line = f"rule {name}: not measured"
+        if best := best_checkpoint(history, name):
+            mark = " <- chosen" if name == rule else ""
+            note = " (this rule reads hard gold answers)" if name == "paper" else ""
+            line = f"rule {name} takes {unit} {best['step']}: {_percentages(best)}{note}{mark}"
+        lines.append(line)
     return [*lines, f"the last {unit}, {history[-1]['step']}: {_percentages(history[-1])}"]
 
 

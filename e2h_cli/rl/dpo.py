@@ -20,8 +20,7 @@ from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.inference.sampling import SAMPLES_FILE
 from e2h_cli.inference.scoring import score_samples
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.rl.iterated import IteratedTrainer, Solutions
-from e2h_cli.rl.preference_data import preference_pairs
+from e2h_cli.rl.iterated import IteratedTrainer, ScoredSolution, Solutions
 from e2h_cli.settings.rl import DPOSettings
 from e2h_cli.training.callbacks import Progress
 from e2h_cli.training.checkpoints import last_checkpoint
@@ -51,7 +50,8 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
         return [float(score) for group in lowest for score in group]
 
     def _training_rows(self, iteration: int, solutions: Solutions) -> list[dict[str, Any]]:
-        settings = self.settings
+        own = self.settings
+        limits = (own.min_score_gap, own.min_score_gap_without_answer, own.max_pairs_per_problem)
         return [
             {
                 "id": p.id,
@@ -61,80 +61,67 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
                 "gap": chosen.value - rejected.value,
             }
             for p in self.problems
-            for chosen, rejected in preference_pairs(
-                solutions[p.id],
-                settings.min_score_gap,
-                settings.min_score_gap_without_answer,
-                settings.max_pairs_per_problem,
-            )
+            for chosen, rejected in preference_pairs(solutions[p.id], *limits)
         ]
 
     def _train_on(self, rows: Path, folder: Path) -> dict[str, Any]:
-        return train_dpo(
-            self.models[-1],
-            rows,
-            self.settings,
-            output_dir=folder,
-            scratch_dir=self._scratch(folder),
-            title=f"{self.title} {folder.name}",
-        )
+        """Train the last model; a killed training continues from its last checkpoint.
+
+        Raises:
+            InputError: every pair is too long.
+            RunError: the loss is NaN or infinite.
+        """
+        settings, model = self.settings, self.models[-1]
+        tokenizer = load_tokenizer(model)
+        pairs, too_long = _read_pairs(rows, tokenizer, settings.max_length)
+        policy = load_generator(model, "fp32", to_device=False)
+        if settings.freeze:
+            freeze(policy)
+        torch.manual_seed(settings.seed)  # LoRA adapters start at random
+        adapted = with_lora(policy, settings.lora_rank) if settings.lora_rank else policy
+        progress = Progress(f"{self.title} {folder.name}", settings.checkpoint_seconds)
+        checkpoints = self._scratch(folder) / "checkpoints"
+        trainer = _dpo_trainer(adapted, tokenizer, pairs, settings, checkpoints, progress)
+        checkpoint = distributed.run_on_main(lambda: last_checkpoint(checkpoints))
+        if checkpoint is not None:
+            logger.info(f"resuming from {checkpoint.name.replace('-', ' ')}")
+        with progress.bar:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        last = [entry for entry in trainer.state.log_history if "loss" in entry][-1]
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if settings.lora_rank:
+            policy, weights = adapted.merge_and_unload(), None
+        if distributed.is_main_process():
+            policy.save_pretrained(folder, state_dict=weights)
+            tokenizer.save_pretrained(folder)
+        margin = round(last.get("rewards/margins", 0.0), 5)
+        return {"loss": round(last["loss"], 5), "margin": margin, "too_long": too_long}
 
 
-def train_dpo(
-    model: str,
-    file: Path,
-    settings: DPOSettings,
-    *,
-    output_dir: Path,
-    scratch_dir: Path,
-    title: str,
-) -> dict[str, Any]:
-    """Train a model on preference pairs and save it; the reference is the model itself.
+def preference_pairs(
+    solutions: Sequence[ScoredSolution],
+    min_gap: float,
+    min_gap_without_answer: float,
+    max_pairs: int,
+) -> list[tuple[ScoredSolution, ScoredSolution]]:
+    """Pairs of (chosen, rejected) of one problem; every solution is in one pair at most.
 
-    ``file`` has JSONL rows of prompt, chosen and rejected. A killed training continues from its
-    last checkpoint in ``scratch_dir``.
-
-    Raises:
-        InputError: every pair is too long.
-        RunError: the loss is NaN or infinite.
+    The largest gap comes first. The values of a pair differ by more than ``min_gap`` (paper p.19:
+    1.0), or ``min_gap_without_answer`` where the gold answer may not be read: such values end at 1,
+    so that ``min_gap`` cannot be met; the paper leaves this open.
     """
-    tokenizer = load_tokenizer(model)
-    pairs, too_long = read_pairs(file, tokenizer, settings.max_length)
-    policy = load_generator(model, "fp32", to_device=False)
-    if settings.freeze:
-        freeze(policy)
-    torch.manual_seed(settings.seed)  # LoRA adapters start at random
-    adapted = with_lora(policy, settings.lora_rank) if settings.lora_rank else policy
-    progress = Progress(title, settings.checkpoint_seconds)
-    folder = scratch_dir / "checkpoints"
-    trainer = _trl_trainer(adapted, tokenizer, pairs, settings, folder, progress)
-    checkpoint = distributed.run_on_main(lambda: last_checkpoint(folder))
-    if checkpoint is not None:
-        logger.info(f"resuming from {checkpoint.name.replace('-', ' ')}")
-    with progress.bar:
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    last = [entry for entry in trainer.state.log_history if "loss" in entry][-1]
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    if settings.lora_rank:
-        policy, weights = adapted.merge_and_unload(), None
-    if distributed.is_main_process():
-        policy.save_pretrained(output_dir, state_dict=weights)
-        tokenizer.save_pretrained(output_dir)
-    return {
-        "loss": round(last["loss"], 5),
-        "margin": round(last.get("rewards/margins", 0.0), 5),
-        "too_long": too_long,
-    }
+    unique = list({s.text: s for s in solutions}.values())
+    without_answer = any(s.right is None for s in unique)
+    gap = min_gap_without_answer if without_answer else min_gap
+    ranked = sorted(unique, key=lambda s: -s.value)
+    pairs = list(zip(ranked[: len(ranked) // 2], reversed(ranked), strict=False))
+    return [(a, b) for a, b in pairs if a.value - b.value > gap][:max_pairs]
 
 
-def read_pairs(
+def _read_pairs(
     file: Path, tokenizer: PreTrainedTokenizerFast, max_length: int
 ) -> tuple[list[dict[str, str]], int]:
-    """Preference pairs of at most ``max_length`` tokens, and the number of longer ones.
-
-    Raises:
-        InputError: every pair is too long.
-    """
+    """Preference pairs of at most ``max_length`` tokens, and the number of longer ones."""
     pairs, too_long = [], 0
     for _, row in read_jsonl(file):
         texts = [row["prompt"] + row[side] for side in ("chosen", "rejected")]
@@ -150,27 +137,29 @@ def read_pairs(
     return pairs, too_long
 
 
-def _trl_trainer(
+def _dpo_trainer(
     model: Any,
     tokenizer: PreTrainedTokenizerFast,
-    pairs: Sequence[dict[str, str]],
+    pairs: list[dict[str, str]],
     settings: DPOSettings,
     checkpoints: Path,
     progress: Progress,
 ) -> Any:
+    """TRL's trainer; the reference is the model itself as it is now."""
     import datasets
     from trl import DPOConfig, DPOTrainer
 
     datasets.disable_progress_bars()
+    arguments = DPOConfig(
+        **shared_arguments(settings, checkpoints),
+        beta=settings.beta,
+        max_length=settings.max_length,
+        logging_steps=1,
+    )
     trainer = DPOTrainer(
         model=model,
-        args=DPOConfig(
-            **shared_arguments(settings, checkpoints),
-            beta=settings.beta,
-            max_length=settings.max_length,
-            logging_steps=1,
-        ),
-        train_dataset=datasets.Dataset.from_list(list(pairs)),
+        args=arguments,
+        train_dataset=datasets.Dataset.from_list(pairs),
         processing_class=tokenizer,
         callbacks=[progress],
     )

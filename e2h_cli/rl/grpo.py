@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-
 from e2h_cli.rl.advantages import group_advantages, group_step_advantages
 from e2h_cli.rl.losses import kl_loss
-from e2h_cli.rl.policy_update import OldOutputs, PolicyUpdater
-from e2h_cli.rl.rollout_batch import Batch, UpdateBatch
+from e2h_cli.rl.policy_update import PolicyUpdater
+from e2h_cli.rl.rollout_batch import Batch
 from e2h_cli.settings.rl import GRPOSettings
 
 
@@ -16,14 +14,15 @@ class GRPOUpdater(PolicyUpdater[GRPOSettings]):
 
     losses = ("policy_loss", "clip_ratio")
 
-    def _targets(self, batch: Batch, old: OldOutputs) -> tuple[torch.Tensor, torch.Tensor]:
+    def _set_targets(self, batch: Batch) -> None:
+        groups = batch.groups[:, 0]
         if self.settings.step_advantages:
-            advantages = group_step_advantages(batch.rewards, batch.reward_mask, batch.groups)
+            advantages = group_step_advantages(batch.rewards, batch.reward_mask, groups)
         else:
-            advantages = group_advantages(batch.rewards.sum(1), batch.groups)[:, None]
-        return advantages * batch.completion_mask, torch.zeros_like(batch.rewards)
+            advantages = group_advantages(batch.rewards.sum(1), groups)[:, None]
+        batch.advantages = advantages * batch.completion_mask
 
-    def _backward(self, batch: UpdateBatch, token_count: float) -> tuple[float, ...]:
+    def _backward(self, batch: Batch, token_count: float) -> tuple[float, ...]:
         logprobs, loss, clip_ratio = self._policy_loss(batch, token_count)
         total = loss
         if self.settings.kl_coef:

@@ -26,7 +26,6 @@ from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.sampling import SAMPLES_FILE, SamplingJob, sample_all
 from e2h_cli.models.loading import free_memory, load_generator, load_tokenizer
 from e2h_cli.rl.checkpoint_selection import ValidationSet
-from e2h_cli.rl.preference_data import ScoredSolution
 from e2h_cli.rl.run_log import RunLog
 from e2h_cli.settings.base import DecodingSettings
 from e2h_cli.settings.rl import IteratedSettings
@@ -36,9 +35,27 @@ logger = logging.getLogger(__name__)
 
 RECORD = "record.json"
 ROWS = "rows.jsonl"
-_VALIDATION = "validation"
 
 S = TypeVar("S", bound=IteratedSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSolution:
+    """A finished solution; ``right`` is None where no gold answer may be read.
+
+    ``score``: P(correct) of the reward model in [0, 1]; 0 where there is none.
+    """
+
+    text: str
+    right: bool | None
+    score: float = 0.0
+
+    @property
+    def value(self) -> float:
+        """Score plus 1 for a right answer (paper p.19)."""
+        return self.score + bool(self.right)
+
+
 # Problem id -> its finished solutions.
 Solutions = Mapping[str, Sequence[ScoredSolution]]
 
@@ -49,18 +66,13 @@ class IteratedTrainer(ABC, Generic[S]):
 
     Attributes:
         problems: questions; those whose answer may be graded have their gold answer.
-        validation: problems on which iterations are compared.
         initial_model: path or Hub name of the initial generator.
         reward_model: path or Hub name, or None.
-        settings: of the algorithm.
-        grader: compares answers.
         output_dir: for the log and a folder per iteration.
         scratch_dir: for samples and checkpoints of an incomplete iteration.
-        title: of the progress bars.
         models: paths or Hub names of the initial model and that of every iteration.
         history: one entry per model: "step" (the number of the iteration), and the accuracy by each
             checkpoint rule.
-        log: metrics of every iteration.
         unit: what "step" counts.
     """
 
@@ -99,16 +111,15 @@ class IteratedTrainer(ABC, Generic[S]):
 
     def train(self) -> None:
         """Do all iterations, as long as there is something to train on."""
-        folder = self._folder(0)
-        lines: list[dict[str, Any]] = [{"step": 0, **self._validate(folder, self.initial_model)}]
-        keys = list(lines[0])
+        first = {"step": 0, **self._validate(self._folder(0), self.initial_model)}
+        lines: list[dict[str, Any]] = [first]
         for iteration in range(1, self.settings.iterations + 1):
             line = self._iteration(iteration)
             if line is None:
                 break
             lines.append(line)
             self.models.append(str(self._folder(iteration)))
-        self.history = [{key: line[key] for key in keys} for line in lines]
+        self.history = [{key: line[key] for key in first} for line in lines]
         for line in lines:
             self.log.add(line)
         self.log.close()
@@ -147,27 +158,24 @@ class IteratedTrainer(ABC, Generic[S]):
         Raises:
             InputError: the first iteration has no rows.
         """
-        settings = self.settings
-        decoding = settings.model_dump(include=set(DecodingSettings.model_fields) - {"seed"})
         samples = self._sample(
             folder / SAMPLES_FILE,
             model,
             self.problems,
             # Every iteration has its own noise.
-            seed=(settings.seed << 32) + iteration,
-            n=settings.num_generations,
-            **decoding,
+            seed=(self.settings.seed << 32) + iteration,
+            n=self.settings.num_generations,
         )
         solutions = self._solutions(folder, samples)
         rows = self._training_rows(iteration, solutions)
-        if not rows and iteration == 1:
+        if not rows:
+            if iteration > 1:
+                return {}
             raise InputError(
                 "the first iteration finds nothing to learn from",
                 where=folder,
                 hint="raise --num-generations, lower --min-score-gap, or ask other --questions",
             )
-        if not rows:
-            return {}
         write_jsonl(folder / ROWS, rows)
         finished = [s for group in solutions.values() for s in group]
         graded = [s.right for s in finished if s.right is not None]
@@ -192,8 +200,8 @@ class IteratedTrainer(ABC, Generic[S]):
             for key, text, answer, reason, score in zip(*columns, scores, strict=True)
             if reason == "stop" and answer is not None
         ]
-        pairs = [(gold[key], answer) for key, _, answer, _ in finished]
-        verdicts = iter(self.grader.grade([(g, a) for g, a in pairs if g is not None]))
+        pairs = [(g, answer) for key, _, answer, _ in finished if (g := gold[key]) is not None]
+        verdicts = iter(self.grader.grade(pairs))
         solutions: dict[str, list[ScoredSolution]] = {key: [] for key in gold}
         for key, text, _, score in finished:
             right = None if gold[key] is None else next(verdicts).right
@@ -202,44 +210,33 @@ class IteratedTrainer(ABC, Generic[S]):
 
     def _validate(self, folder: Path, model: str) -> dict[str, Any]:
         """Accuracy of a model by each rule, of its greedy answers to the validation problems."""
-        file = folder / f"{_VALIDATION}.json"
+        file = folder / "validation.json"
 
-        def measured() -> dict[str, Any]:
+        def measure() -> dict[str, Any]:
             if not file.is_file():
-                samples = self._sample(
-                    folder / f"{_VALIDATION}.parquet",
-                    model,
-                    self.validation.problems,
-                    seed=0,
-                    n=1,
-                    temperature=0,
-                    top_k=0,
-                    max_tokens=self.settings.max_tokens,
-                    stop=self.settings.stop,
-                )
+                greedy = {"temperature": 0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+                problems = self.validation.problems
+                target = file.with_suffix(".parquet")
+                samples = self._sample(target, model, problems, seed=0, n=1, **greedy)
                 pairs = zip(samples["id"].to_pylist(), samples["answer"].to_pylist(), strict=True)
                 write_json(file, self.validation.accuracies(dict(pairs)))
-            return dict(read_json(file))
+            return read_json(file)
 
-        return distributed.run_on_main(measured)
+        return distributed.run_on_main(measure)
 
     def _scratch(self, folder: Path) -> Path:
         return self.scratch_dir / folder.name
 
     def _sample(
-        self, file: Path, model: str, problems: Sequence[Problem], **choices: Any
+        self, file: Path, model: str, problems: Sequence[Problem], **changes: Any
     ) -> pa.Table:
-        """Samples of a model by settings of ``e2h sample``; read from ``file`` if it is there."""
-        own = self.settings
+        """Samples of a model by the settings with changes; read from ``file`` if it is there."""
+        names = [*DecodingSettings.model_fields, "engine", "engine_arg", "generation_batch_size"]
+        settings = {name: getattr(self.settings, name) for name in names} | changes
         scratch = self._scratch(file.parent) / file.stem
         job = SamplingJob(
             model=model,
-            settings=SampleSettings(
-                **choices,
-                engine=own.engine,
-                engine_arg=own.engine_arg,
-                generation_batch_size=own.generation_batch_size,
-            ),
+            settings=SampleSettings(**settings),
             problems=tuple(problems),
             prefix="",
             target=file.resolve(),

@@ -14,17 +14,15 @@ def token_logprobs(
     model: Any, ids: torch.Tensor, attention_mask: torch.Tensor, temperature: float
 ) -> torch.Tensor:
     """(batch, tokens) log-prob of each token given the tokens before it."""
-    log_probs = _next_token_log_probs(model, ids, attention_mask, temperature)
-    return _shifted(log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1))
+    return _gather(_log_probs(model, ids, attention_mask, temperature), ids)
 
 
 def logprobs_and_entropy(
     model: Any, ids: torch.Tensor, attention_mask: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``token_logprobs``, and the entropy of the distribution of each token in nats."""
-    log_probs = _next_token_log_probs(model, ids, attention_mask, temperature)
-    of_tokens = log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1)
-    return _shifted(of_tokens), _shifted(-(log_probs.exp() * log_probs).sum(-1))
+    log_probs = _log_probs(model, ids, attention_mask, temperature)
+    return _gather(log_probs, ids), _shifted(-(log_probs.exp() * log_probs).sum(-1))
 
 
 def token_values(model: Any, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -33,12 +31,16 @@ def token_values(model: Any, ids: torch.Tensor, attention_mask: torch.Tensor) ->
     return _shifted(output.logits[:, :-1, 0].float())
 
 
-def _next_token_log_probs(
+def _log_probs(
     model: Any, ids: torch.Tensor, attention_mask: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """(batch, tokens - 1, vocabulary)."""
+    """(batch, tokens - 1, vocabulary) log-probs of the next token."""
     output = model(input_ids=ids, attention_mask=attention_mask, use_cache=False)
     return (output.logits[:, :-1].float() / temperature).log_softmax(-1)
+
+
+def _gather(log_probs: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    return _shifted(log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1))
 
 
 def _shifted(values: torch.Tensor) -> torch.Tensor:

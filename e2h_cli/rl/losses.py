@@ -60,13 +60,8 @@ def lr_multiplier(step: int, total: int, warmup_ratio: float, min_lr_ratio: floa
     """Learning rate of an optimizer step, relative to the peak: linear warmup, then cosine decay.
 
     Not a schedule of transformers: these either begin the warmup at 0, so that the first of a few
-    updates changes nothing, or end it one step later.
-
-    Args:
-        step: from 0.
-        total: optimizer steps of the whole training.
-        warmup_ratio: share of the steps that warm up.
-        min_lr_ratio: multiplier at the end.
+    updates changes nothing, or end it one step later. ``step`` is from 0; ``total`` counts those of
+    the whole training.
     """
     warmup = max(1, round(warmup_ratio * total)) if warmup_ratio else 0
     if step < warmup:

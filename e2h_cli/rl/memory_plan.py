@@ -22,21 +22,15 @@ def log_memory_plan(generator: str, reward_model: str | None, settings: RLSettin
     bf16 = settings.precision == "bf16"
     weight_bytes = 2 if settings.lora_rank and bf16 else 4
     optimizer_bytes = 12  # gradient and Adam's two moments in fp32
-    plan = {
-        "policy": parameters * weight_bytes,
-        "its gradients and Adam": trained * optimizer_bytes,
-    }
+    weights, gradients = parameters * weight_bytes, trained * optimizer_bytes
+    plan = {"policy": weights, "its gradients and Adam": gradients}
     if isinstance(settings, PPOSettings):
-        plan |= {
-            "value model": parameters * weight_bytes,
-            "its gradients and Adam too": trained * optimizer_bytes,
-        }
+        plan |= {"value model": weights, "its gradients and Adam too": gradients}
     if not isinstance(settings, RestEMSettings) and not settings.lora_rank:
         plan["reference"] = parameters * (2 if bf16 else 4)
     if reward_model is not None:
-        plan["reward model"] = _parameter_count(reward_model) * (
-            2 if torch.cuda.is_available() else 4
-        )
+        size = 2 if torch.cuda.is_available() else 4
+        plan["reward model"] = _parameter_count(reward_model) * size
     total, available = sum(plan.values()), _available_bytes()
     parts = ", ".join(f"{name} {size / _GIB:.2f}" for name, size in plan.items())
     logger.info(

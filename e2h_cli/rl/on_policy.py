@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+
 from e2h_cli.common import distributed
 from e2h_cli.common.console import progress_bar
 from e2h_cli.common.errors import InputError, RunError
@@ -21,7 +23,6 @@ from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Engine
 from e2h_cli.inference.engines.select import sampling_parameters
 from e2h_cli.models.reward_formats import RewardModel
-from e2h_cli.rl.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint
 from e2h_cli.rl.policy_engine import sleep, sync_weights
 from e2h_cli.rl.policy_update import PolicyUpdater
@@ -36,6 +37,7 @@ from e2h_cli.rl.rollouts import (
     save_rollouts,
 )
 from e2h_cli.rl.run_log import RunLog
+from e2h_cli.settings.rl import OnPolicySettings
 from e2h_cli.training.checkpoints import save_trained
 
 logger = logging.getLogger(__name__)
@@ -54,16 +56,11 @@ class OnPolicyTrainer:
 
     Attributes:
         problems: questions; those whose answer may be graded have their gold answer.
-        validation: problems on which checkpoints are compared.
-        updater: the models and the algorithm.
         engine: samples from the policy of the updater.
         reward_model: None where only the final answer is rewarded.
-        grader: compares answers.
         output_dir: for the log, the rollouts, and the policy of a run that stopped early.
         scratch_dir: for checkpoints and the best weights.
-        title: of the progress bar.
         history: one entry per validation: "step", and the accuracy by each checkpoint rule.
-        log: metrics of every step.
         unit: what "step" counts.
     """
 
@@ -81,7 +78,7 @@ class OnPolicyTrainer:
     def __post_init__(self) -> None:
         self._settings, self._models = self.updater.settings, self.updater.models
         self._checkpoint = self.scratch_dir / "checkpoint.pt"
-        state = load_checkpoint(self._checkpoint, self.updater) or {}
+        state = self.updater.load_checkpoint(self._checkpoint)
         self.step: int = state.get("step", 0)
         self.history: list[dict[str, Any]] = state.get("history", [])
         if self.step:
@@ -105,41 +102,44 @@ class OnPolicyTrainer:
     def train(self) -> None:
         """Do all remaining steps. Whatever stops them, the policy is kept."""
         try:
-            self._train()
+            with progress_bar() as bar:
+                self._train(bar)
         except BaseException:
             self._keep_stopped_policy()
             raise
         finally:
             self.log.close()
+        seconds = self.counts["seconds_in"]
+        total = sum(seconds.values()) or 1.0
+        shares = ", ".join(f"{name} {part / total:.0%}" for name, part in seconds.items())
+        logger.info(f"{self.counts['rollouts'] / total:,.1f} solutions/s; {shares}")
 
     def save_model(self, step: int, folder: Path) -> None:
         """Save the best checkpoint by the rule, which is that of ``step``, as a model."""
-        load_weights(self._models.policy, self._best_file(step))
+        self._models.policy.load_state_dict(load_file(self._best_file(step)), strict=False)
         self._save_policy(folder)
         shutil.rmtree(self.output_dir / STOPPED, ignore_errors=True)
 
-    def _train(self) -> None:
+    def _train(self, bar: Any) -> None:
         settings = self._settings
-        with progress_bar() as bar:
-            task = bar.add_task(
-                self.title, total=settings.steps, completed=self.step, begin=self.step,
-                unit="steps", note="",
-            )  # fmt: skip
-            if not self.history:
-                self.log.add({"step": 0, **self._validate()})
-            while self.step < settings.steps:
-                line = self._one_step()
-                last = self.step == settings.steps
-                if self.step % settings.eval_steps == 0 or last:
-                    line |= self._validate()
-                self.log.add(line)
-                self._updating = False
-                note = f"reward {line['reward']:.3f}, KL {line['kl']:.3f}"
-                bar.update(task, completed=self.step, note=note)
-                due = time.monotonic() - self._saved_at > settings.checkpoint_seconds or last
-                if distributed.run_on_main(partial(bool, due)):
-                    self._save()
-        self._log_speed()
+        task = bar.add_task(
+            self.title, total=settings.steps, completed=self.step, begin=self.step, unit="steps",
+            note="",
+        )  # fmt: skip
+        if not self.history:
+            self.log.add({"step": 0, **self._validate()})
+        while self.step < settings.steps:
+            line = self._one_step()
+            last = self.step == settings.steps
+            if self.step % settings.eval_steps == 0 or last:
+                line |= self._validate()
+            self.log.add(line)
+            self._updating = False
+            note = f"reward {line['reward']:.3f}, KL {line['kl']:.3f}"
+            bar.update(task, completed=self.step, note=note)
+            due = time.monotonic() - self._saved_at > settings.checkpoint_seconds or last
+            if distributed.run_on_main(partial(bool, due)):
+                self._save()
 
     def _one_step(self) -> dict[str, Any]:
         """Sample, score and update once; returns the line of the log."""
@@ -172,9 +172,7 @@ class OnPolicyTrainer:
     def _sample(self) -> list[Rollout]:
         """The solutions of this step; those that a killed run left on disk are kept."""
         settings = self._settings
-        problems = questions_of_step(
-            self.problems, settings.prompts_per_step, self.step, settings.seed
-        )
+        problems = questions_of_step(self.problems, settings, self.step)
         by_id = {p.id: p for p in problems}
         if distributed.run_on_main(self._rollout_file.is_file):
             return read_solutions(self._rollout_file, by_id)
@@ -185,6 +183,7 @@ class OnPolicyTrainer:
             distributed.split_between_processes(problems),
             settings.num_generations,
             sampling_parameters(settings),
+            # Every step has its own noise.
             (settings.seed << 32) + self.step,
             store,
         )
@@ -195,13 +194,13 @@ class OnPolicyTrainer:
     def _score(self, rollouts: list[Rollout]) -> list[Rollout]:
         """Score the rollouts, each process its share, and write them to the output folder."""
         share = distributed.split_between_processes(rollouts)
-        batch_tokens = self.updater.batch_tokens
-        score_rollouts(share, self.grader, self._settings, self.reward_model, batch_tokens)
+        settings = self._settings
+        score_rollouts(share, self.grader, settings, self.reward_model, settings.batch_tokens)
         if distributed.world_size() > 1:
             from accelerate.utils import gather_object
 
-            scored = {r.key: r for r in gather_object(share)}
-            rollouts = [scored[r.key] for r in rollouts]
+            scored = {(r.problem.id, r.sample): r for r in gather_object(share)}
+            rollouts = [scored[r.problem.id, r.sample] for r in rollouts]
         distributed.run_on_main(lambda: save_rollouts(self._rollout_file, rollouts))
         return rollouts
 
@@ -223,31 +222,26 @@ class OnPolicyTrainer:
         """Write a checkpoint, and remove weights that are no longer the best."""
         if distributed.is_main_process():
             state = {"step": self.step, "history": self.history, "lines": self.log.lines}
-            save_checkpoint(self._checkpoint, self.updater, state)
+            self.updater.save_checkpoint(self._checkpoint, state)
             best = best_checkpoint(self.history, self._settings.checkpoint_rule)
             for file in self.scratch_dir.glob("best-*.safetensors"):
                 if best is None or file != self._best_file(best["step"]):
                     file.unlink()
         self._saved_step, self._saved_at = self.step, time.monotonic()
 
-    def _log_speed(self) -> None:
-        counts = self.counts
-        total = sum(counts["seconds_in"].values()) or 1.0
-        shares = (f"{name} {part / total:.0%}" for name, part in counts["seconds_in"].items())
-        logger.info(f"{counts['rollouts'] / total:,.1f} solutions/s; {', '.join(shares)}")
-
     def _keep_stopped_policy(self) -> None:
         """Save a checkpoint of the last step, and the current policy as a model."""
         if not distributed.is_main_process():
             return
+        folder = self.output_dir / STOPPED
         # Errors here must not hide the one that stopped the run.
         with contextlib.suppress(RuntimeError, RunError, OSError):
             if not self._updating and self.step > self._saved_step:
                 self._save()
         with contextlib.suppress(RuntimeError, RunError, OSError):
             if self.step:
-                self._save_policy(self.output_dir / STOPPED)
-                logger.warning(f"the policy as it is now is in {self.output_dir / STOPPED}")
+                self._save_policy(folder)
+                logger.warning(f"the policy as it is now is in {folder}")
 
     def _save_policy(self, folder: Path) -> None:
         model, weights = self._models.merged_policy()
@@ -256,13 +250,14 @@ class OnPolicyTrainer:
 
 
 def questions_of_step(
-    problems: Sequence[Problem], count: int, step: int, seed: int
+    problems: Sequence[Problem], settings: OnPolicySettings, step: int
 ) -> list[Problem]:
     """The distinct questions of a step; every epoch has its own order.
 
     Raises:
         InputError: there are fewer problems than questions per step.
     """
+    count = settings.prompts_per_step
     steps_per_epoch = len(problems) // count
     if not steps_per_epoch:
         raise InputError(
@@ -271,5 +266,5 @@ def questions_of_step(
         )
     epoch, position = divmod(step, steps_per_epoch)
     order = list(problems)
-    random.Random(f"questions {seed} {epoch}").shuffle(order)
+    random.Random(f"questions {settings.seed} {epoch}").shuffle(order)
     return order[position * count : (position + 1) * count]

@@ -37,8 +37,7 @@ class PolicyModels:
     @property
     def device(self) -> torch.device:
         """Device of all models."""
-        found: torch.device = self.policy.device
-        return found
+        return self.policy.device
 
     @property
     def trained(self) -> dict[str, Any]:
@@ -51,9 +50,9 @@ class PolicyModels:
         """The initial policy, for forward passes inside the context."""
         if self.reference is not None:
             yield self.reference
-            return
-        with self.policy.disable_adapter():
-            yield self.policy
+        else:
+            with self.policy.disable_adapter():
+                yield self.policy
 
     def autocast(self) -> Any:
         """A context for forward passes in the precision of the settings."""
@@ -89,34 +88,29 @@ def load_policy_models(
     torch.manual_seed(settings.seed)  # LoRA adapters start at random
     tokenizer = load_tokenizer(generator)
     precision = "bf16" if settings.lora_rank and settings.precision == "bf16" else "fp32"
-    policy = load_generator(generator, precision)
-    value = None
+    trained: dict[str, Any] = {"policy": load_generator(generator, precision)}
     if isinstance(settings, PPOSettings):
         value = _value_model(generator, reward_model, settings.family, tokenizer, precision)
-        value = value.to(device()).eval()
+        trained["value"] = value.to(device())
     reference = None
     if not settings.lora_rank:
         # Loaded in its precision: casting a model would also cast its rotary frequencies.
         reference = load_generator(generator, settings.precision).requires_grad_(False).eval()
-    for model in [policy] if value is None else [policy, value]:
+    for name, model in trained.items():
         if settings.freeze:
             freeze(model)
         if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
             model.enable_input_require_grads()
-    if settings.lora_rank:
-        policy = _with_fp32_lora(policy, settings.lora_rank)
-        value = None if value is None else _with_fp32_lora(value, settings.lora_rank).eval()
-    return PolicyModels(tokenizer, policy.eval(), value, reference, settings.precision == "bf16")
-
-
-def _with_fp32_lora(model: PreTrainedModel, rank: int) -> Any:
-    adapted = with_lora(model, rank)
-    for p in adapted.parameters():
-        if p.requires_grad:
-            # In bf16 small optimizer steps would round to nothing.
-            p.data = p.data.float()
-    return adapted
+        if settings.lora_rank:
+            trained[name] = with_lora(model, settings.lora_rank)
+            for p in trained[name].parameters():
+                if p.requires_grad:
+                    # In bf16 small optimizer steps would round to nothing.
+                    p.data = p.data.float()
+        trained[name].eval()
+    bf16 = settings.precision == "bf16"
+    return PolicyModels(tokenizer, trained["policy"], trained.get("value"), reference, bf16)
 
 
 def _value_model(

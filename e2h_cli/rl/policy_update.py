@@ -6,34 +6,25 @@ import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
 from e2h_cli.common import distributed
 from e2h_cli.common.errors import RunError
+from e2h_cli.common.files import atomic_file
 from e2h_cli.inference.batching import batches
 from e2h_cli.rl.logprobs import logprobs_and_entropy, token_logprobs, token_values
 from e2h_cli.rl.losses import lr_multiplier, policy_loss
 from e2h_cli.rl.policy_models import PolicyModels
-from e2h_cli.rl.rollout_batch import Batch, UpdateBatch
+from e2h_cli.rl.rollout_batch import Batch
 from e2h_cli.settings.rl import OnPolicySettings
 
 _MAX_GRAD_NORM = 1.0  # paper p.20
 _ADAM_EPSILON = 1e-5  # the released code's
 
 S = TypeVar("S", bound=OnPolicySettings)
-
-
-@dataclass
-class OldOutputs:
-    """Outputs of the models before the update, each (batch, tokens); 0 outside completions."""
-
-    logprobs: torch.Tensor
-    ref_logprobs: torch.Tensor
-    values: torch.Tensor
-    entropy: torch.Tensor
 
 
 class PolicyUpdater(ABC, Generic[S]):
@@ -63,22 +54,26 @@ class PolicyUpdater(ABC, Generic[S]):
         }
 
     @abstractmethod
-    def _targets(self, batch: Batch, old: OldOutputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Advantages and returns, each (batch, tokens)."""
+    def _set_targets(self, batch: Batch) -> None:
+        """Set the advantages and, if there is a value model, the returns."""
 
     @abstractmethod
-    def _backward(self, batch: UpdateBatch, token_count: float) -> tuple[float, ...]:
-        """Add the gradients of a micro-batch; return the numbers named in ``losses``.
+    def _backward(self, batch: Batch, token_count: float) -> tuple[float, ...]:
+        """Add the gradients of a micro-batch on the device; return the numbers of ``losses``.
 
-        Args:
-            batch: the micro-batch, on the device.
-            token_count: completion tokens of the whole optimizer step.
+        ``token_count``: completion tokens of the whole optimizer step.
         """
 
-    def _extra_metrics(
-        self, batch: Batch, old: OldOutputs, returns: torch.Tensor
-    ) -> dict[str, float]:
+    def _extra_metrics(self, batch: Batch) -> dict[str, float]:
         return {}
+
+    def _learning_rate_factor(self, model: str) -> float:
+        return 1.0
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the policy at the last optimizer step."""
+        return float(self.optimizers["policy"].param_groups[0]["lr"])
 
     def update(self, batch: Batch, step: int) -> dict[str, float]:
         """Train on the rollouts of a step; return metrics for the log.
@@ -86,39 +81,66 @@ class PolicyUpdater(ABC, Generic[S]):
         Raises:
             RunError: a loss or a gradient is NaN or infinite. That optimizer step was not made.
         """
-        old = self._old_outputs(batch)
-        advantages, returns = self._targets(batch, old)
-        data = UpdateBatch(
-            batch.ids, batch.attention_mask, batch.completion_mask, old.logprobs, old.ref_logprobs,
-            old.values, advantages, returns,
-        )  # fmt: skip
+        self._set_old_outputs(batch)
+        self._set_targets(batch)
         size = self.settings.batch_size
         order = list(range(len(batch.ids)))
         steps = []
         for epoch in range(self.settings.update_epochs):
             random.Random(f"rows {self.settings.seed} {step} {epoch}").shuffle(order)
             for start in range(0, len(order), size):
-                steps.append(self._optimizer_step(data, batch.lengths, order[start : start + size]))
+                steps.append(self._optimizer_step(batch, order[start : start + size]))
         tokens = float(batch.completion_mask.sum())
-        kl = (old.logprobs - old.ref_logprobs).mul(batch.completion_mask).sum()
         return {
             **{name: sum(metrics[name] for metrics in steps) / len(steps) for name in steps[0]},
-            "kl": float(kl) / tokens,
-            "entropy": float((old.entropy * batch.completion_mask).sum()) / tokens,
-            **self._extra_metrics(batch, old, returns),
+            "kl": float((batch.old_logprobs - batch.ref_logprobs).sum()) / tokens,
+            "entropy": float(batch.entropy.sum()) / tokens,
+            **self._extra_metrics(batch),
         }
 
-    def _optimizer_step(
-        self, data: UpdateBatch, lengths: Sequence[int], rows: Sequence[int]
-    ) -> dict[str, float]:
+    def save_checkpoint(self, file: Path, state: dict[str, Any]) -> None:
+        """Write trained weights, optimizer states and ``state``, in place of an older checkpoint.
+
+        The order of the data and the seeds of the samples depend on seed and step alone, so that no
+        random state is saved.
+
+        Raises:
+            RunError: it cannot be written. The older checkpoint is still there.
+        """
+        checkpoint = {
+            "state": state,
+            "optimizer_steps": self.optimizer_steps,
+            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+            "weights": {
+                name: {key: p.detach() for key, p in model.named_parameters() if p.requires_grad}
+                for name, model in self.models.trained.items()
+            },
+        }
+        try:
+            with atomic_file(file) as stream:
+                torch.save(checkpoint, stream)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"cannot write: {reason}", where=file, hint="free space") from error
+
+    def load_checkpoint(self, file: Path) -> dict[str, Any]:
+        """Load a checkpoint, if there is one; returns its ``state``, or {}."""
+        if not file.is_file():
+            return {}
+        checkpoint = torch.load(file, weights_only=True, map_location="cpu")
+        for name, model in self.models.trained.items():
+            model.load_state_dict(checkpoint["weights"][name], strict=False)
+            self.optimizers[name].load_state_dict(checkpoint["optimizers"][name])
+        self.optimizer_steps = checkpoint["optimizer_steps"]
+        return checkpoint["state"]
+
+    def _optimizer_step(self, batch: Batch, rows: Sequence[int]) -> dict[str, float]:
         """One step of the optimizers on some rows; returns losses and gradient norm."""
         self._set_learning_rate()
         self._set_training_mode()
-        token_count = float(data.completion_mask[list(rows)].sum())
+        token_count = float(batch.completion_mask[rows].sum())
         sums = torch.zeros(len(self.losses))
-        for part in self._micro_batches(lengths, distributed.split_between_processes(rows)):
-            longest = max(lengths[i] for i in part)
-            micro_batch = data.micro_batch(part, longest, self.models.device)
+        for _, micro_batch in self._micro_batches(batch, rows):
             sums += torch.tensor(self._backward(micro_batch, token_count))
         distributed.all_reduce_sum([sums])
         norms = {}
@@ -126,7 +148,10 @@ class PolicyUpdater(ABC, Generic[S]):
             model.eval()
             trained = [p for p in model.parameters() if p.requires_grad]
             if distributed.world_size() > 1:
-                distributed.all_reduce_sum([_gradient(p) for p in trained])
+                for p in trained:
+                    if p.grad is None:  # in a process without rows
+                        p.grad = torch.zeros_like(p)
+                distributed.all_reduce_sum([p.grad for p in trained])
             norms[name] = float(torch.nn.utils.clip_grad_norm_(trained, _MAX_GRAD_NORM))
         # Before any weight changes, and in all processes alike.
         if not all(map(math.isfinite, [*sums.tolist(), *norms.values()])):
@@ -142,7 +167,7 @@ class PolicyUpdater(ABC, Generic[S]):
         return {**dict(zip(self.losses, sums.tolist(), strict=True)), "grad_norm": norms["policy"]}
 
     def _policy_loss(
-        self, batch: UpdateBatch, token_count: float
+        self, batch: Batch, token_count: float
     ) -> tuple[torch.Tensor, torch.Tensor, float]:
         """Log-probs, policy loss, and the share of clipped tokens of a micro-batch."""
         with self.models.autocast():
@@ -159,21 +184,10 @@ class PolicyUpdater(ABC, Generic[S]):
         )
         return logprobs, loss, float(clipped_tokens) / token_count
 
-    @property
-    def learning_rate(self) -> float:
-        """Learning rate of the policy at the last optimizer step."""
-        return float(self.optimizers["policy"].param_groups[0]["lr"])
-
-    def _learning_rate_factor(self, model: str) -> float:
-        return 1.0
-
     def _set_learning_rate(self) -> None:
-        settings = self.settings
+        settings, step = self.settings, self.optimizer_steps
         rate = settings.learning_rate * lr_multiplier(
-            self.optimizer_steps,
-            settings.optimizer_steps,
-            settings.warmup_ratio,
-            settings.min_lr_ratio,
+            step, settings.optimizer_steps, settings.warmup_ratio, settings.min_lr_ratio
         )
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
@@ -190,48 +204,38 @@ class PolicyUpdater(ABC, Generic[S]):
                 if isinstance(layer, torch.nn.Dropout):
                     layer.eval()
 
-    def _micro_batches(self, lengths: Sequence[int], rows: Sequence[int]) -> Iterator[list[int]]:
-        """Rows in micro-batches that fit into memory."""
-        lengths = [lengths[i] for i in rows]
-        max_tokens = self.batch_tokens
-        if self.settings.micro_batch_size and lengths:
-            max_tokens = self.settings.micro_batch_size * max(lengths)
+    def _micro_batches(
+        self, batch: Batch, rows: Sequence[int]
+    ) -> Iterator[tuple[list[int], Batch]]:
+        """This process's share of the rows, in micro-batches that fit into memory."""
+        rows, device = distributed.split_between_processes(rows), self.models.device
+        all_lengths = batch.lengths
+        lengths = [all_lengths[i] for i in rows]
+        max_tokens = self.settings.batch_tokens or (16384 if device.type == "cuda" else 2048)
+        if self.settings.micro_batch_size:
+            max_tokens = self.settings.micro_batch_size * max(lengths, default=0)
         for part in batches(lengths, max_tokens):
-            yield [rows[i] for i in part]
-
-    @property
-    def batch_tokens(self) -> int:
-        """Tokens per forward pass."""
-        default = 16384 if self.models.device.type == "cuda" else 2048
-        return self.settings.batch_tokens or default
+            indices = [rows[i] for i in part]
+            yield indices, batch.micro_batch(indices, max(lengths[i] for i in part), device)
 
     @torch.no_grad()
-    def _old_outputs(self, batch: Batch) -> OldOutputs:
-        """Run all models on the batch; each process computes its share of the rows."""
+    def _set_old_outputs(self, batch: Batch) -> None:
+        """Run all models on the batch before the update; each process computes its share."""
         models, temperature = self.models, self.settings.temperature
         outputs = torch.zeros(4, *batch.ids.shape)
-        rows = distributed.split_between_processes(range(len(batch.ids)))
-        for part in self._micro_batches(batch.lengths, rows):
-            longest = max(batch.lengths[i] for i in part)
-            ids = batch.ids[part, :longest].to(models.device)
-            mask = batch.attention_mask[part, :longest].to(models.device)
+        for rows, part in self._micro_batches(batch, range(len(batch.ids))):
+            tokens = (part.ids, part.attention_mask)
             with models.autocast():
-                logprobs, entropy = logprobs_and_entropy(models.policy, ids, mask, temperature)
+                logprobs, entropy = logprobs_and_entropy(models.policy, *tokens, temperature)
                 with models.reference_policy() as reference:
-                    ref_logprobs = token_logprobs(reference, ids, mask, temperature)
+                    ref_logprobs = token_logprobs(reference, *tokens, temperature)
                 values = (
                     torch.zeros_like(logprobs)
                     if models.value is None
-                    else token_values(models.value, ids, mask)
+                    else token_values(models.value, *tokens)
                 )
             for i, tensor in enumerate((logprobs, ref_logprobs, values, entropy)):
-                outputs[i, part, :longest] = tensor.float().cpu()
+                outputs[i, rows, : tensor.shape[1]] = tensor.float().cpu()
         distributed.all_reduce_sum([outputs])
-        return OldOutputs(*(outputs * batch.completion_mask))
-
-
-def _gradient(parameter: torch.nn.Parameter) -> Any:
-    """The gradient; zeros in a process without rows, which has none."""
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
+        outputs *= batch.completion_mask
+        batch.old_logprobs, batch.ref_logprobs, batch.old_values, batch.entropy = outputs

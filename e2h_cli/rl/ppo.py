@@ -7,8 +7,8 @@ import torch
 from e2h_cli.rl.advantages import explained_variance, gae, linear_fit, token_kl, whiten
 from e2h_cli.rl.logprobs import token_values
 from e2h_cli.rl.losses import value_loss
-from e2h_cli.rl.policy_update import OldOutputs, PolicyUpdater
-from e2h_cli.rl.rollout_batch import Batch, UpdateBatch
+from e2h_cli.rl.policy_update import PolicyUpdater
+from e2h_cli.rl.rollout_batch import Batch
 from e2h_cli.settings.rl import PPOSettings
 
 
@@ -17,18 +17,20 @@ class PPOUpdater(PolicyUpdater[PPOSettings]):
 
     losses = ("policy_loss", "value_loss", "clip_ratio")
 
-    def _targets(self, batch: Batch, old: OldOutputs) -> tuple[torch.Tensor, torch.Tensor]:
+    def _set_targets(self, batch: Batch) -> None:
         settings, mask = self.settings, batch.completion_mask
-        kl = token_kl(old.logprobs, old.ref_logprobs, settings.kl_estimator) * mask
+        kl = token_kl(batch.old_logprobs, batch.ref_logprobs, settings.kl_estimator) * mask
         rewards = batch.rewards - settings.kl_coef * kl
         if settings.whiten_rewards:
             rewards = whiten(rewards, mask, shift_mean=False)
         if self.optimizer_steps == 0:
-            self._fit_value_head(rewards, old, mask)
-        advantages, returns = gae(rewards, old.values, mask, settings.gamma, settings.gae_lambda)
-        return whiten(advantages, mask), returns
+            self._fit_value_head(batch, rewards)
+        advantages, batch.returns = gae(
+            rewards, batch.old_values, mask, settings.gamma, settings.gae_lambda
+        )
+        batch.advantages = whiten(advantages, mask)
 
-    def _backward(self, batch: UpdateBatch, token_count: float) -> tuple[float, ...]:
+    def _backward(self, batch: Batch, token_count: float) -> tuple[float, ...]:
         _, loss, clip_ratio = self._policy_loss(batch, token_count)
         loss.backward()
         with self.models.autocast():
@@ -44,32 +46,30 @@ class PPOUpdater(PolicyUpdater[PPOSettings]):
         of_values.backward()
         return float(loss.detach()), float(of_values.detach()), clip_ratio
 
-    def _extra_metrics(
-        self, batch: Batch, old: OldOutputs, returns: torch.Tensor
-    ) -> dict[str, float]:
-        fit = explained_variance(old.values, returns, batch.completion_mask)
+    def _extra_metrics(self, batch: Batch) -> dict[str, float]:
+        fit = explained_variance(batch.old_values, batch.returns, batch.completion_mask)
         return {"explained_variance": fit}
 
     def _learning_rate_factor(self, model: str) -> float:
         return self.settings.value_lr_multiplier if model == "value" else 1.0
 
-    def _fit_value_head(self, rewards: torch.Tensor, old: OldOutputs, mask: torch.Tensor) -> None:
+    def _fit_value_head(self, batch: Batch, rewards: torch.Tensor) -> None:
         """Scale and shift the value head to the returns of the first step.
 
         The value model starts as a reward model, whose logits have another scale than returns;
         with clipped updates it would take ten steps and more to get there.
         """
-        zeros = torch.zeros_like(old.values)
-        _, returns = gae(rewards, zeros, mask, self.settings.gamma, 1.0)
+        mask = batch.completion_mask
+        _, returns = gae(rewards, torch.zeros_like(rewards), mask, self.settings.gamma, 1.0)
         head = next(
             layer
             for name, layer in self.models.value.named_modules()
             if isinstance(layer, torch.nn.Linear) and layer.weight.requires_grad
             and {"score", "classifier"} & set(name.split("."))
         )  # fmt: skip
-        slope, offset = linear_fit(old.values, returns, mask, through_zero=head.bias is None)
+        slope, offset = linear_fit(batch.old_values, returns, mask, through_zero=head.bias is None)
         with torch.no_grad():
             head.weight.mul_(slope)
             if head.bias is not None:
                 head.bias.mul_(slope).add_(offset)
-        old.values = (slope * old.values + offset) * mask
+        batch.old_values = (slope * batch.old_values + offset) * mask

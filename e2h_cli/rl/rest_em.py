@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_jsonl
 from e2h_cli.data import template
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.rl.iterated import IteratedTrainer, Solutions
-from e2h_cli.rl.preference_data import right_solutions
+from e2h_cli.rl.iterated import IteratedTrainer, ScoredSolution, Solutions
 from e2h_cli.settings.rl import RestEMSettings
 from e2h_cli.training.token_rows import sft_row
 from e2h_cli.training.trainer import train_model
@@ -33,9 +33,8 @@ class RestEMTrainer(IteratedTrainer[RestEMSettings]):
     def _train_on(self, rows: Path, folder: Path) -> dict[str, Any]:
         settings = self.settings
         tokenizer = load_tokenizer(self.initial_model)
-        encoded = [
-            sft_row(tokenizer, row["prompt"], row["completion"]) for _, row in read_jsonl(rows)
-        ]
+        texts = [(row["prompt"], row["completion"]) for _, row in read_jsonl(rows)]
+        encoded = [sft_row(tokenizer, *pair) for pair in texts]
         fitting = [row for row in encoded if len(row.input_ids) <= settings.max_length]
         if not fitting:
             raise InputError(
@@ -52,3 +51,11 @@ class RestEMTrainer(IteratedTrainer[RestEMSettings]):
             f"{self.title} {folder.name}",
         )
         return {"loss": counts["final_loss"], "too_long": len(encoded) - len(fitting)}
+
+
+def right_solutions(
+    solutions: Sequence[ScoredSolution], max_count: int, rng: random.Random
+) -> list[str]:
+    """At most ``max_count`` distinct right solutions, at random (ReST-EM, paper p.19: 10)."""
+    texts = list(dict.fromkeys(s.text for s in solutions if s.right))
+    return texts if len(texts) <= max_count else rng.sample(texts, max_count)

@@ -58,18 +58,11 @@ def rewards_of(
     right: bool | None,
     settings: RewardSettings,
 ) -> Rewards:
-    """Rewards of one solution.
+    """Rewards of one solution, from P(correct) of its closed steps and of the whole.
 
     A text that is not a complete solution (no step, no answer, or cut at the token limit) gets an
     outcome score of 0, whatever the reward model says. Otherwise an empty text would have the
-    highest minimum.
-
-    Args:
-        solution: the parsed text.
-        step_scores: (closed steps,) P(correct) in [0, 1].
-        outcome_score: P(correct) of the whole solution.
-        right: whether the answer is right; None where no gold answer may be read.
-        settings: shaping scheme and constants.
+    highest minimum. ``right``: None where no gold answer may be read.
     """
     answer = settings.unknown_answer_reward if right is None else settings.answer_reward * right
     if settings.shaping == "none":
@@ -83,11 +76,10 @@ def rewards_of(
         last = answer + settings.format_penalty * format_cost(solution)
         return Rewards([scale * (r + bonus) for r in steps], last, process, answer)
     scores = [*step_scores, outcome_score if solution.outcome == "complete" else 0.0]
-    raw = (
-        differences(scores)
-        if settings.shaping == "differences"
-        else running_minimum(scores, settings.reward_upper_bound)
-    )
+    if settings.shaping == "differences":
+        raw = differences(scores)
+    else:
+        raw = running_minimum(scores, settings.reward_upper_bound)
     *steps, last = (scale * r for r in raw)
     return Rewards(steps, last + answer, sum(steps) + last, answer)
 

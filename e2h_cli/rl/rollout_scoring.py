@@ -27,16 +27,12 @@ def score_rollouts(
     grader: Grader,
     settings: RewardSettings,
     reward_model: RewardModel | None,
-    batch_tokens: int,
+    batch_tokens: int | None,
 ) -> None:
     """Set ``right``, ``scores`` and ``rewards`` of rollouts.
 
-    Args:
-        rollouts: those whose problem has no gold answer are not graded.
-        grader: compares answers.
-        settings: shaping scheme and constants.
-        reward_model: None where only the final answer is rewarded.
-        batch_tokens: tokens per forward pass of the reward model.
+    Those whose problem has no gold answer are not graded. ``reward_model``: None where only the
+    final answer is rewarded; ``batch_tokens``: of a forward pass; by the device if None.
 
     Raises:
         RunError: the reward model returned NaN.
@@ -60,7 +56,11 @@ def score_rollouts(
 
 
 def _score_steps(
-    rollouts: Sequence[Rollout], reward_model: RewardModel, batch_tokens: int, *, lowest: bool
+    rollouts: Sequence[Rollout],
+    reward_model: RewardModel,
+    batch_tokens: int | None,
+    *,
+    lowest: bool,
 ) -> None:
     """Set the ``scores`` of rollouts.
 
@@ -72,11 +72,10 @@ def _score_steps(
     if lowest:
         encoded = [_with_last_tokens(e) for e in encoded]
     problems = [r.problem.id for r in rollouts]
-    passes = score_batches(reward_model, encoded, batch_tokens, problems=problems)
-    for batch, scores in passes:
+    for batch, scores in score_batches(reward_model, encoded, batch_tokens, problems=problems):
         for i, score in zip(batch, scores, strict=True):
-            per_step = len(score.steps) // counts[i] if counts[i] else 1
-            steps = [min(score.steps[k * per_step : (k + 1) * per_step]) for k in range(counts[i])]
+            size = len(score.steps) // (counts[i] or 1)  # scores per step
+            steps = [min(score.steps[k * size : (k + 1) * size]) for k in range(counts[i])]
             rollouts[i].scores = Scores(steps, score.outcome)
 
 

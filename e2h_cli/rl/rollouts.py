@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,19 +28,17 @@ SOLUTION_SCHEMA = pa.schema(
         "ids": pa.list_(pa.int32()),
     }
 )
-ROLLOUT_SCHEMA = pa.schema(
-    [
-        *SOLUTION_SCHEMA,
-        pa.field("answer", pa.string()),
-        pa.field("right", pa.bool_()),
-        pa.field("step_scores", pa.list_(pa.float32())),
-        pa.field("outcome_score", pa.float32()),
-        pa.field("step_rewards", pa.list_(pa.float32())),
-        pa.field("last_reward", pa.float32()),
-        pa.field("process", pa.float32()),
-        pa.field("answer_reward", pa.float32()),
-    ]
-)
+_SCORES_AND_REWARDS = {
+    "answer": pa.string(),
+    "right": pa.bool_(),
+    "step_scores": pa.list_(pa.float32()),
+    "outcome_score": pa.float32(),
+    "step_rewards": pa.list_(pa.float32()),
+    "last_reward": pa.float32(),
+    "process": pa.float32(),
+    "answer_reward": pa.float32(),
+}
+ROLLOUT_SCHEMA = pa.schema([*SOLUTION_SCHEMA, *pa.schema(_SCORES_AND_REWARDS)])
 
 
 @dataclass(slots=True)
@@ -59,11 +58,6 @@ class Rollout:
     right: bool | None = None
     scores: Scores = field(default_factory=lambda: Scores([], 0.0))
     rewards: Rewards = field(default_factory=lambda: Rewards([], 0.0, 0.0, 0.0))
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Problem id and sample number."""
-        return self.problem.id, self.sample
 
 
 def open_store(
@@ -86,14 +80,7 @@ def sample_solutions(
     try:
         for generations in engine.generate(requests, decoding) if requests else ():
             store.add(
-                {
-                    "id": g.id,
-                    "sample": g.sample,
-                    "text": g.text,
-                    "finish_reason": g.finish_reason,
-                    "ids": list(g.ids),
-                }
-                for g in generations
+                {name: getattr(g, name) for name in SOLUTION_SCHEMA.names} for g in generations
             )
     finally:
         store.flush()
@@ -101,16 +88,11 @@ def sample_solutions(
 
 def read_solutions(file: Path, problems: Mapping[str, Problem]) -> list[Rollout]:
     """Rollouts of a merged store or of ``save_rollouts``, without scores and rewards."""
+    columns = pq.read_table(file, columns=SOLUTION_SCHEMA.names).to_pydict().values()
     return [
-        Rollout(
-            problems[row["id"]],
-            row["sample"],
-            row["text"],
-            row["finish_reason"] == "stop",
-            row["ids"],
-            parse(row["text"], finished=row["finish_reason"] == "stop"),
-        )
-        for row in pq.read_table(file, columns=SOLUTION_SCHEMA.names).to_pylist()
+        Rollout(problems[key], sample, text, finished, ids, parse(text, finished=finished))
+        for key, sample, text, reason, ids in zip(*columns, strict=True)
+        for finished in [reason == "stop"]
     ]
 
 
@@ -140,15 +122,14 @@ def save_rollouts(file: Path, rollouts: Iterable[Rollout]) -> None:
 def rollout_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     """Means over the rollouts of a step: rewards, lengths in tokens and steps, shares in [0, 1]."""
     graded = [r.right for r in rollouts if r.right is not None]
-    metrics = {
-        "reward": np.mean([r.rewards.total for r in rollouts]),
-        "process_reward": np.mean([r.rewards.process for r in rollouts]),
-        "answer_reward": np.mean([r.rewards.answer for r in rollouts]),
-        "tokens": np.mean([len(r.ids) for r in rollouts]),
-        "solution_steps": np.mean([len(r.solution.steps) for r in rollouts]),
-        "without_answer": np.mean([r.solution.answer is None for r in rollouts]),
-        "truncated": np.mean([not r.finished for r in rollouts]),
+    metrics: dict[str, list[Any]] = {
+        "reward": [r.rewards.total for r in rollouts],
+        "process_reward": [r.rewards.process for r in rollouts],
+        "answer_reward": [r.rewards.answer for r in rollouts],
+        "tokens": [len(r.ids) for r in rollouts],
+        "solution_steps": [len(r.solution.steps) for r in rollouts],
+        "without_answer": [r.solution.answer is None for r in rollouts],
+        "truncated": [not r.finished for r in rollouts],
+        **({"right": graded} if graded else {}),
     }
-    if graded:
-        metrics["right"] = np.mean(graded)
-    return {name: float(value) for name, value in metrics.items()}
+    return {name: float(np.mean(values)) for name, values in metrics.items()}

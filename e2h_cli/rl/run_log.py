@@ -13,7 +13,6 @@ import numpy as np
 from e2h_cli.common import distributed
 from e2h_cli.common.files import write_atomic
 from e2h_cli.rl.checkpoint_selection import RULES
-from e2h_cli.settings.rl import CheckpointRule
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +21,6 @@ LOG = "log.jsonl"
 _WINDOW = 5
 # How far accuracy must have fallen, in standard errors of its difference.
 _MIN_FALL = 2.0
-# Of Okabe and Ito, as in the other plots.
-_COLOURS = ("#0072B2", "#009E73", "#D55E00")
 
 
 class RunLog:
@@ -34,12 +31,11 @@ class RunLog:
     """
 
     def __init__(
-        self, folder: Path, lines: Sequence[Mapping[str, Any]], sizes: Mapping[CheckpointRule, int]
+        self, folder: Path, lines: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]
     ) -> None:
         self.lines = [dict(line) for line in lines]
         self._folder = folder
         self._sizes = sizes
-        self._warned = any("warning" in line for line in lines)
         self._board: Any = None
 
     def add(self, line: Mapping[str, Any]) -> None:
@@ -57,9 +53,8 @@ class RunLog:
             if name != "step" and isinstance(value, (int, float)):
                 self._board.add_scalar(name, value, entry["step"])
         self._board.flush()
-        message = "" if self._warned else hacking_warning(self.lines, self._sizes)
-        if message:
-            self._warned = True
+        warned = any("warning" in line for line in self.lines)
+        if not warned and (message := hacking_warning(self.lines, self._sizes)):
             entry["warning"] = message
             logger.warning(f"warning: {message}")
         write_atomic(self._folder / LOG, "".join(json.dumps(line) + "\n" for line in self.lines))
@@ -70,7 +65,7 @@ class RunLog:
             self._board.close()
 
 
-def hacking_warning(lines: Sequence[Mapping[str, Any]], sizes: Mapping[CheckpointRule, int]) -> str:
+def hacking_warning(lines: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]) -> str:
     """A sentence if the reward has risen while a validation accuracy has fallen from its best.
 
     Looks at accuracy on easy problems and at agreement with the vote on hard ones; neither reads a
@@ -82,11 +77,10 @@ def hacking_warning(lines: Sequence[Mapping[str, Any]], sizes: Mapping[Checkpoin
     before, now = np.mean(rewards[:_WINDOW]), np.mean(rewards[-_WINDOW:])
     if now <= before:
         return ""
-    accuracies: tuple[tuple[CheckpointRule, str], ...] = (
+    for rule, what in (
         ("easy", "accuracy on held-out easy problems"),
         ("vote", "agreement with the vote on hard questions"),
-    )
-    for rule, what in accuracies:
+    ):
         measured = [(line["step"], line[rule]) for line in lines if line.get(rule) is not None]
         if len(measured) < 2 or rule not in sizes:
             continue
@@ -109,7 +103,7 @@ def plot_training(
 
     ``note`` is the text under the panels; ``unit`` ("step" or "iteration") labels the x axis.
     """
-    from e2h_cli.reports.figures import new_figure, save_figure
+    from e2h_cli.reports.figures import BLUE, GREEN, RED, new_figure, save_figure
 
     panels = [
         ("reward", {"reward": "reward"}),
@@ -118,30 +112,25 @@ def plot_training(
         ("KL to the initial policy, nats per token", {"kl": "KL"}),
         ("tokens per solution", {"tokens": "tokens"}),
     ]  # fmt: skip
-    shown = [
-        (title, labels)
-        for title, labels in panels
-        if any(line.get(name) is not None for line in lines for name in labels)
-    ]
+    measured = {name for line in lines for name, value in line.items() if value is not None}
+    shown = [(title, labels) for title, labels in panels if measured & labels.keys()]
     with new_figure(len(shown), 2.9, 2.7) as (drawing, axes):
         for axis, (title, labels) in zip(axes, shown, strict=True):
-            _draw_curves(axis, lines, labels)
+            for (name, label), colour in zip(labels.items(), (BLUE, GREEN, RED), strict=False):
+                points = [
+                    (line["step"], line[name]) for line in lines if line.get(name) is not None
+                ]
+                if points:
+                    steps, values = np.transpose(points)
+                    scale = 100 if name in RULES else 1
+                    axis.plot(steps, scale * values, color=colour, label=label, lw=1.4)
             axis.set_title(title)
             axis.set_xlabel(unit)
             axis.grid(axis="y", color="0.9", lw=0.6)
             axis.set_axisbelow(True)
             if len(labels) > 1:
-                handles, names = axis.get_legend_handles_labels()
                 drawing.legend(
-                    handles, names, loc="outside upper center", ncols=len(names), frameon=False
-                )
+                    *axis.get_legend_handles_labels(), loc="outside upper center", ncols=3,
+                    frameon=False,
+                )  # fmt: skip
         return save_figure(drawing, target, note)
-
-
-def _draw_curves(axis: Any, lines: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
-    for (name, label), colour in zip(labels.items(), _COLOURS, strict=False):
-        points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
-        if points:
-            steps, values = zip(*points, strict=True)
-            scale = 100 if name in RULES else 1
-            axis.plot(steps, [scale * v for v in values], color=colour, label=label, lw=1.4)

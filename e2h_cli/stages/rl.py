@@ -21,7 +21,7 @@ from e2h_cli.data.split_files import max_level, read_split, read_training_proble
 from e2h_cli.grading import get_grader
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.select import sampling_parameters
-from e2h_cli.models.reward_formats import RewardModel, open_reward_model
+from e2h_cli.models.reward_formats import open_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports.result_files import read_predictions
 from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint, compare_rules
@@ -32,20 +32,19 @@ from e2h_cli.rl.memory_plan import log_memory_plan
 from e2h_cli.rl.on_policy import OnPolicyTrainer, questions_of_step
 from e2h_cli.rl.policy_engine import open_policy_engine
 from e2h_cli.rl.policy_models import load_policy_models
+from e2h_cli.rl.policy_update import PolicyUpdater
 from e2h_cli.rl.ppo import PPOUpdater
 from e2h_cli.rl.rest_em import RestEMTrainer
 from e2h_cli.rl.run_log import plot_training
-from e2h_cli.settings.rl import (
-    DPOSettings,
-    GRPOSettings,
-    OnPolicySettings,
-    PPOSettings,
-    RestEMSettings,
-    RLSettings,
-)
+from e2h_cli.settings.rl import OnPolicySettings, RLSettings
 
 Context = StageContext[RLSettings]
 Trainer = OnPolicyTrainer | IteratedTrainer[Any]
+_ITERATED: dict[str, type[IteratedTrainer[Any]]] = {
+    "rest-em": RestEMTrainer,
+    "dpo": IterativeDPOTrainer,
+}
+_ON_POLICY: dict[str, type[PolicyUpdater[Any]]] = {"ppo": PPOUpdater, "grpo": GRPOUpdater}
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -53,12 +52,16 @@ def run(context: Context) -> dict[str, Any]:
     settings = context.settings
     # On rank 0 alone, so that a mistake is reported once.
     distributed.run_on_main(lambda: _check(context))
+    split = context.input_path("problems")
     with get_grader(settings.grader, cache=context.verdict_cache) as grader:
-        problems, read = _training_problems(context)
-        validation = _validation_set(context, grader)
-        read["validation.jsonl"] = fingerprint(
-            split_file(context.input_path("problems"), "validation")
+        # Hard gold answers are in a file of their own, which is opened for --answers all only.
+        problems, read = read_training_problems(
+            split, settings.questions, hard_answers=settings.answers == "all"
         )
+        if settings.answers == "none":
+            problems = [p.hidden() for p in problems]
+        validation = _validation_set(context, grader)
+        read["validation.jsonl"] = fingerprint(split_file(split, "validation"))
         with _runtime_errors_in_one_line(context.stage):
             trainer = _trainer(context, problems, validation, grader)
             trainer.train()
@@ -88,12 +91,9 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def _check(context: Context) -> None:
-    """Check that the settings agree with each other and with the inputs.
-
-    Raises:
-        InputError: they do not.
-    """
+    """Raise InputError if the settings do not agree with each other or with the inputs."""
     settings = context.settings
+    on_policy = settings if isinstance(settings, OnPolicySettings) else None
     if not context.input_path("problems").is_dir():
         raise InputError(
             "not a split, and hard answers must stay hidden",
@@ -102,12 +102,9 @@ def _check(context: Context) -> None:
         )
     if settings.temperature == 0:
         raise InputError("--temperature 0: there is nothing to learn from one greedy solution")
-    if (
-        isinstance(settings, OnPolicySettings)
-        and settings.rollout_batch_size % settings.num_generations
-    ):
+    if on_policy and on_policy.rollout_batch_size % settings.num_generations:
         raise InputError(
-            f"--rollout-batch-size {settings.rollout_batch_size} is no multiple of "
+            f"--rollout-batch-size {on_policy.rollout_batch_size} is no multiple of "
             f"--num-generations {settings.num_generations}",
             hint="a step asks rollout_batch_size / num_generations questions",
         )
@@ -116,16 +113,14 @@ def _check(context: Context) -> None:
             "--checkpoint-rule vote needs the votes of the initial generator's validation samples",
             hint="give --votes, a rerank stage; or take --checkpoint-rule easy",
         )
-    if _needs_reward_model(settings):
+    needs_reward_model = on_policy.shaping != "none" if on_policy else settings.algo == "dpo"
+    if needs_reward_model:
         if not context.optional_input("reward_model"):
-            other = ", or take --shaping none for final answers only"
+            other = ", or take --shaping none for final answers only" if on_policy else ""
             raise InputError(
-                f"--algo {settings.algo} needs a reward model",
-                hint="give --reward-model" + (other if settings.algo != "dpo" else ""),
+                f"--algo {settings.algo} needs a reward model", hint=f"give --reward-model{other}"
             )
-    elif settings.answers == "none" or (
-        settings.answers == "easy" and settings.questions == "hard"
-    ):
+    elif settings.answers == "none" or (settings.answers, settings.questions) == ("easy", "hard"):
         raise InputError(
             f"--questions {settings.questions} --answers {settings.answers}: no answer may be "
             "looked at, and nothing else gives a reward",
@@ -133,30 +128,8 @@ def _check(context: Context) -> None:
         )
 
 
-def _needs_reward_model(settings: RLSettings) -> bool:
-    if isinstance(settings, OnPolicySettings):
-        return settings.shaping != "none"
-    return isinstance(settings, DPOSettings)
-
-
-def _training_problems(context: Context) -> tuple[list[Problem], dict[str, str]]:
-    """The questions, with gold answers where the settings allow, and fingerprints of their files.
-
-    Hard gold answers are in a file of their own, which is opened only for ``--answers all``.
-    """
-    settings = context.settings
-    problems, read = read_training_problems(
-        context.input_path("problems"), settings.questions, hard_answers=settings.answers == "all"
-    )
-    return [p.hidden() for p in problems] if settings.answers == "none" else problems, read
-
-
 def _validation_set(context: Context, grader: Grader) -> ValidationSet:
-    """The validation problems with the votes.
-
-    Raises:
-        InputError: there is none for the checkpoint rule of the settings.
-    """
+    """The validation problems with the votes. Raises InputError if the rule has none."""
     settings, split = context.settings, context.input_path("problems")
     votes = context.optional_input("votes")
     validation = ValidationSet(
@@ -180,41 +153,29 @@ def _trainer(
 ) -> Trainer:
     """The trainer of the algorithm of the settings."""
     settings, model = context.settings, context.model_or_path("model")
-    reward_model = context.optional_input("reward_model")
+    reward_model, scorer = context.optional_input("reward_model"), None
     folders = (context.output_dir, context.scratch_dir, context.stage)
     if isinstance(settings, OnPolicySettings) and settings.shaping == "none":
         reward_model = None
     log_memory_plan(model, reward_model, settings)
-    if isinstance(settings, RestEMSettings):
-        return RestEMTrainer(problems, validation, model, reward_model, settings, grader, *folders)
-    if isinstance(settings, DPOSettings):
-        return IterativeDPOTrainer(
-            problems, validation, model, reward_model, settings, grader, *folders
-        )
-    assert isinstance(settings, PPOSettings | GRPOSettings)
+    if not isinstance(settings, OnPolicySettings):
+        trainer = _ITERATED[settings.algo]
+        return trainer(problems, validation, model, reward_model, settings, grader, *folders)
     # Fails before the models are loaded if there are too few questions.
-    questions_of_step(problems, settings.prompts_per_step, 0, settings.seed)
+    questions_of_step(problems, settings, 0)
     models = load_policy_models(model, reward_model, settings)
     prompts = list({template.prompt(p.problem) for p in [*problems, *validation.problems]})
     engine = open_policy_engine(models, model, settings, prompts, context.scratch_dir)
-    scorer = _open_reward_model(reward_model, settings) if reward_model else None
-    updater = (
-        PPOUpdater(models, settings)
-        if isinstance(settings, PPOSettings)
-        else GRPOUpdater(models, settings)
-    )
+    if reward_model:
+        scorer = open_reward_model(reward_model, settings.family)
+        if settings.shaping == "paper" and scorer.family == "sequence-classification":
+            raise InputError(
+                "--shaping paper pays steps, and this reward model scores whole solutions only",
+                where=reward_model,
+                hint="take --shaping minimum",
+            )
+    updater = _ON_POLICY[settings.algo](models, settings)
     return OnPolicyTrainer(problems, validation, updater, engine, scorer, grader, *folders)
-
-
-def _open_reward_model(path: str, settings: OnPolicySettings) -> RewardModel:
-    reward_model = open_reward_model(path, settings.family)
-    if settings.shaping == "paper" and reward_model.family == "sequence-classification":
-        raise InputError(
-            "--shaping paper pays steps, and this reward model scores whole solutions only",
-            where=path,
-            hint="take --shaping minimum",
-        )
-    return reward_model
 
 
 @contextlib.contextmanager
@@ -224,7 +185,5 @@ def _runtime_errors_in_one_line(stage: str) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError, OSError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise RunError(
-            f"{stage} failed: {reason}",
-            hint="the same command goes on from the last checkpoint",
-        ) from error
+        hint = "the same command goes on from the last checkpoint"
+        raise RunError(f"{stage} failed: {reason}", hint=hint) from error

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from e2h_cli.common.files import read_jsonl
 from e2h_cli.data.template import parse
 from e2h_cli.rl import advantages, losses
-from e2h_cli.rl.preference_data import ScoredSolution, preference_pairs, right_solutions
+from e2h_cli.rl.dpo import preference_pairs
+from e2h_cli.rl.iterated import ScoredSolution
+from e2h_cli.rl.rest_em import right_solutions
 from e2h_cli.rl.rewards import differences, format_cost, rewards_of, running_minimum
 from e2h_cli.settings.rl import PPOSettings, RewardSettings
 from tests.conftest import DATA
