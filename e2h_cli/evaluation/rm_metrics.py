@@ -18,8 +18,8 @@ from e2h_cli.evaluation.statistics import Bools, Floats, Ints
 
 # Stands for the index of the first wrong step where no step is wrong.
 NO_ERROR = -1
-
-_CALIBRATION_BINS = 10
+# Scores at or above it predict "right".
+THRESHOLD = 0.5
 
 
 def roc_auc(scores: Floats, right: Bools) -> float:
@@ -51,12 +51,12 @@ def roc_curve(scores: Floats, right: Bools) -> tuple[Floats, Floats]:
     return np.append(0.0, misses / misses[-1]), np.append(0.0, hits / hits[-1])
 
 
-def accuracy_at(scores: Floats, right: Bools, threshold: float = 0.5) -> float:
+def accuracy_at(scores: Floats, right: Bools, threshold: float = THRESHOLD) -> float:
     """Share of items that are predicted correctly. NaN without items."""
     return float(((scores >= threshold) == right).mean()) if len(right) else float("nan")
 
 
-def balanced_accuracy(scores: Floats, right: Bools, threshold: float = 0.5) -> float:
+def balanced_accuracy(scores: Floats, right: Bools, threshold: float = THRESHOLD) -> float:
     """Mean of the accuracy on right and on wrong items; NaN where one kind is missing.
 
     Equals the expected accuracy on a random subset with as many right as wrong items, such as the
@@ -79,10 +79,7 @@ class Calibration:
 
 
 def calibration(
-    scores: Floats,
-    right: Bools,
-    bins: int = _CALIBRATION_BINS,
-    equal: Literal["mass", "width"] = "mass",
+    scores: Floats, right: Bools, bins: int = 10, equal: Literal["mass", "width"] = "mass"
 ) -> Calibration:
     """Calibration: are 70 % of the items with score 0.7 right?
 
@@ -106,13 +103,11 @@ def calibration(
     return Calibration(error, mean, share, count[used])
 
 
-def first_error(scores: Floats, lengths: Ints, threshold: float = 0.5) -> Ints:
+def first_error(scores: Floats, lengths: Ints, threshold: float = THRESHOLD) -> Ints:
     """(solutions,) index of the first step that scores below the threshold, or ``NO_ERROR``.
 
-    Args:
-        scores: (sum of lengths,) step scores of all solutions, concatenated.
-        lengths: (solutions,) number of steps; 0 is allowed.
-        threshold: scores below it predict a wrong step.
+    ``scores`` (sum of lengths,): step scores of all solutions, concatenated; ``lengths``
+    (solutions,): number of steps, 0 is allowed.
     """
     solution = np.repeat(np.arange(len(lengths)), lengths)
     starts = np.cumsum(lengths) - lengths
