@@ -66,15 +66,10 @@ class LabelledSolutions:
 
 
 def labelled_steps(scores: pa.Table, step_labels: StepLabels) -> LabelledScores:
-    """The scored steps whose label is known.
+    """The scored steps whose label is known, of rows of ``SCORE_SCHEMA``.
 
-    Args:
-        scores: rows of ``SCORE_SCHEMA``.
-        step_labels: one list per row. Labels beyond the scored steps (the last step of an
-            unfinished solution) are ignored.
-
-    Raises:
-        ValueError: fewer labels than scores.
+    ``step_labels``: one list per row. Labels beyond the scored steps (the last step of an
+    unfinished solution) are ignored; ValueError if there are fewer labels than scores.
     """
     values, lengths = step_arrays(scores)
     labels: list[bool | None] = []

@@ -39,8 +39,7 @@ def roc_auc(scores: Floats, right: Bools) -> float:
 def roc_curve(scores: Floats, right: Bools) -> tuple[Floats, Floats]:
     """False and true positive rates from (0, 0) to (1, 1), one point per distinct score.
 
-    Raises:
-        ValueError: all items are right or all are wrong.
+    ValueError if all items are right or all are wrong.
     """
     if right.all() or not right.any():
         raise ValueError("a ROC curve needs right and wrong items")
@@ -85,10 +84,8 @@ def calibration(
 
     The expected calibration error is sum_b n_b / n |share right - mean score| (Guo et al. 2017).
     Bins of equal mass hold the same number of items as far as ties allow, bins of equal width span
-    the same range of scores. Equal scores share a bin, and empty bins are left out.
-
-    Raises:
-        ValueError: no items, or a score outside [0, 1].
+    the same range of scores. Equal scores share a bin, and empty bins are left out. ValueError if
+    there are no items or a score is outside [0, 1].
     """
     if not len(scores) or scores.min() < 0 or scores.max() > 1:
         raise ValueError("calibration needs probabilities")

@@ -73,13 +73,8 @@ def reward_metrics(
     correlation of the outcome score with the number of steps and tokens, over all solutions and
     over the right ones.
 
-    Args:
-        scored: samples, their scores (probabilities) and labels.
-        groups: masks (problems,), problems in the order of the rows.
-        confidence: of the intervals.
-
-    Raises:
-        ValueError: the rows do not match, or the scores are not probabilities.
+    ``groups``: masks (problems,), problems in the order of the rows; ``confidence``: of the
+    intervals. ValueError if the rows do not match, or the scores are not probabilities.
     """
     samples, scores, step_labels = scored.samples, scored.scores, scored.step_labels
     same = samples.select(KEY_COLUMNS).equals(scores.select(KEY_COLUMNS))

@@ -45,10 +45,8 @@ def group_samples(
     """One group per sampled problem, all of the same size N, in the order of the samples.
 
     N is the smallest number of samples that any problem has. An answer class is right if one of its
-    answers is, so that votes and verdicts agree.
-
-    Raises:
-        InputError: a sampled problem is unknown or has no gold answer.
+    answers is, so that votes and verdicts agree. InputError if a sampled problem is unknown or has
+    no gold answer.
     """
     answers: dict[str, list[str | None]] = {}
     for key, answer in zip(samples["id"].to_pylist(), samples["answer"].to_pylist(), strict=True):

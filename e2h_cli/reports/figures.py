@@ -69,12 +69,8 @@ def plot_accuracy_against_n(
 ) -> list[Path]:
     """Accuracy against N with intervals, one panel per group; returns the PNG and the SVG file.
 
-    Args:
-        metrics: drawn are majority, weighted voting and best-of-n, each with its first generator,
-            reward model and aggregation.
-        target: path without suffix.
-        max_level: the last easy level, for the titles.
-        note: line under the panels.
+    Drawn are majority, weighted voting and best-of-n, each with its first generator, reward model
+    and aggregation. ``target``: path without suffix; ``max_level``: the last easy level.
     """
     shown = [m for m in main_metrics(metrics) if m.method in _METHODS and m.group in MAIN_GROUPS]
     # Reversed, so that the first of each method is kept.
@@ -118,13 +114,8 @@ def plot_reward_model(
 ) -> list[Path]:
     """ROC and calibration of a reward model; returns the PNG and the SVG file.
 
-    Args:
-        scores: by name in the legend ("Steps", "Outcomes"), four at most; probabilities.
-        target: path without suffix.
-        note: line under the panels.
-
-    Raises:
-        ValueError: no items under one of the names, or scores that are not probabilities.
+    ``scores``: by name in the legend ("Steps", "Outcomes"), four at most; ValueError if there are
+    none under a name, or they are not probabilities. ``target``: path without suffix.
     """
     from matplotlib.lines import Line2D
 

@@ -95,10 +95,7 @@ def add_numbers(
     """Add intervals and paired tests against SFT to the rows; return the paper's orderings on ours.
 
     ``measurements``: accuracy of each row on the same problems; ``groups``: masks of easy, hard,
-    all.
-
-    Raises:
-        InputError: two rows have the same key, or a group has no problem.
+    all. InputError if two rows have the same key, or a group has no problem.
     """
     for key, count in Counter(line.key for line in lines).items():
         if count > 1:

@@ -147,7 +147,7 @@ def _table5(
     """Print our rows beside the paper's Table 5; return Markdown, and the rows for results.json."""
     if not measured or context.inputs["votes"]:
         raise InputError("table 5 is made of samples alone", hint="give --samples, and no --votes")
-    ids = measured[0][0]
+    ids, _ = measured[0]
     if any(other != ids for other, _ in measured):
         raise InputError("the sample stages answer different problems", where=context.output_dir)
     lines = [table5_line(Path(path)) for path in context.inputs["samples"]]
@@ -183,8 +183,7 @@ def _reward_model(
 ) -> list[dict[str, Any]]:
     """Print the metrics of the scores of a rerank stage, plot ROC and calibration.
 
-    Returns:
-        Rows for results.json; values are shares, correlations or errors, not percent.
+    The rows that it returns for results.json hold shares, correlations or errors, not percent.
     """
     scored = labelled_scores.grade_scored_samples(*_samples_and_scores(stage), problems, grader)
     groups = problem_groups(scored.problems, levels)
