@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from e2h_cli.common.parquet_store import KEY_COLUMNS
+from e2h_cli.evaluation import rm_metrics
 from e2h_cli.evaluation.labelled_scores import (
     LabelledScores,
     LabelledSolutions,
@@ -16,18 +17,6 @@ from e2h_cli.evaluation.labelled_scores import (
     labelled_outcomes,
     labelled_solutions,
     labelled_steps,
-)
-from e2h_cli.evaluation.rm_metrics import (
-    THRESHOLD,
-    accuracy_at,
-    balanced_accuracy,
-    best_first_error,
-    calibration,
-    first_error,
-    first_error_f1,
-    harmonic_mean,
-    roc_auc,
-    score_against_length,
 )
 from e2h_cli.evaluation.score_tables import step_arrays
 from e2h_cli.evaluation.statistics import BOOTSTRAP_DRAWS, Bools, Floats, Ints, bootstrap_weights
@@ -103,7 +92,8 @@ def reward_metrics(
             for suffix, those in {"": in_group, " if right": in_group & items.right}.items():
                 found = []
                 for name, length in lengths.items():
-                    correlation = score_against_length(items.scores[those], length[those])
+                    values = items.scores[those], length[those]
+                    correlation = rm_metrics.score_against_length(*values)
                     found.append((f"correlation with {name}{suffix}", correlation, None))
                 names, right, problem = (group, "outcome", score), items.right[those], items.problem
                 rows += _diagnostics(names, right, problem[those], found, weights, confidence)
@@ -138,22 +128,22 @@ def _item_metrics(items: LabelledScores, problems: int) -> Iterator[_Measured]:
     scores, right = items.scores, items.right
     if not len(scores):
         return
-    sums = _hits((scores >= THRESHOLD) == right, right, items.problem, problems)
-    yield "accuracy", accuracy_at(scores, right), sums
-    yield "balanced accuracy", balanced_accuracy(scores, right), sums
-    yield "roc auc", roc_auc(scores, right), _roc_bins(problems, items)
-    yield "calibration error", calibration(scores, right).error, None
+    sums = _hits((scores >= rm_metrics.THRESHOLD) == right, right, items.problem, problems)
+    yield "accuracy", rm_metrics.accuracy_at(scores, right), sums
+    yield "balanced accuracy", rm_metrics.balanced_accuracy(scores, right), sums
+    yield "roc auc", rm_metrics.roc_auc(scores, right), _roc_bins(problems, items)
+    yield "calibration error", rm_metrics.calibration(scores, right).error, None
 
 
 def _first_error_metrics(solutions: LabelledSolutions, problems: int) -> Iterator[_Measured]:
     actual, wrong = solutions.first_wrong, ~solutions.right
-    predicted = first_error(solutions.scores, solutions.lengths)
-    found = first_error_f1(predicted, actual)
+    predicted = rm_metrics.first_error(solutions.scores, solutions.lengths)
+    found = rm_metrics.first_error_f1(predicted, actual)
     sums = _hits(predicted == actual, wrong, solutions.problem, problems)
     yield "first error f1", found.f1, sums
     yield "first error on wrong", found.on_wrong, sums
     yield "first error on right", found.on_right, sums
-    best, reached = best_first_error(solutions.scores, solutions.lengths, actual)
+    best, reached = rm_metrics.best_first_error(solutions.scores, solutions.lengths, actual)
     yield "first error f1 at best threshold", reached.f1, None
     yield "best threshold", best, None
 
@@ -186,7 +176,7 @@ _METRIC_OF_SUMS: dict[str, Callable[[Floats], Floats]] = {
     "accuracy": lambda s: (s[:, 0] + s[:, 2]) / (s[:, 1] + s[:, 3]),
     "balanced accuracy": lambda s: (s[:, 0] / s[:, 1] + s[:, 2] / s[:, 3]) / 2,
     "roc auc": _binned_auc,
-    "first error f1": lambda s: harmonic_mean(s[:, 0] / s[:, 1], s[:, 2] / s[:, 3]),
+    "first error f1": lambda s: rm_metrics.harmonic_mean(s[:, 0] / s[:, 1], s[:, 2] / s[:, 3]),
     "first error on wrong": lambda s: s[:, 0] / s[:, 1],
     "first error on right": lambda s: s[:, 2] / s[:, 3],
 }

@@ -8,15 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from e2h_cli.data.problem import Problem
+from e2h_cli.evaluation import statistics
 from e2h_cli.evaluation.measurements import Measurement
-from e2h_cli.evaluation.statistics import (
-    BOOTSTRAP_DRAWS,
-    Bools,
-    bootstrap_interval,
-    bootstrap_weights,
-    compare,
-    sign_flips,
-)
+from e2h_cli.evaluation.statistics import BOOTSTRAP_DRAWS, Bools
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 
 MAIN_GROUPS = ("easy", "hard", "all")
@@ -101,15 +95,17 @@ def summarise(
     for group, mask in groups.items():
         rng = np.random.default_rng(seed)
         problems = int(mask.sum())
-        weights = bootstrap_weights(problems, BOOTSTRAP_DRAWS, rng)
+        weights = statistics.bootstrap_weights(problems, BOOTSTRAP_DRAWS, rng)
         for m in measurements:
             values = m.accuracy[mask]
-            numbers = percent(values.mean(), *bootstrap_interval(values, weights, confidence))
+            interval = statistics.bootstrap_interval(values, weights, confidence)
+            numbers = percent(values.mean(), *interval)
             about = (m.generator, m.reward_model, m.method, m.aggregate, m.n)
             results.metrics.append(Metric(group, *about, *numbers, problems, grader))
-        signs = sign_flips(problems, rng)
+        signs = statistics.sign_flips(problems, rng)
         for a, b in contrasts:
-            test = compare(a.accuracy[mask], b.accuracy[mask], weights, signs, confidence)
+            accuracies = a.accuracy[mask], b.accuracy[mask]
+            test = statistics.compare(*accuracies, weights, signs, confidence)
             numbers = percent(test.difference, test.low, test.high)
             p = round(test.p, 5) if rounded else test.p
             results.comparisons.append(Comparison(group, label(a), label(b), a.n, *numbers, p))
