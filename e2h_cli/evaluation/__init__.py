@@ -10,40 +10,23 @@
 | rm_metrics, rm_report | metrics of a reward model; all of them by group of problems |
 """
 
-from e2h_cli.evaluation.measurements import Measurement, measure, predictions, voting_methods
-from e2h_cli.evaluation.rm_metrics import balanced_accuracy, calibration, roc_auc, roc_curve
-from e2h_cli.evaluation.rm_report import reward_metrics
-from e2h_cli.evaluation.sample_groups import SampleGroup, group_samples
-from e2h_cli.evaluation.score_tables import aggregate_scores
-from e2h_cli.evaluation.statistics import (
-    best_of_n_accuracy,
-    bootstrap_interval,
-    bootstrap_weights,
-    compare,
-    pass_at_k,
-)
-from e2h_cli.evaluation.voting import aggregate, best_of_n, vote_accuracy, weighted_vote
+import lazy_loader
 
-__all__ = [
-    "Measurement",
-    "SampleGroup",
-    "aggregate",
-    "aggregate_scores",
-    "balanced_accuracy",
-    "best_of_n",
-    "best_of_n_accuracy",
-    "bootstrap_interval",
-    "bootstrap_weights",
-    "calibration",
-    "compare",
-    "group_samples",
-    "measure",
-    "pass_at_k",
-    "predictions",
-    "reward_metrics",
-    "roc_auc",
-    "roc_curve",
-    "vote_accuracy",
-    "voting_methods",
-    "weighted_vote",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "measurements": ["Measurement", "measure", "predictions", "voting_methods"],
+        "rm_metrics": ["balanced_accuracy", "calibration", "roc_auc", "roc_curve"],
+        "rm_report": ["reward_metrics"],
+        "sample_groups": ["SampleGroup", "group_samples"],
+        "score_tables": ["aggregate_scores"],
+        "statistics": [
+            "best_of_n_accuracy",
+            "bootstrap_interval",
+            "bootstrap_weights",
+            "compare",
+            "pass_at_k",
+        ],
+        "voting": ["aggregate", "best_of_n", "vote_accuracy", "weighted_vote"],
+    },
+)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +26,7 @@ StepLabels = Sequence[Sequence[bool | None]]
 
 @dataclass(frozen=True, slots=True)
 class LabelledScores:
-    """Scores of n items with labels.
-
-    ``scores``, ``right``, ``problem`` (the number of the item's problem): (n,).
-    """
+    """Scores of n items with labels, and the number of each item's problem: (n,) each."""
 
     scores: Floats
     right: Bools
@@ -52,34 +51,32 @@ class LabelledSolutions:
     first_wrong: Ints
     problem: Ints
 
+    @property
+    def right(self) -> Bools:
+        """(solutions,) whether all steps are right."""
+        return self.first_wrong == NO_ERROR
+
     def select(self, problems: Bools) -> LabelledSolutions:
         """Solutions of the problems in a mask (problems,); problems are renumbered."""
         chosen, number = problems[self.problem], np.cumsum(problems) - 1
+        scores, problem = self.scores[np.repeat(chosen, self.lengths)], self.problem[chosen]
         return LabelledSolutions(
-            self.scores[np.repeat(chosen, self.lengths)],
-            self.lengths[chosen],
-            self.first_wrong[chosen],
-            number[self.problem[chosen]],
+            scores, self.lengths[chosen], self.first_wrong[chosen], number[problem]
         )
 
 
 def labelled_steps(scores: pa.Table, step_labels: StepLabels) -> LabelledScores:
-    """The scored steps whose label is known.
+    """The scored steps whose label is known, of rows of ``SCORE_SCHEMA``.
 
-    Args:
-        scores: rows of ``SCORE_SCHEMA``.
-        step_labels: one list per row. Labels beyond the scored steps (the last step of an
-            unfinished solution) are ignored.
-
-    Raises:
-        ValueError: fewer labels than scores.
+    ``step_labels``: one list per row. Labels beyond the scored steps (the last step of an
+    unfinished solution) are ignored; ValueError if there are fewer labels than scores.
     """
     values, lengths = step_arrays(scores)
     labels: list[bool | None] = []
     for row, length in zip(step_labels, lengths.tolist(), strict=True):
         if len(row) < length:
             raise ValueError(f"{length} step scores, but {len(row)} labels")
-        labels.extend(row[:length])
+        labels += row[:length]
     known = np.array([label is not None for label in labels], dtype=bool)
     right = np.array([bool(label) for label in labels], dtype=bool)
     problem = np.repeat(_problem_numbers(scores), lengths)
@@ -98,31 +95,21 @@ def labelled_solutions(scores: pa.Table, step_labels: StepLabels) -> LabelledSol
     step, and those whose first wrong step has no score.
     """
     values, lengths = step_arrays(scores)
-    found = [_first_wrong(labels) for labels in step_labels]
-    first_wrong = np.array([NO_ERROR if a is None else a for a in found], dtype=np.int64)
-    known = np.array([a is not None for a in found], dtype=bool)
+    not_right = [
+        next(((i, label) for i, label in enumerate(labels) if not label), (NO_ERROR, False))
+        for labels in step_labels
+    ]
+    first_wrong = np.array([step for step, _ in not_right], dtype=np.int64)
+    known = np.array([label is not None for _, label in not_right], dtype=bool)
     known &= (lengths > 0) & (first_wrong < lengths)
-    return LabelledSolutions(
-        values[np.repeat(known, lengths)],
-        lengths[known],
-        first_wrong[known],
-        _problem_numbers(scores)[known],
-    )
-
-
-def _first_wrong(labels: Sequence[bool | None]) -> int | None:
-    for i, label in enumerate(labels):
-        if not label:
-            return None if label is None else i
-    return NO_ERROR
+    values, problem = values[np.repeat(known, lengths)], _problem_numbers(scores)[known]
+    return LabelledSolutions(values, lengths[known], first_wrong[known], problem)
 
 
 def _problem_numbers(scores: pa.Table) -> Ints:
     """(rows,) number of each row's problem, in the order of their first rows."""
-    numbers: dict[str, int] = {}
-    return np.array(
-        [numbers.setdefault(key, len(numbers)) for key in scores["id"].to_pylist()], dtype=np.int64
-    )
+    ids = scores["id"].combine_chunks().dictionary_encode()
+    return np.asarray(ids.indices, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,39 +132,28 @@ def grade_scored_samples(
     samples: pa.Table, scores: pa.Table, problems: Mapping[str, Problem], grader: Grader
 ) -> ScoredSamples:
     """Grade the samples that have scores, and label their steps where an oracle can."""
-    scored = set(zip(*(scores[name].to_pylist() for name in KEY_COLUMNS), strict=True))
-    keys = zip(*(samples[name].to_pylist() for name in KEY_COLUMNS), strict=True)
-    samples = samples.filter(pa.array([key in scored for key in keys]))
+    sampled, scored = (
+        zip(*(table[name].to_pylist() for name in KEY_COLUMNS), strict=True)
+        for table in (samples, scores)
+    )
+    scored_keys = set(scored)
+    samples = samples.filter(pa.array([key in scored_keys for key in sampled]))
     groups = group_samples(samples, problems, grader)
     samples, scores = (_first_of_each(table, groups[0].size) for table in (samples, scores))
+    right = np.concatenate([group.right_samples for group in groups])
     solved = [group.problem for group in groups]
-    return ScoredSamples(
-        samples,
-        scores,
-        np.concatenate([group.right_samples for group in groups]),
-        solved,
-        _step_labels(samples, problems, solved),
-    )
+    labels = None
+    if checker := step_checker(solved):
+        questions = [problems[key].problem for key in samples["id"].to_pylist()]
+        solutions = map(template.parse, samples["text"].to_pylist())
+        labels = [
+            until_first_mistake(checker(question, [step.text for step in solution.steps]))
+            for question, solution in zip(questions, solutions, strict=True)
+        ]
+    return ScoredSamples(samples, scores, right, solved, labels)
 
 
 def _first_of_each(table: pa.Table, size: int) -> pa.Table:
     """The first ``size`` rows of each problem."""
-    seen: dict[str, int] = {}
-    chosen = []
-    for key in table["id"].to_pylist():
-        seen[key] = seen.get(key, 0) + 1
-        chosen.append(seen[key] <= size)
-    return table.filter(pa.array(chosen))
-
-
-def _step_labels(
-    samples: pa.Table, problems: Mapping[str, Problem], solved: Sequence[Problem]
-) -> StepLabels | None:
-    checker = step_checker(solved)
-    if checker is None:
-        return None
-    labels = []
-    for key, text in zip(samples["id"].to_pylist(), samples["text"].to_pylist(), strict=True):
-        steps = [step.text for step in template.parse(text).steps]
-        labels.append(until_first_mistake(checker(problems[key].problem, steps)))
-    return labels
+    position: defaultdict[str, count[int]] = defaultdict(count)
+    return table.filter(pa.array([next(position[key]) < size for key in table["id"].to_pylist()]))

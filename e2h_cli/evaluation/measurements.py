@@ -10,12 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.evaluation.sample_groups import (
-    SampleGroup,
-    best_of_n_curve,
-    pass_at_k_curve,
-    vote_curves,
-)
+from e2h_cli.evaluation import sample_groups
+from e2h_cli.evaluation.sample_groups import SampleGroup
 from e2h_cli.evaluation.score_tables import aggregate_scores
 from e2h_cli.evaluation.statistics import Floats
 from e2h_cli.evaluation.voting import BEST_AGGREGATE, NO_ANSWER, best_of_n, weighted_vote
@@ -49,8 +45,7 @@ class VotingMethod:
 def values_of_n(samples: int, wanted: Sequence[int] | None) -> list[int]:
     """Values of N to report: those asked for, or powers of two and all samples of a problem.
 
-    Raises:
-        InputError: more samples are asked for than there are.
+    InputError if more samples are asked for than there are.
     """
     if wanted is None:
         return sorted({2**i for i in range(samples.bit_length())} | {samples})
@@ -73,7 +68,6 @@ def voting_methods(
     """Majority voting, and the chosen methods under each aggregation.
 
     Args:
-        groups: samples of each problem.
         scores: rows of ``SCORE_SCHEMA``, or None; then there is only majority voting.
         method: weighted-voting, best-of-n, or all.
         aggregates: aggregations of step scores; by default the best of each method.
@@ -124,15 +118,14 @@ def measure(
     Voting is averaged over ``draws`` random subsets of size N; best-of-n and pass@N are exact.
     """
     votes = [m for m in methods if m.name != "best-of-n"]
-    curves = vote_curves(groups, [m.weights for m in votes], ns, draws, seed)
+    curves = sample_groups.vote_curves(groups, [m.weights for m in votes], ns, draws, seed)
     rows = [(m.name, m.aggregate, curve) for m, curve in zip(votes, curves, strict=True)]
+    best = [m for m in methods if m.name == "best-of-n"]
     rows += [
-        (m.name, m.aggregate, best_of_n_curve(groups, m.weights, ns))
-        for m in methods
-        if m.name == "best-of-n"
+        (m.name, m.aggregate, sample_groups.best_of_n_curve(groups, m.weights, ns)) for m in best
     ]
     if with_pass_at_n:
-        rows.append(("pass", "", pass_at_k_curve(groups, ns)))
+        rows.append(("pass", "", sample_groups.pass_at_k_curve(groups, ns)))
     return [
         Measurement(generator, reward_model if aggregate else "", name, aggregate, n, curve[:, j])
         for name, aggregate, curve in rows

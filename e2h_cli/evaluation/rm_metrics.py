@@ -18,8 +18,8 @@ from e2h_cli.evaluation.statistics import Bools, Floats, Ints
 
 # Stands for the index of the first wrong step where no step is wrong.
 NO_ERROR = -1
-
-_CALIBRATION_BINS = 10
+# Scores at or above it predict "right".
+THRESHOLD = 0.5
 
 
 def roc_auc(scores: Floats, right: Bools) -> float:
@@ -39,8 +39,7 @@ def roc_auc(scores: Floats, right: Bools) -> float:
 def roc_curve(scores: Floats, right: Bools) -> tuple[Floats, Floats]:
     """False and true positive rates from (0, 0) to (1, 1), one point per distinct score.
 
-    Raises:
-        ValueError: all items are right or all are wrong.
+    ValueError if all items are right or all are wrong.
     """
     if right.all() or not right.any():
         raise ValueError("a ROC curve needs right and wrong items")
@@ -51,12 +50,12 @@ def roc_curve(scores: Floats, right: Bools) -> tuple[Floats, Floats]:
     return np.append(0.0, misses / misses[-1]), np.append(0.0, hits / hits[-1])
 
 
-def accuracy_at(scores: Floats, right: Bools, threshold: float = 0.5) -> float:
+def accuracy_at(scores: Floats, right: Bools, threshold: float = THRESHOLD) -> float:
     """Share of items that are predicted correctly. NaN without items."""
     return float(((scores >= threshold) == right).mean()) if len(right) else float("nan")
 
 
-def balanced_accuracy(scores: Floats, right: Bools, threshold: float = 0.5) -> float:
+def balanced_accuracy(scores: Floats, right: Bools, threshold: float = THRESHOLD) -> float:
     """Mean of the accuracy on right and on wrong items; NaN where one kind is missing.
 
     Equals the expected accuracy on a random subset with as many right as wrong items, such as the
@@ -79,19 +78,14 @@ class Calibration:
 
 
 def calibration(
-    scores: Floats,
-    right: Bools,
-    bins: int = _CALIBRATION_BINS,
-    equal: Literal["mass", "width"] = "mass",
+    scores: Floats, right: Bools, bins: int = 10, equal: Literal["mass", "width"] = "mass"
 ) -> Calibration:
     """Calibration: are 70 % of the items with score 0.7 right?
 
     The expected calibration error is sum_b n_b / n |share right - mean score| (Guo et al. 2017).
     Bins of equal mass hold the same number of items as far as ties allow, bins of equal width span
-    the same range of scores. Equal scores share a bin, and empty bins are left out.
-
-    Raises:
-        ValueError: no items, or a score outside [0, 1].
+    the same range of scores. Equal scores share a bin, and empty bins are left out. ValueError if
+    there are no items or a score is outside [0, 1].
     """
     if not len(scores) or scores.min() < 0 or scores.max() > 1:
         raise ValueError("calibration needs probabilities")
@@ -106,13 +100,11 @@ def calibration(
     return Calibration(error, mean, share, count[used])
 
 
-def first_error(scores: Floats, lengths: Ints, threshold: float = 0.5) -> Ints:
+def first_error(scores: Floats, lengths: Ints, threshold: float = THRESHOLD) -> Ints:
     """(solutions,) index of the first step that scores below the threshold, or ``NO_ERROR``.
 
-    Args:
-        scores: (sum of lengths,) step scores of all solutions, concatenated.
-        lengths: (solutions,) number of steps; 0 is allowed.
-        threshold: scores below it predict a wrong step.
+    ``scores`` (sum of lengths,): step scores of all solutions, concatenated; ``lengths``
+    (solutions,): number of steps, 0 is allowed.
     """
     solution = np.repeat(np.arange(len(lengths)), lengths)
     starts = np.cumsum(lengths) - lengths

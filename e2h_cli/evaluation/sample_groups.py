@@ -45,10 +45,8 @@ def group_samples(
     """One group per sampled problem, all of the same size N, in the order of the samples.
 
     N is the smallest number of samples that any problem has. An answer class is right if one of its
-    answers is, so that votes and verdicts agree.
-
-    Raises:
-        InputError: a sampled problem is unknown or has no gold answer.
+    answers is, so that votes and verdicts agree. InputError if a sampled problem is unknown or has
+    no gold answer.
     """
     answers: dict[str, list[str | None]] = {}
     for key, answer in zip(samples["id"].to_pylist(), samples["answer"].to_pylist(), strict=True):
@@ -62,45 +60,39 @@ def group_samples(
     if not answers:
         raise InputError("no samples to vote on")
     size = min(map(len, answers.values()))
-    answers = {key: given[:size] for key, given in answers.items()}
     distinct = {
-        key: list(dict.fromkeys(a for a in given if a is not None))
-        for key, given in answers.items()
+        k: [a for a in dict.fromkeys(v[:size]) if a is not None] for k, v in answers.items()
     }
     pairs = [(problems[key].answer or "", a) for key, texts in distinct.items() for a in texts]
     verdicts = iter(grader.grade(pairs))
     groups = []
-    for key, given in answers.items():
-        labels = grader.classes(distinct[key])
+    for key, texts in distinct.items():
+        labels = grader.classes(texts)
         right = np.zeros(max(labels, default=-1) + 1, dtype=bool)
         for label in labels:
             right[label] |= next(verdicts).right
-        number: dict[str | None, int] = {
-            None: NO_ANSWER, **dict(zip(distinct[key], labels, strict=True))
-        }  # fmt: skip
-        classes = np.array([number[a] for a in given], dtype=np.int64)
-        groups.append(SampleGroup(problems[key], tuple(given), classes, right))
+        number: dict[str | None, int] = dict(zip(texts, labels, strict=True))
+        given = tuple(answers[key][:size])
+        classes = np.array([number.get(a, NO_ANSWER) for a in given], dtype=np.int64)
+        groups.append(SampleGroup(problems[key], given, classes, right))
     return groups
 
 
 def pass_at_k_curve(groups: Sequence[SampleGroup], ks: Sequence[int]) -> Floats:
     """(problems, ks): exact pass@k."""
-    return np.array(
-        [[pass_at_k(g.size, int(g.right_samples.sum()), k) for k in ks] for g in groups],
-        dtype=float,
-    )
+    right = np.array([group.right_samples.sum() for group in groups])
+    return np.stack([pass_at_k(groups[0].size, right, k) for k in ks], axis=1)
 
 
 def best_of_n_curve(
     groups: Sequence[SampleGroup], scores: Sequence[Floats], ks: Sequence[int]
 ) -> Floats:
     """(problems, ks): exact accuracy of best-of-n. ``scores``: one (N,) array per problem."""
-    return np.array(
-        [
-            best_of_n_accuracy(values, g.answer_classes != NO_ANSWER, g.right_samples, ks)
-            for g, values in zip(groups, scores, strict=True)
-        ]
-    )
+    accuracy = [
+        best_of_n_accuracy(values, group.answer_classes != NO_ANSWER, group.right_samples, ks)
+        for group, values in zip(groups, scores, strict=True)
+    ]
+    return np.array(accuracy)
 
 
 def vote_curves(
@@ -117,8 +109,6 @@ def vote_curves(
     accuracy = np.zeros((len(weightings), len(groups), len(ks)))
     for i, group in enumerate(groups):
         order = permutations(group.size, draws, np.random.default_rng([seed, i]))
-        weights = [weighting[i] for weighting in weightings]
-        accuracy[:, i] = vote_accuracy(
-            group.answer_classes, weights, group.right_classes, ks, order
-        )
+        weights, classes = [weighting[i] for weighting in weightings], group.answer_classes
+        accuracy[:, i] = vote_accuracy(classes, weights, group.right_classes, ks, order)
     return accuracy

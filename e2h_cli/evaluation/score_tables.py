@@ -42,27 +42,16 @@ def sigmoid(scores: pa.Table) -> pa.Table:
     steps, lengths = step_arrays(scores)
     offsets = pa.array(np.append(0, np.cumsum(lengths)), pa.int32())
     outcomes = expit(np.asarray(scores["outcome_score"], dtype=np.float64))
-    columns = [
-        scores["id"],
-        scores["sample"],
-        pa.ListArray.from_arrays(offsets, pa.array(expit(steps), pa.float32())),
-        pa.array(outcomes, pa.float32()),
-    ]
+    step_scores = pa.ListArray.from_arrays(offsets, pa.array(expit(steps), pa.float32()))
+    columns = [scores["id"], scores["sample"], step_scores, pa.array(outcomes, pa.float32())]
     return pa.table(columns, schema=parquet_store.SCORE_SCHEMA)
 
 
 def require_probabilities(scale: str, method: str, aggregates: Sequence[str]) -> None:
-    """Refuse methods that need probabilities where the scores are not.
+    """Raise InputError for methods that need probabilities where the scores are not.
 
-    Best-of-n takes any scale; sums of scores, products and odds do not.
-
-    Args:
-        scale: of the scores: "probability", "logit" or "unknown".
-        method: voting method, or "all".
-        aggregates: aggregations that were asked for.
-
-    Raises:
-        InputError: names what needs probabilities, and how to get them.
+    Best-of-n takes any scale; sums of scores, products and odds do not. ``scale``: of the scores,
+    "probability", "logit" or "unknown"; ``method``: voting method, or "all".
     """
     if scale == "probability" or method == "majority":
         return

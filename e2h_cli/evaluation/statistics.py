@@ -24,26 +24,15 @@ PERMUTATIONS = 10_000
 def pass_at_k(samples: int, right: int | Ints, k: int) -> Floats:
     """Probability that k of N samples, drawn without replacement, contain a right one.
 
-    1 - C(N - right, k) / C(N, k), in logarithms so that N = 1,024 does not overflow.
-
-    Args:
-        samples: N.
-        right: number of right samples among the N.
-        k: number of samples drawn.
-
-    Raises:
-        ValueError: k is not in 1..N.
+    1 - C(N - right, k) / C(N, k), in logarithms so that N = 1,024 does not overflow; ``samples``
+    is N, ``right`` the number of right ones among them. ValueError if k is not in 1..N.
     """
     if not 1 <= k <= samples:
         raise ValueError(f"k = {k} is not in 1..{samples}")
     wrong = samples - np.asarray(right)
     enough = np.maximum(wrong, k)  # where wrong < k every draw holds a right one
-    log_share = (
-        gammaln(enough + 1)
-        - gammaln(enough - k + 1)
-        - gammaln(samples + 1)
-        + gammaln(samples - k + 1)
-    )
+    log_share = gammaln(enough + 1) - gammaln(enough - k + 1)
+    log_share = log_share - gammaln(samples + 1) + gammaln(samples - k + 1)
     return np.where(wrong < k, 1.0, -np.expm1(np.minimum(log_share, 0.0)))
 
 
@@ -52,16 +41,10 @@ def best_of_n_accuracy(scores: Floats, answered: Bools, right: Bools, ks: Sequen
 
     Sorted by falling score, the best of n samples is among the first m with probability
     pass@n(N, m). Of equal scores one is taken at random. Samples without an answer are sorted last
-    and are wrong.
+    and are wrong. ValueError if a score is NaN.
 
-    Args:
-        scores: (N,), any scale.
-        answered: (N,) whether a sample has an answer.
-        right: (N,) whether its answer is right.
-        ks: subset sizes, each in 1..N.
-
-    Raises:
-        ValueError: a score is NaN.
+    ``scores`` (N,): any scale; ``answered``, ``right`` (N,): whether a sample has an answer, and
+    whether it is right.
     """
     if np.isnan(scores).any():
         raise ValueError("a score is NaN")
@@ -73,12 +56,8 @@ def best_of_n_accuracy(scores: Floats, answered: Bools, right: Bools, ks: Sequen
     starts = np.concatenate([[0], ends[:-1]])
     hits = np.concatenate([[0], np.cumsum((right & answered)[order])])
     share = (hits[ends] - hits[starts]) / (ends - starts)
-    return np.array(
-        [
-            float(((pass_at_k(samples, ends, k) - pass_at_k(samples, starts, k)) * share).sum())
-            for k in ks
-        ]
-    )
+    best = (pass_at_k(samples, ends, k) - pass_at_k(samples, starts, k) for k in ks)
+    return np.array([(chance * share).sum() for chance in best])
 
 
 def bootstrap_weights(problems: int, draws: int, rng: np.random.Generator) -> Floats:
@@ -116,11 +95,8 @@ def compare(
     Under the null hypothesis the sign of each problem's difference is random; p is the share of
     random sign flips with a mean at least as far from zero, the observed one included.
 
-    Args:
-        a, b: (problems,) accuracy of each method on each problem.
-        weights: from ``bootstrap_weights`` for the same number of problems.
-        signs: from ``sign_flips`` for the same number of problems.
-        confidence: of the interval.
+    ``a``, ``b`` (problems,): accuracy of each method on each problem; ``weights``, ``signs``: of
+    ``bootstrap_weights`` and ``sign_flips`` for as many problems.
     """
     difference = a - b
     low, high = bootstrap_interval(difference, weights, confidence)

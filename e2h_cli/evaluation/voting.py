@@ -24,20 +24,14 @@ _EDGE = 1e-7
 
 
 def aggregate(scores: Floats, lengths: Ints, aggregation: str) -> Floats:
-    """Combine the step scores of each sample into one score (paper p.30).
+    """(samples,) the step scores of each sample combined into one score (paper p.30).
 
     Args:
         scores: (sum of lengths,) P(correct) of the steps of all samples, concatenated. The last
             score of each sample is that of its final answer.
         lengths: (samples,) number of scores per sample, at least 1.
         aggregation: min, max, prod, mean, last, mean_logit = sigmoid(mean log-odds), or
-            mean_odd = max(0, mean odds).
-
-    Returns:
-        (samples,) scores.
-
-    Raises:
-        ValueError: unknown aggregation, or a sample without scores.
+            mean_odd = max(0, mean odds). ValueError if it is none of these.
     """
     if not len(lengths):
         return np.zeros(0)
@@ -50,17 +44,16 @@ def aggregate(scores: Floats, lengths: Ints, aggregation: str) -> Floats:
     if aggregation in reducers:
         return reducers[aggregation].reduceat(scores, starts)
     inside = scores.clip(_EDGE, 1 - _EDGE)
-    values = {
-        "mean": lambda: scores,
-        "mean_logit": lambda: np.log(inside) - np.log1p(-inside),
-        "mean_odd": lambda: inside / (1 - inside),
-    }
-    if aggregation not in values:
-        raise ValueError(f"unknown aggregation {aggregation!r}")
-    mean = np.add.reduceat(values[aggregation](), starts) / lengths
-    if aggregation == "mean_logit":
-        return 1 / (1 + np.exp(-mean))
-    return np.maximum(mean, 0.0) if aggregation == "mean_odd" else mean
+    match aggregation:
+        case "mean":
+            return np.add.reduceat(scores, starts) / lengths
+        case "mean_logit":
+            logits = np.log(inside) - np.log1p(-inside)
+            return 1 / (1 + np.exp(-np.add.reduceat(logits, starts) / lengths))
+        case "mean_odd":
+            odds = inside / (1 - inside)
+            return np.maximum(np.add.reduceat(odds, starts) / lengths, 0.0)
+    raise ValueError(f"unknown aggregation {aggregation!r}")
 
 
 def weighted_vote(answer_classes: Ints, weights: Floats) -> int:
@@ -69,21 +62,19 @@ def weighted_vote(answer_classes: Ints, weights: Floats) -> int:
     With equal weights this is majority voting: argmax_a sum_i 1[a_i = a]. With scores it is
     weighted voting: argmax_a sum_i s_i 1[a_i = a] (paper p.6).
     """
-    answered = np.flatnonzero(answer_classes != NO_ANSWER)
-    if not len(answered):
-        return NO_ANSWER
+    answered = answer_classes != NO_ANSWER
     given = answer_classes[answered]
+    if not len(given):
+        return NO_ANSWER
     totals = np.bincount(given, weights=weights[answered])
-    best = totals[given] == totals[np.unique(given)].max()
-    return int(given[np.argmax(best)])
+    return int(given[np.argmax(totals[given])])
 
 
 def best_of_n(answer_classes: Ints, scores: Floats) -> int:
     """The answer class of the sample with the highest score (paper p.6), or ``NO_ANSWER``."""
-    answered = np.flatnonzero(answer_classes != NO_ANSWER)
-    if not len(answered):
-        return NO_ANSWER
-    return int(answer_classes[answered[np.argmax(scores[answered])]])
+    given = answer_classes[answer_classes != NO_ANSWER]
+    best = scores[answer_classes != NO_ANSWER]
+    return int(given[np.argmax(best)]) if len(given) else NO_ANSWER
 
 
 def permutations(samples: int, draws: int, rng: np.random.Generator) -> Ints:
@@ -98,17 +89,14 @@ def vote_accuracy(
     ks: Sequence[int],
     order: Ints,
 ) -> Floats:
-    """Accuracy of voting over random subsets, for several weightings and subset sizes at once.
+    """(weightings, ks) accuracy of voting: share of random subsets whose winner is right.
 
     Args:
         answer_classes: (N,) 0..C-1, or ``NO_ANSWER``.
         weightings: each (N,), none negative.
         right_classes: (C,) whether an answer class is right.
         ks: subset sizes, ascending, at most N.
-        order: (D, N) permutations; draw d of size k is the first k of row d.
-
-    Returns:
-        (weightings, ks): share of the D draws whose winner is right.
+        order: (D, N) permutations; subset d of size k is the first k of row d.
     """
     accuracy = np.zeros((len(weightings), len(ks)))
     if not right_classes.any():

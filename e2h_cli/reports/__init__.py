@@ -8,19 +8,13 @@ A run in pandas:
     metrics = pandas.DataFrame(read_results("runs/quickstart-tiny").metrics)  # per group
 """
 
-from e2h_cli.reports.result_files import read_accuracy, read_predictions, read_results
-from e2h_cli.reports.results import Comparison, Metric, Results, problem_groups, summarise
-from e2h_cli.reports.tables import ReportTable, result_tables
+import lazy_loader
 
-__all__ = [
-    "Comparison",
-    "Metric",
-    "ReportTable",
-    "Results",
-    "problem_groups",
-    "read_accuracy",
-    "read_predictions",
-    "read_results",
-    "result_tables",
-    "summarise",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "result_files": ["read_accuracy", "read_predictions", "read_results"],
+        "results": ["Comparison", "Metric", "Results", "problem_groups", "summarise"],
+        "tables": ["ReportTable", "result_tables"],
+    },
+)

@@ -58,11 +58,10 @@ def save_figure(figure: Any, target: Path, note: str) -> list[Path]:
     """Write ``target`` (a path without suffix) as PNG and SVG, with a note under the panels."""
     figure.supxlabel(note, fontsize=7, color="0.4")
     make_folder(target.parent)
-    paths = [target.with_suffix(suffix) for suffix in (".png", ".svg")]
-    for path in paths:
-        metadata = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(path, dpi=200, metadata=metadata)
-    return paths
+    png, svg = target.with_suffix(".png"), target.with_suffix(".svg")
+    figure.savefig(png, dpi=200)
+    figure.savefig(svg, dpi=200, metadata={"Date": None})
+    return [png, svg]
 
 
 def plot_accuracy_against_n(
@@ -70,40 +69,32 @@ def plot_accuracy_against_n(
 ) -> list[Path]:
     """Accuracy against N with intervals, one panel per group; returns the PNG and the SVG file.
 
-    Args:
-        metrics: drawn are majority, weighted voting and best-of-n, each with its first generator,
-            reward model and aggregation.
-        target: path without suffix.
-        max_level: the last easy level, for the titles.
-        note: line under the panels.
+    Drawn are majority, weighted voting and best-of-n, each with its first generator, reward model
+    and aggregation. ``target``: path without suffix; ``max_level``: the last easy level.
     """
-    curves = _main_curves(main_metrics(metrics))
-    groups = [g for g in MAIN_GROUPS if any(m.group == g for m in curves)]
-    ns = sorted({m.n for m in curves})
+    shown = [m for m in main_metrics(metrics) if m.method in _METHODS and m.group in MAIN_GROUPS]
+    # Reversed, so that the first of each method is kept.
+    first = {m.method: (m.generator, m.reward_model, m.aggregate) for m in reversed(shown)}
+    shown = [m for m in shown if first[m.method] == (m.generator, m.reward_model, m.aggregate)]
+    groups = [group for group in MAIN_GROUPS if any(m.group == group for m in shown)]
+    ns = sorted({m.n for m in shown})
     levels = {"easy": f" (levels 1-{max_level})", "hard": f" (levels {max_level + 1}+)"}
     with new_figure(len(groups), 2.9, 2.9) as (figure, axes):
         for axis, group in zip(axes, groups, strict=True):
-            for method in _METHODS:
-                _draw_curve(axis, [m for m in curves if (m.group, m.method) == (group, method)])
+            for method, (name, colour, marker) in _METHODS.items():
+                curve = [m for m in shown if (m.group, m.method) == (group, method)]
+                curve.sort(key=lambda m: m.n)
+                columns = [(m.n, m.accuracy, m.low, m.high) for m in curve]
+                if columns:
+                    x, y, low, high = zip(*columns, strict=True)
+                    axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+                    axis.plot(x, y, color=colour, marker=marker, ms=3.5, lw=1.4, label=name)
             axis.set_title(_TITLES[group] + levels.get(group, ""))
             _label_n(axis, ns)
         axes[0].set_ylabel("Accuracy (%)")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
         return save_figure(figure, target, note)
-
-
-def _draw_curve(axis: Any, metrics: Sequence[Metric]) -> None:
-    """Accuracy of one method with a band for its interval."""
-    if not metrics:
-        return
-    curve = sorted(metrics, key=lambda m: m.n)
-    name, colour, marker = _METHODS[curve[0].method]
-    x = [m.n for m in curve]
-    low, high = [m.low for m in curve], [m.high for m in curve]
-    axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-    y = [m.accuracy for m in curve]
-    axis.plot(x, y, color=colour, marker=marker, ms=3.5, lw=1.4, label=name)
 
 
 def _label_n(axis: Any, ns: Sequence[int]) -> None:
@@ -118,87 +109,52 @@ def _label_n(axis: Any, ns: Sequence[int]) -> None:
     axis.set_axisbelow(True)
 
 
-def _main_curves(metrics: Sequence[Metric]) -> list[Metric]:
-    """Metrics of each method with its first generator, reward model and aggregation."""
-    first: dict[str, tuple[str, str, str]] = {}
-    return [
-        m
-        for m in metrics
-        if m.method in _METHODS
-        and m.group in MAIN_GROUPS
-        and first.setdefault(m.method, (m.generator, m.reward_model, m.aggregate))
-        == (m.generator, m.reward_model, m.aggregate)
-    ]
-
-
 def plot_reward_model(
     scores: Mapping[str, LabelledScores], target: Path, *, note: str
 ) -> list[Path]:
     """ROC and calibration of a reward model; returns the PNG and the SVG file.
 
-    Args:
-        scores: by name in the legend ("Steps", "Outcomes"), four at most; probabilities.
-        target: path without suffix.
-        note: line under the panels.
-
-    Raises:
-        ValueError: no items under one of the names, or scores that are not probabilities.
+    ``scores``: by name in the legend ("Steps", "Outcomes"), four at most; ValueError if there are
+    none under a name, or they are not probabilities. ``target``: path without suffix.
     """
     from matplotlib.lines import Line2D
 
     with new_figure(2, 3.1, 3.35) as (figure, (roc, calibrated)):
-        styled = list(zip(scores.values(), _LINE_STYLES, strict=False))
-        for items, style in styled:
-            _draw_roc(roc, items, style)
-            _draw_calibration(calibrated, items, style)
+        lines = []
+        for items, (colour, style, marker) in zip(scores.values(), _LINE_STYLES, strict=False):
+            look: dict[str, Any] = {"color": colour, "ls": style, "lw": 1.4}
+            lines.append(Line2D([], [], **look))
+            x, y, label = _roc(items)
+            roc.plot(x, y, **look, label=label)
+            # One point per bin of equal mass.
+            curve = calibration(items.scores, items.right)
+            points, label = (curve.mean_score, curve.share_right), f"ECE {curve.error:.2f}"
+            calibrated.plot(*points, **look, marker=marker, ms=3.5, label=label)
         roc.set(title="ROC", xlabel="False positive rate", ylabel="True positive rate")
-        calibrated.set(
-            title="Calibration", xlabel="Mean score of the bin", ylabel="Share that is right"
-        )
-        for axis in (roc, calibrated):
+        x_label, y_label = "Mean score of the bin", "Share that is right"
+        calibrated.set(title="Calibration", xlabel=x_label, ylabel=y_label)
+        for axis, corner in ((roc, "lower right"), (calibrated, "best")):
             axis.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=1)
             axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-            axis.set_xticks(np.linspace(0, 1, 6))
-            axis.set_yticks(np.linspace(0, 1, 6))
+            axis.set(xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
             axis.grid(color="0.9", lw=0.6)
             axis.set_axisbelow(True)
-        box = {"handlelength": 2.4, "framealpha": 0.8, "edgecolor": "none"}
-        roc.legend(loc="lower right", **box)
-        calibrated.legend(loc="best", **box)
-        figure.legend(
-            [Line2D([], [], color=colour, ls=line, lw=1.4) for _, (colour, line, _) in styled],
-            list(scores),
-            loc="outside upper center",
-            ncols=len(scores),
-            handlelength=2.4,
-            frameon=False,
-        )
+            axis.legend(loc=corner, handlelength=2.4, framealpha=0.8, edgecolor="none")
+        legend: dict[str, Any] = {"loc": "outside upper center", "frameon": False}
+        figure.legend(lines, list(scores), ncols=len(scores), handlelength=2.4, **legend)
         return save_figure(figure, target, note)
 
 
-def _draw_roc(axis: Any, items: LabelledScores, style: tuple[str, str, str]) -> None:
-    """The ROC curve; where all items are right or all are wrong, only a legend that says so."""
-    colour, line, _ = style
+def _roc(items: LabelledScores) -> tuple[Floats, Floats, str]:
+    """The ROC curve and its label; no points where all items are right or all are wrong.
+
+    At most ``_CURVE_POINTS`` points at even distances along the curve, both ends included.
+    """
     if items.right.all() or not items.right.any():
-        x, y, label = np.empty(0), np.empty(0), "only one kind"
-    else:
-        x, y = _thinned(*roc_curve(items.scores, items.right))
-        label = f"AUC {roc_auc(items.scores, items.right):.2f}"
-    axis.plot(x, y, color=colour, ls=line, lw=1.4, label=label)
-
-
-def _draw_calibration(axis: Any, items: LabelledScores, style: tuple[str, str, str]) -> None:
-    """One point per bin of equal mass."""
-    colour, line, marker = style
-    curve = calibration(items.scores, items.right)
-    look = {"color": colour, "ls": line, "marker": marker, "ms": 3.5, "lw": 1.4}
-    axis.plot(curve.mean_score, curve.share_right, **look, label=f"ECE {curve.error:.2f}")
-
-
-def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """At most ``_CURVE_POINTS`` points at even distances along the curve, both ends included."""
-    if len(x) <= _CURVE_POINTS:
-        return x, y
-    along = np.append(0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
-    wanted = np.linspace(0, along[-1], _CURVE_POINTS)
-    return np.interp(wanted, along, x), np.interp(wanted, along, y)
+        return np.empty(0), np.empty(0), "only one kind"
+    x, y = roc_curve(items.scores, items.right)
+    if len(x) > _CURVE_POINTS:
+        along = np.append(0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
+        wanted = np.linspace(0, along[-1], _CURVE_POINTS)
+        x, y = np.interp(wanted, along, x), np.interp(wanted, along, y)
+    return x, y, f"AUC {roc_auc(items.scores, items.right):.2f}"

@@ -34,13 +34,12 @@ _ACCURACY_SCHEMA = pa.schema({"id": pa.string(), **_METHOD_COLUMNS, "accuracy": 
 
 def write_results(folder: Path, results: Results, about: Mapping[str, Any], markdown: str) -> None:
     """Write results.json, results.csv (metrics alone) and results.md."""
-    metrics = [asdict(metric) for metric in results.metrics]
-    comparisons = [asdict(comparison) for comparison in results.comparisons]
-    write_json(folder / RESULTS, {**about, "metrics": metrics, "comparisons": comparisons})
+    rows = asdict(results)
+    write_json(folder / RESULTS, {**about, **rows})
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Metric)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(metrics)
+    writer.writerows(rows["metrics"])
     write_atomic(folder / "results.csv", text.getvalue())
     write_atomic(folder / "results.md", markdown)
 
@@ -48,33 +47,31 @@ def write_results(folder: Path, results: Results, about: Mapping[str, Any], mark
 def read_results(folder: Path | str) -> Results:
     """Metrics and comparisons of a run folder, or of a rerank or eval stage."""
     found = read_json(Path(folder) / RESULTS)
-    return Results(
-        [Metric(**row) for row in found["metrics"]],
-        [Comparison(**row) for row in found["comparisons"]],
-    )
+    comparisons = [Comparison(**row) for row in found["comparisons"]]
+    return Results([Metric(**row) for row in found["metrics"]], comparisons)
 
 
 def write_accuracy(folder: Path, ids: Sequence[str], measurements: Iterable[Measurement]) -> None:
     """Write the accuracy of every measurement on every problem, one row for each."""
-    columns: dict[str, list[Any]] = {name: [] for name in _ACCURACY_SCHEMA.names}
-    for m in measurements:
-        columns["id"] += ids
-        for name in _METHOD_COLUMNS:
-            columns[name] += [getattr(m, name)] * len(ids)
-        columns["accuracy"] += m.accuracy.tolist()
+    rows = [
+        (key, *(getattr(m, name) for name in _METHOD_COLUMNS), accuracy)
+        for m in measurements
+        for key, accuracy in zip(ids, m.accuracy.tolist(), strict=True)
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)]
     parquet_store.write_table(folder / ACCURACY, pa.table(columns, schema=_ACCURACY_SCHEMA))
 
 
 def read_accuracy(folder: Path | str) -> pa.Table:
-    """Accuracy of a rerank stage by problem, method and N.
+    """Accuracy of a rerank stage by problem, method and N. InputError if the file is missing."""
+    return pq.read_table(_existing(Path(folder) / ACCURACY))
 
-    Raises:
-        InputError: the folder has no such file.
-    """
-    file = Path(folder) / ACCURACY
+
+def _existing(file: Path) -> Path:
     if not file.is_file():
-        raise InputError(f"no {ACCURACY} here", where=folder, hint="make it with: e2h rerank")
-    return pq.read_table(file)
+        message = f"no {file.name} here"
+        raise InputError(message, where=file.parent, hint="make it with: e2h rerank")
+    return file
 
 
 def read_measurements(folder: Path) -> tuple[list[str], list[Measurement]]:
@@ -84,10 +81,8 @@ def read_measurements(folder: Path) -> tuple[list[str], list[Measurement]]:
     # Rows are sorted by measurement, each with the problems in the same order.
     first = table.select(list(_METHOD_COLUMNS)).take(list(range(0, table.num_rows, len(ids))))
     accuracy = table["accuracy"].to_numpy().reshape(-1, len(ids))
-    return ids, [
-        Measurement(**row, accuracy=values)
-        for row, values in zip(first.to_pylist(), accuracy, strict=True)
-    ]
+    rows = zip(first.to_pylist(), accuracy, strict=True)
+    return ids, [Measurement(**row, accuracy=values) for row, values in rows]
 
 
 def write_predictions(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -98,14 +93,10 @@ def write_predictions(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
 def read_predictions(folder: Path) -> dict[str, str]:
     """Problem id -> answer chosen by weighted voting, or by majority voting where there is none.
 
-    Raises:
-        InputError: the folder has no predictions.
+    InputError if the file is missing.
     """
-    file = folder / PREDICTIONS
-    if not file.is_file():
-        raise InputError(f"no {PREDICTIONS} here", where=folder, hint="make it with: e2h rerank")
     answers: dict[str, dict[str, str]] = {}
-    for _, row in read_jsonl(file):
+    for _, row in read_jsonl(_existing(folder / PREDICTIONS)):
         if row["answer"] is not None:
             answers.setdefault(row["method"], {}).setdefault(row["id"], row["answer"])
     return answers.get("weighted-voting") or answers.get("majority") or {}

@@ -8,15 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from e2h_cli.data.problem import Problem
+from e2h_cli.evaluation import statistics
 from e2h_cli.evaluation.measurements import Measurement
-from e2h_cli.evaluation.statistics import (
-    BOOTSTRAP_DRAWS,
-    Bools,
-    bootstrap_interval,
-    bootstrap_weights,
-    compare,
-    sign_flips,
-)
+from e2h_cli.evaluation.statistics import BOOTSTRAP_DRAWS, Bools
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 
 MAIN_GROUPS = ("easy", "hard", "all")
@@ -65,21 +59,16 @@ class Results:
 
 
 def problem_groups(problems: Sequence[Problem], max_level: int) -> dict[str, Bools]:
-    """Masks (problems,) of easy, hard, all, each level and subject; empty ones are left out.
-
-    ``max_level``: the last easy level.
-    """
-    levels = np.array([p.level for p in problems])
-    subjects = np.array([p.subject for p in problems])
+    """Masks (problems,) of easy, hard, all, each level and subject; empty ones are left out."""
+    levels, subjects = (np.array([getattr(p, k) for p in problems]) for k in ("level", "subject"))
     # Imported problems without a level have level 0: neither easy nor hard.
     groups = {
         "easy": (levels > 0) & (levels <= max_level),
         "hard": levels > max_level,
         "all": levels >= 0,
     }
-    known = sorted(set(levels[levels > 0].tolist()))
-    groups |= {f"level-{level}": levels == level for level in known}
-    groups |= {f"subject-{name}": subjects == name for name in sorted(set(subjects.tolist()))}
+    groups |= {f"level-{level}": levels == level for level in np.unique(levels[levels > 0])}
+    groups |= {f"subject-{name}": subjects == name for name in np.unique(subjects)}
     return {name: mask for name, mask in groups.items() if mask.any()}
 
 
@@ -98,28 +87,29 @@ def summarise(
     ``rounded``: percent to two decimals, p-values to five.
     """
 
-    def percent(share: float) -> float:
-        return round(100 * float(share), 2) if rounded else 100 * float(share)
+    def percent(*shares: float) -> tuple[float, float, float]:
+        mean, low, high = (100 * float(share) for share in shares)
+        return (round(mean, 2), round(low, 2), round(high, 2)) if rounded else (mean, low, high)
 
-    metrics: list[Metric] = []
-    comparisons: list[Comparison] = []
+    results = Results([], [])
     for group, mask in groups.items():
         rng = np.random.default_rng(seed)
         problems = int(mask.sum())
-        weights = bootstrap_weights(problems, BOOTSTRAP_DRAWS, rng)
+        weights = statistics.bootstrap_weights(problems, BOOTSTRAP_DRAWS, rng)
         for m in measurements:
             values = m.accuracy[mask]
-            low, high = bootstrap_interval(values, weights, confidence)
-            numbers = percent(values.mean()), percent(low), percent(high)
+            interval = statistics.bootstrap_interval(values, weights, confidence)
+            numbers = percent(values.mean(), *interval)
             about = (m.generator, m.reward_model, m.method, m.aggregate, m.n)
-            metrics.append(Metric(group, *about, *numbers, problems, grader))
-        signs = sign_flips(problems, rng)
+            results.metrics.append(Metric(group, *about, *numbers, problems, grader))
+        signs = statistics.sign_flips(problems, rng)
         for a, b in contrasts:
-            test = compare(a.accuracy[mask], b.accuracy[mask], weights, signs, confidence)
-            numbers = percent(test.difference), percent(test.low), percent(test.high)
+            accuracies = a.accuracy[mask], b.accuracy[mask]
+            test = statistics.compare(*accuracies, weights, signs, confidence)
+            numbers = percent(test.difference, test.low, test.high)
             p = round(test.p, 5) if rounded else test.p
-            comparisons.append(Comparison(group, label(a), label(b), a.n, *numbers, p))
-    return Results(metrics, comparisons)
+            results.comparisons.append(Comparison(group, label(a), label(b), a.n, *numbers, p))
+    return results
 
 
 def label(m: Measurement | Metric) -> str:
@@ -135,11 +125,10 @@ def main_metrics(metrics: Sequence[Metric]) -> list[Metric]:
     aggregates: dict[tuple[str, str], list[str]] = {}
     for m in metrics:
         aggregates.setdefault((m.reward_model, m.method), []).append(m.aggregate)
-    chosen = {
-        key: best if (best := BEST_AGGREGATE.get(key[1], "")) in given else given[0]
-        for key, given in aggregates.items()
-    }
-    return [m for m in metrics if m.aggregate == chosen[m.reward_model, m.method]]
+    for (_, method), given in aggregates.items():
+        # False sorts first: the best aggregation, if it is there.
+        given.sort(key=lambda aggregate: aggregate != BEST_AGGREGATE.get(method))
+    return [m for m in metrics if m.aggregate == aggregates[m.reward_model, m.method][0]]
 
 
 def several_reward_models(metrics: Iterable[Metric | Measurement]) -> bool:
@@ -155,10 +144,8 @@ def finding(results: Results, scale: str, max_level: int) -> str:
     comparison = next(iter(best or [c for c in hard if c.a.startswith("weight")]), None)
     if comparison is None:
         return f"At {scale} scale: no weighted voting on hard problems was measured."
-    metrics: dict[str, Metric] = {}
-    for m in main_metrics(results.metrics):
-        if m.group == "hard" and m.n == comparison.n:
-            metrics.setdefault(m.method, m)
+    shown = [m for m in main_metrics(results.metrics) if (m.group, m.n) == ("hard", comparison.n)]
+    metrics = {m.method: m for m in reversed(shown)}
     weighted, majority = metrics["weighted-voting"], metrics["majority"]
     numbers = (
         f"{weighted.accuracy:.1f} % of {weighted.problems} hard problems "
@@ -166,13 +153,11 @@ def finding(results: Results, scale: str, max_level: int) -> str:
         f"{comparison.n} solutions each: {comparison.difference:+.1f} points "
         f"({comparison.low:+.1f} to {comparison.high:+.1f}, p = {comparison.p:.4f})"
     )
-    verdict = (
-        "no difference is shown"
-        if comparison.p >= SIGNIFICANCE
-        else "the reward model lifts accuracy beyond what it was trained on"
-        if comparison.difference > 0
-        else "the reward model does harm"
-    )
+    verdict = "the reward model does harm"
+    if comparison.p >= SIGNIFICANCE:
+        verdict = "no difference is shown"
+    elif comparison.difference > 0:
+        verdict = "the reward model lifts accuracy beyond what it was trained on"
     return (
         f"At {scale} scale, voting weighted by a reward model that saw only easy problems "
         f"(levels 1-{max_level}) solves {numbers}; {verdict}."

@@ -41,12 +41,8 @@ def reward_model_tables(
     """Tables that compare reward models and aggregations, where there are several.
 
     The first is laid out as the paper's Figures 8 and 16-18 at the largest N (p.24, p.31-33), the
-    second as its Table 10 (p.38).
-
-    Args:
-        metrics: of voting.
-        diagnostics: rows of ``Diagnostic`` with the ``stage`` whose scores they are about.
-        scale: for the titles.
+    second as its Table 10 (p.38). ``diagnostics``: rows of ``Diagnostic`` with the ``stage`` whose
+    scores they are about.
     """
     tables = []
     uses = {(m.reward_model, m.method, m.aggregate) for m in _at_largest_n(metrics)}
@@ -81,13 +77,10 @@ def aggregation_table(metrics: Sequence[Metric], scale: str) -> ReportTable:
 
 def diagnostics_by_stage(diagnostics: Iterable[Mapping[str, Any]], scale: str) -> ReportTable:
     """Accuracy and ROC AUC on steps and on outcomes: a row per group and reward model."""
-    rows = sorted(
-        (d for d in diagnostics if d["group"] in MAIN_GROUPS),
-        key=lambda d: MAIN_GROUPS.index(d["group"]),
-    )
+    rows = [d for d in diagnostics if d["group"] in MAIN_GROUPS]
     cells = {
         ((d["group"], d["stage"]), column): f"{d['value']:.3f}"
-        for d in rows
+        for d in sorted(rows, key=lambda d: MAIN_GROUPS.index(d["group"]))
         if (column := _COLUMNS.get((d["item"], d["score"], d["metric"])))
     }
     columns = list(_COLUMNS.values())

@@ -15,10 +15,11 @@ from e2h_cli.common.files import read_json
 from e2h_cli.evaluation.measurements import Measurement
 from e2h_cli.evaluation.statistics import Bools
 from e2h_cli.reports.result_files import RESULTS
-from e2h_cli.reports.results import MAIN_GROUPS, SIGNIFICANCE, Comparison, summarise
+from e2h_cli.reports.results import MAIN_GROUPS, SIGNIFICANCE, summarise
 from e2h_cli.reports.tables import ReportTable, Row, markdown_of
 
 NAME = "table5"
+_PAPER = Path(__file__).parent / "paper" / "table5.yaml"
 _METHODS = {"ppo": "PPO", "grpo": "GRPO", "rest-em": "ReST-EM", "dpo": "DPO"}
 _BLOCKS = ("PRM800K", "MetaMath")
 
@@ -65,34 +66,22 @@ class Line:
 def line_of(record: Mapping[str, Any], samples: Path) -> Line:
     """The row of a generator, without numbers, by the record of the stage that trained it.
 
-    Args:
-        record: of the stage.
-        samples: drawn from the generator, for the message.
-
-    Raises:
-        InputError: the stage is neither ``sft`` nor ``rl``.
+    ``samples`` are drawn from it. InputError if the stage is neither ``sft`` nor ``rl``.
     """
-    if record["command"] == "sft":
+    command, settings = record["command"], record["settings"]
+    if command == "sft":
         return Line(*_SFT, "no", None)
-    if record["command"] != "rl":
-        raise InputError(
-            f"table 5 has no row for a generator made by e2h {record['command']}", where=samples
-        )
-    settings = record["settings"]
-    algo = settings["algo"]
+    if command != "rl":
+        raise InputError(f"table 5 has no row for a generator made by e2h {command}", where=samples)
+    algo, questions, answers = settings["algo"], settings["questions"], settings["answers"]
     prm = algo == "dpo" or (algo != "rest-em" and settings["shaping"] != "none")
-    answers = settings["answers"]
     if answers == "all":
-        answers = settings["questions"]
-    reads_hard = (
-        "train"
-        if answers in ("hard", "all")
-        else "choice"
-        if settings["checkpoint_rule"] == "paper"
-        else "no"
-    )
+        answers = questions
+    reads_hard = "choice" if settings["checkpoint_rule"] == "paper" else "no"
+    if answers in ("hard", "all"):
+        reads_hard = "train"
     checkpoint = record["counts"].get("best_step")
-    return Line(_METHODS[algo], settings["questions"], answers, prm, reads_hard, checkpoint)
+    return Line(_METHODS[algo], questions, answers, prm, reads_hard, checkpoint)
 
 
 def add_numbers(
@@ -105,15 +94,8 @@ def add_numbers(
 ) -> list[dict[str, Any]]:
     """Add intervals and paired tests against SFT to the rows; return the paper's orderings on ours.
 
-    Args:
-        lines: rows without numbers.
-        measurements: accuracy of each row on the same problems.
-        groups: masks of easy, hard, all.
-        confidence: of the intervals.
-        seed: of resampling.
-
-    Raises:
-        InputError: two rows have the same key, or a group has no problem.
+    ``measurements``: accuracy of each row on the same problems; ``groups``: masks of easy, hard,
+    all. InputError if two rows have the same key, or a group has no problem.
     """
     for key, count in Counter(line.key for line in lines).items():
         if count > 1:
@@ -121,6 +103,7 @@ def add_numbers(
     for group in MAIN_GROUPS:
         if group not in groups:
             raise InputError(f"the samples answer no {group} problem, and table 5 has a column")
+    by_name = {name_of(line.key): line for line in lines}
     named = {
         line.key: replace(m, method=name_of(line.key))
         for line, m in zip(lines, measurements, strict=True)
@@ -135,28 +118,23 @@ def add_numbers(
         seed=seed,
         rounded=False,
     )
-    by_name = {name_of(line.key): line for line in lines}
-    for metric in results.metrics:
-        by_name[metric.method].accuracy[metric.group] = (metric.accuracy, metric.low, metric.high)
-    compared = {(c.group, c.a, c.b): c for c in results.comparisons}
-    for (group, a, b), test in compared.items():
-        if b == name_of(_SFT):
-            by_name[a].against_sft[group] = (test.difference, test.p)
-    claims = [(a, b, compared.get(("hard", name_of(a), name_of(b)))) for a, b in _CLAIMS]
-    return [_ordering(a, b, c) for a, b, c in claims if c is not None]
-
-
-def _ordering(a: Key, b: Key, test: Comparison) -> dict[str, Any]:
-    """One of the paper's orderings beside the same difference in our run."""
+    for m in results.metrics:
+        by_name[m.method].accuracy[m.group] = (m.accuracy, m.low, m.high)
+    hard = {(c.a, c.b): c for c in results.comparisons if c.group == "hard"}
+    for c in results.comparisons:
+        if c.b == name_of(_SFT):
+            by_name[c.a].against_sft[c.group] = (c.difference, c.p)
     paper = paper_rows(_BLOCKS[0])
-    verdict = (
-        "not shown" if test.p >= SIGNIFICANCE else "holds" if test.difference > 0 else "reversed"
-    )
-    return {
-        "better": name_of(a), "worse": name_of(b), "group": test.group,
-        "ours": round(test.difference, 2), "p": round(test.p, 5),
-        "paper": round(paper[a]["hard"] - paper[b]["hard"], 1), "verdict": verdict,
-    }  # fmt: skip
+    orderings = []
+    for a, b in _CLAIMS:
+        if test := hard.get((name_of(a), name_of(b))):
+            verdict = "holds" if test.difference > 0 else "reversed"
+            ours = {"ours": round(test.difference, 2), "p": round(test.p, 5)}
+            ours["paper"] = round(paper[a]["hard"] - paper[b]["hard"], 1)
+            verdict = "not shown" if test.p >= SIGNIFICANCE else verdict
+            about = {"better": test.a, "worse": test.b, "group": test.group}
+            orderings.append({**about, **ours, "verdict": verdict})
+    return orderings
 
 
 def name_of(key: Key) -> str:
@@ -169,8 +147,7 @@ def name_of(key: Key) -> str:
 
 def paper_rows(block: str) -> dict[Key, dict[str, Any]]:
     """The paper's rows for one supervision set."""
-    file = Path(__file__).parent / "paper" / "table5.yaml"
-    rows = yaml.safe_load(file.read_text(encoding="utf-8"))
+    rows = yaml.safe_load(_PAPER.read_text(encoding="utf-8"))
     return {_key_of(row): row for row in rows if row["block"] == block}
 
 
@@ -179,11 +156,7 @@ def _key_of(row: Mapping[str, Any]) -> Key:
 
 
 def other_seeds(folders: Sequence[str]) -> list[dict[Key, float]]:
-    """Hard accuracy by row of other run folders.
-
-    Raises:
-        InputError: a folder without such a table.
-    """
+    """Hard accuracy by row of other run folders. InputError if a folder has no such table."""
     found = []
     for folder in folders:
         table = read_json(Path(folder) / RESULTS).get(NAME)
@@ -200,21 +173,30 @@ def as_tables(
     scale: str,
 ) -> tuple[list[ReportTable], list[str]]:
     """The table, the table of orderings if there are any, and the notes below them."""
-    title = (
-        f"Greedy accuracy in percent after RL ({scale} scale, ± half of the interval) beside the "
-        "paper's Table 5"
-    )
+    interval = f"({scale} scale, ± half of the interval)"
+    title = f"Greedy accuracy in percent after RL {interval} beside the paper's Table 5"
     tables = [ReportTable(title, *table_rows(lines, others))]
+    notes = [
+        "reads hard: whether hard gold answers were used in training, or to choose the checkpoint",
+        "paper: easy / hard / all of Llemma 7b, PRM800K; * MetaMath, where the other has no row",
+    ]
+    if others:
+        notes.append(f"others: hard, of {len(others)} more runs, each its own from the split on")
     if orderings:
         title = "The paper's orderings on hard problems, paired test on ours"
-        header = ("", "better - worse", "paper", "ours", "p", "")
-        rows: list[Row] = [
-            ("", f"{o['better']} - {o['worse']}", f"{o['paper']:+.1f}", f"{o['ours']:+.1f}",
-             f"{o['p']:.4f}", o["verdict"])
-            for o in orderings
-        ]  # fmt: skip
-        tables.append(ReportTable(title, header, rows))
-    return tables, _notes(lines, orderings, others, scale)
+        rows = []
+        for o in orderings:
+            numbers = f"{o['paper']:+.1f}", f"{o['ours']:+.1f}", f"{o['p']:.4f}"
+            rows.append(("", f"{o['better']} - {o['worse']}", *numbers, o["verdict"]))
+        tables.append(ReportTable(title, ("", "better - worse", "paper", "ours", "p", ""), rows))
+    start = next((line for line in lines if line.key == _SFT), None)
+    if scale == "tiny" and start and any(o["verdict"] == "reversed" for o in orderings):
+        paper = paper_rows(_BLOCKS[0])[_SFT]["hard"]
+        notes.append(
+            f"reversed: the tiny start solves {start.accuracy['hard'][0]:.0f} % of the hard "
+            f"problems (paper: {paper} %), so that right answers to learn from are plenty"
+        )
+    return tables, notes
 
 
 def as_markdown(tables: Sequence[ReportTable], notes: Sequence[str]) -> str:
@@ -226,63 +208,24 @@ def table_rows(
     lines: Sequence[Line], others: Sequence[Mapping[Key, float]]
 ) -> tuple[Row, list[Row]]:
     """Header and rows of the table; the paper's numbers are easy/hard/all."""
-    blocks = [paper_rows(block) for block in _BLOCKS]
+    # Where both blocks have a row, that of the first stands in the table.
+    paper = {
+        key: "/".join(f"{row[g]:.1f}" for g in MAIN_GROUPS) + "*" * number
+        for number, block in reversed(list(enumerate(_BLOCKS)))
+        for key, row in paper_rows(block).items()
+    }
     rows: list[Row] = []
     for line in lines:
-        paper = next(
-            (
-                "/".join(f"{block[line.key][g]:.1f}" for g in MAIN_GROUPS) + "*" * number
-                for number, block in enumerate(blocks)
-                if line.key in block
-            ),
-            "-",
-        )
-        accuracy = [
-            f"{mean:.1f}±{(high - low) / 2:.1f}"
-            for mean, low, high in (line.accuracy[g] for g in MAIN_GROUPS)
-        ]
+        about = line.method, line.questions, line.answers, "yes" if line.prm else "no"
+        intervals = [line.accuracy[group] for group in MAIN_GROUPS]
+        accuracy = [f"{mean:.1f}±{(high - low) / 2:.1f}" for mean, low, high in intervals]
         sft = line.against_sft.get("hard")
+        against_sft = f"{sft[0]:+.1f} ({sft[1]:.4f})" if sft else ""
+        row = (*about, *accuracy, against_sft, paper.get(line.key, "-"), line.reads_hard)
         hard = [f"{other[line.key]:.1f}" if line.key in other else "-" for other in others]
-        rows.append(
-            (
-                line.method,
-                line.questions,
-                line.answers,
-                "yes" if line.prm else "no",
-                *accuracy,
-                f"{sft[0]:+.1f} ({sft[1]:.4f})" if sft else "",
-                paper,
-                line.reads_hard,
-                *(["/".join(hard)] if others else []),
-            )
-        )
-    header = (
-        "method", "data", "answers", "PRM", *MAIN_GROUPS, "hard - SFT (p)", "paper",
-        "reads hard", *(["others"] if others else []),
-    )  # fmt: skip
-    return header, rows
-
-
-def _notes(
-    lines: Sequence[Line],
-    orderings: Sequence[Mapping[str, Any]],
-    others: Sequence[Mapping[Key, float]],
-    scale: str,
-) -> list[str]:
-    notes = [
-        "reads hard: whether hard gold answers were used in training, or to choose the checkpoint",
-        "paper: easy / hard / all of Llemma 7b, PRM800K; * MetaMath, where the other has no row",
-    ]
-    if others:
-        notes.append(f"others: hard, of {len(others)} more runs, each its own from the split on")
-    start = next((line for line in lines if line.key == _SFT), None)
-    if scale == "tiny" and start and any(o["verdict"] == "reversed" for o in orderings):
-        paper = paper_rows(_BLOCKS[0])[_SFT]["hard"]
-        notes.append(
-            f"reversed: the tiny start solves {start.accuracy['hard'][0]:.0f} % of the hard "
-            f"problems (paper: {paper} %), so that right answers to learn from are plenty"
-        )
-    return notes
+        rows.append((*row, "/".join(hard)) if others else row)
+    ours = ("method", "data", "answers", "PRM", *MAIN_GROUPS, "hard - SFT (p)")
+    return (*ours, "paper", "reads hard", *(["others"] if others else [])), rows
 
 
 def as_json(lines: Sequence[Line], orderings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

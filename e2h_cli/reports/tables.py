@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions
 from rich.table import Table
 
-from e2h_cli.reports.results import (
-    BY,
-    MAIN_GROUPS,
-    Comparison,
-    Metric,
-    Results,
-    label,
-    main_metrics,
-    several_reward_models,
-)
+from e2h_cli.reports import results as reported
+from e2h_cli.reports.results import BY, MAIN_GROUPS, Metric, Results, label, main_metrics
 
 Row = tuple[str, ...]
 
@@ -53,18 +47,14 @@ class ReportTable:
         while len(sizes) > 2 and _FIXED_WIDTH + _NUMBER_WIDTH * len(sizes) > options.max_width:
             sizes = sizes[::-2][::-1]
         columns = [i for i in range(len(self.header)) if i not in self.sizes or i in sizes]
-        table = Table(
-            title=self.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-        )
+        table = Table(title=self.title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.title_justify = "left"
         for i in columns:
             table.add_column(self.header[i], justify="left" if i < 2 else "right", no_wrap=True)
-        group = None
-        for row in self.rows:
-            if group is not None and row[0] != group:
-                table.add_section()
-            first = "" if row[0] == group else row[0]
-            table.add_row(first, *(row[i] for i in columns[1:]))
-            group = row[0]
+        for group, rows in groupby(self.rows, key=itemgetter(0)):
+            for number, row in enumerate(rows):
+                table.add_row("" if number else group, *(row[i] for i in columns[1:]))
+            table.add_section()
         yield table
 
 
@@ -89,43 +79,34 @@ def result_tables(results: Results, scale: str, confidence: float) -> list[Repor
     # Comparisons under other aggregations are in results.json only.
     names = {label(m) for m in main_metrics(results.metrics)}
     shown = [c for c in results.comparisons if {c.a.partition(BY)[0], c.b} <= names]
-    return tables + ([_comparison_table(shown)] if shown else [])
+    rows: list[Row] = []
+    for c in shown:
+        if c.group in MAIN_GROUPS:
+            numbers = f"{c.difference:+.1f}", f"{c.low:+.1f} to {c.high:+.1f}", f"{c.p:.4f}"
+            rows.append((c.group, f"{c.a} - {c.b}", str(c.n), *numbers))
+    if shown:
+        title = "Paired comparisons on the same problems (sign-flip permutation test)"
+        header = ("", "difference in points", "N", "mean", "interval", "p")
+        tables.append(ReportTable(title, header, rows))
+    return tables
 
 
 def accuracy_table(metrics: Sequence[Metric], title: str) -> ReportTable:
     """A row per group and method, a column per N, and the interval at the largest N."""
     shown = [m for m in main_metrics(metrics) if m.group in MAIN_GROUPS]
-    several = several_reward_models(shown)
+    shown.sort(key=lambda m: MAIN_GROUPS.index(m.group))
+    several = reported.several_reward_models(shown)
     ns = sorted({m.n for m in shown})
+    lines: dict[tuple[str, str, str], dict[int, Metric]] = {}
+    for m in shown:
+        lines.setdefault((m.group, m.reward_model, label(m)), {})[m.n] = m
     rows: list[Row] = []
-    for group in MAIN_GROUPS:
-        lines: dict[str, dict[int, Metric]] = {}
-        for m in shown:
-            if m.group == group:
-                lines.setdefault(f"{m.reward_model} {label(m)}", {})[m.n] = m
-        for line in lines.values():
-            cells = [f"{line[n].accuracy:.1f}" if n in line else "" for n in ns]
-            last = line[max(line)]
-            name = _SHORT.get(last.method, last.method)
-            if last.reward_model:
-                name += f" ({f'{last.reward_model}, ' if several else ''}{last.aggregate})"
-            rows.append((group, name, *cells, f"{last.low:.1f}-{last.high:.1f}"))
+    for line in lines.values():
+        last = line[max(line)]
+        name = _SHORT.get(last.method, last.method)
+        if last.reward_model:
+            name += f" ({f'{last.reward_model}, ' if several else ''}{last.aggregate})"
+        cells = [f"{line[n].accuracy:.1f}" if n in line else "" for n in ns]
+        rows.append((last.group, name, *cells, f"{last.low:.1f}-{last.high:.1f}"))
     header = ("", "N =", *map(str, ns), "interval")
     return ReportTable(title, header, rows, range(2, 2 + len(ns)))
-
-
-def _comparison_table(comparisons: Sequence[Comparison]) -> ReportTable:
-    rows: list[Row] = [
-        (
-            c.group,
-            f"{c.a} - {c.b}",
-            str(c.n),
-            f"{c.difference:+.1f}",
-            f"{c.low:+.1f} to {c.high:+.1f}",
-            f"{c.p:.4f}",
-        )
-        for c in comparisons
-        if c.group in MAIN_GROUPS
-    ]
-    title = "Paired comparisons on the same problems (sign-flip permutation test)"
-    return ReportTable(title, ("", "difference in points", "N", "mean", "interval", "p"), rows)

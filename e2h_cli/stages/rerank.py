@@ -52,13 +52,9 @@ def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
     with get_grader(settings.grader, cache=context.verdict_cache) as grader:
         groups = group_samples(candidates.samples, candidates.problems, grader)
     ns = values_of_n(groups[0].size, settings.ks)
-    scores, kind = _scores(context, candidates, groups)
+    scores, orm = _scores(context, candidates, groups)
     methods = voting_methods(
-        groups,
-        scores,
-        method=settings.method,
-        aggregates=settings.aggregate,
-        only_outcome=kind == "orm",
+        groups, scores, method=settings.method, aggregates=settings.aggregate, only_outcome=orm
     )
     measurements = measure(
         groups,
@@ -100,18 +96,15 @@ def show_tokens(context: StageContext[RerankSettings]) -> None:
     candidates = _candidates(context)
     first = candidates.samples.slice(0, 1).to_pylist()[0]
     problem = candidates.problems[first["id"]]
-    model = open_reward_model(
-        context.model_or_path("reward_model"), settings.family, settings.precision
-    )
+    path = context.model_or_path("reward_model")
+    model = open_reward_model(path, settings.family, settings.precision)
     finished = first["finish_reason"] == "stop"
     scored = scoring.token_scores(model, problem.problem, first["text"], finished)
     line = Text(f"{problem.id} ({model.family}): ", style="bold")
     for position, (token, score) in enumerate(scored):
-        shown = token.replace("\n", "\\n")
-        if score is None:
-            line.append(f"{shown} ", style="dim")
-        else:
-            line.append(f"{shown}[{position}]={score:.3f} ", style="bold cyan")
+        shown = "" if score is None else f"[{position}]={score:.3f}"
+        style = "dim" if score is None else "bold cyan"
+        line.append(token.replace("\n", "\\n") + f"{shown} ", style=style)
     console.print(line)
 
 
@@ -132,32 +125,27 @@ class _Candidates:
 
 
 def _candidates(context: StageContext[RerankSettings]) -> _Candidates:
-    """Read the samples of a stage or of the file under --import, and their problems.
-
-    Raises:
-        InputError: an input is missing, or cannot be read.
-    """
-    known: dict[str, Problem] = {}
+    """Read the samples of a stage or of the file under --import, and their problems."""
+    problems: dict[str, Problem] = {}
     levels = PAPER_MAX_LEVEL
     if context.inputs["problems"]:
-        known = read_answered_problems(context.input_path("problems"))
+        problems = read_answered_problems(context.input_path("problems"))
         levels = max_level(context.input_path("problems"))
     reward_model = context.input_name("reward_model") if context.inputs["reward_model"] else ""
     if not context.inputs["imported"]:
         samples = read_samples(context.input_path("samples"))
-        if not known:
+        if not problems:
             raise InputError(f"{context.stage} needs problems", hint="give --problems")
         generator = context.input_name("samples")
-        return _Candidates(known, samples, None, generator, reward_model, levels)
+        return _Candidates(problems, samples, None, generator, reward_model, levels)
     assert context.settings.import_format is not None
     file = context.input_path("imported")
     imported = import_samples(context.settings.import_format, file)
-    if known:
-        imported = match_problems(imported, known.values())
+    if problems:
+        imported = match_problems(imported, problems.values())
     problems = {problem.id: problem for problem in imported.problems}
-    return _Candidates(
-        problems, imported.samples, imported, file.stem, reward_model or file.stem, levels
-    )
+    names = file.stem, reward_model or file.stem
+    return _Candidates(problems, imported.samples, imported, *names, levels)
 
 
 def _keep_imported(context: StageContext[RerankSettings], imported: ImportedSamples) -> None:
@@ -170,16 +158,14 @@ def _keep_imported(context: StageContext[RerankSettings], imported: ImportedSamp
 
 
 def _scores(
-    context: StageContext[RerankSettings],
-    candidates: _Candidates,
-    groups: Sequence[SampleGroup],
-) -> tuple[pa.Table | None, str]:
-    """Scores of the samples, or None, and the kind of reward model ("" if it is not known).
+    context: StageContext[RerankSettings], candidates: _Candidates, groups: Sequence[SampleGroup]
+) -> tuple[pa.Table | None, bool]:
+    """Scores of the samples, or None, and whether they are known to be of an ORM.
 
     They are kept in scores/, and used again while their conditions stay the same.
     """
     settings, fingerprints = context.settings, context.input_fingerprints
-    folder = context.output_dir / SCORES
+    imported, folder = candidates.imported, context.output_dir / SCORES
     if context.inputs["reward_model"]:
         reward_model = context.model_or_path("reward_model")
         scores = scoring.score_samples(
@@ -197,20 +183,14 @@ def _scores(
             batch_tokens=settings.batch_tokens,
             precision=settings.precision,
         )
-        return scores, kind_of(reward_model, settings.family)
-    if candidates.imported is not None and candidates.imported.scores is not None:
-        scores = candidates.imported.scores
-        if settings.transform == "sigmoid":
-            scores = sigmoid(scores)
-        conditions = {
-            "imported": fingerprints["imported"],
-            "problems": fingerprints["problems"],
-            "transform": settings.transform,
-        }
-        scoring.write_scores(scores, folder, conditions)
-        return scores, ""
+        return scores, kind_of(reward_model, settings.family) == "orm"
+    if imported is not None and imported.scores is not None:
+        transform = settings.transform
+        scores = sigmoid(imported.scores) if transform == "sigmoid" else imported.scores
+        conditions = {name: fingerprints[name] for name in ("imported", "problems")}
+        scoring.write_scores(scores, folder, {**conditions, "transform": transform})
+        return scores, False
     if settings.method != "majority":
-        raise InputError(
-            "the samples have no scores", hint="give --reward-model, or take --method majority"
-        )
-    return None, ""
+        hint = "give --reward-model, or take --method majority"
+        raise InputError("the samples have no scores", hint=hint)
+    return None, False
