@@ -69,7 +69,7 @@ def main() -> None:
 
 def _random(folder: Path) -> str:
     tokenizer = tiny.tokenizer()
-    tiny.model(tokenizer, hidden=96, layers=4, heads=6).save_pretrained(folder)
+    tiny.model(tokenizer, hidden_size=96, num_layers=4, num_heads=6).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
 
