@@ -88,7 +88,7 @@ def vote(
 
     combined = timed(
         f"aggregate, {len(AGGREGATIONS)} aggregations",
-        lambda: {a: aggregate_scores(scores, groups[0].size, a) for a in AGGREGATIONS},
+        lambda: {a: aggregate_scores(scores, groups, a) for a in AGGREGATIONS},
     )
     weightings = [[np.ones(group.size) for group in groups], *combined.values()]
     votes = timed(_vote_part(weightings), lambda: vote_curves(groups, weightings, ns, draws, seed))
@@ -140,7 +140,7 @@ def synthetic(problems: int, samples: int, seed: int) -> tuple[list[SampleGroup]
         # The right answer is the commonest one, or another common one on hard problems.
         right[min(int(rng.geometric(1 / (0.6 + 0.4 * level))), count) - 1] = True
         answers = tuple(None if c == NO_ANSWER else str(c) for c in classes)
-        groups.append(SampleGroup(problem, answers, classes, right))
+        groups.append(SampleGroup(problem, tuple(range(len(answers))), answers, classes, right))
         tables.append(_scores(problem.id, np.append(right, False)[classes], rng))
     return groups, pa.concat_tables(tables)
 

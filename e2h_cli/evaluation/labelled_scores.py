@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +14,7 @@ from e2h_cli.data.problem import Problem
 from e2h_cli.data.rm_labels import step_checker, until_first_mistake
 from e2h_cli.evaluation.rm_metrics import NO_ERROR
 from e2h_cli.evaluation.sample_groups import group_samples
-from e2h_cli.evaluation.score_tables import aggregate_rows, step_arrays
+from e2h_cli.evaluation.score_tables import aggregate_rows, step_arrays, take_keys
 from e2h_cli.evaluation.statistics import Bools, Floats, Ints
 from e2h_cli.grading.verdict import Grader
 
@@ -139,7 +137,8 @@ def grade_scored_samples(
     scored_keys = set(scored)
     samples = samples.filter(pa.array([key in scored_keys for key in sampled]))
     groups = group_samples(samples, problems, grader)
-    samples, scores = (_first_of_each(table, groups[0].size) for table in (samples, scores))
+    keys = [key for group in groups for key in group.keys]
+    samples, scores = take_keys(samples, keys), take_keys(scores, keys)
     right = np.concatenate([group.right_samples for group in groups])
     solved = [group.problem for group in groups]
     labels = None
@@ -151,9 +150,3 @@ def grade_scored_samples(
             for question, solution in zip(questions, solutions, strict=True)
         ]
     return ScoredSamples(samples, scores, right, solved, labels)
-
-
-def _first_of_each(table: pa.Table, size: int) -> pa.Table:
-    """The first ``size`` rows of each problem."""
-    position: defaultdict[str, count[int]] = defaultdict(count)
-    return table.filter(pa.array([next(position[key]) < size for key in table["id"].to_pylist()]))

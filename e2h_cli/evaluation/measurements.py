@@ -77,7 +77,7 @@ def voting_methods(
     for name, best in BEST_AGGREGATE.items():
         if scores is not None and method in ("all", name):
             for aggregation in aggregates or ["last" if only_outcome else best]:
-                weights = aggregate_scores(scores, groups[0].size, aggregation)
+                weights = aggregate_scores(scores, groups, aggregation)
                 methods.append(VotingMethod(name, aggregation, weights))
     return methods
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,16 +15,19 @@ from e2h_cli.evaluation.statistics import Bools, Floats, Ints, best_of_n_accurac
 from e2h_cli.evaluation.voting import NO_ANSWER, permutations, vote_accuracy
 from e2h_cli.grading.verdict import Grader
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class SampleGroup:
     """N samples of a problem.
 
-    ``answers``: N texts or None; ``answer_classes``: (N,) equal answers have equal numbers;
-    ``right_classes``: (classes,) whether an answer class is right.
+    ``samples``: (N,) their numbers, ascending; ``answers``: N texts or None; ``answer_classes``:
+    (N,) equal answers have equal numbers; ``right_classes``: (classes,) whether a class is right.
     """
 
     problem: Problem
+    samples: tuple[int, ...]
     answers: tuple[str | None, ...]
     answer_classes: Ints
     right_classes: Bools
@@ -34,6 +38,11 @@ class SampleGroup:
         return len(self.answer_classes)
 
     @property
+    def keys(self) -> list[tuple[str, int]]:
+        """(id, sample) of each sample."""
+        return [(self.problem.id, sample) for sample in self.samples]
+
+    @property
     def right_samples(self) -> Bools:
         """(N,) whether a sample's answer is right."""
         return np.append(self.right_classes, False)[self.answer_classes]
@@ -42,15 +51,19 @@ class SampleGroup:
 def group_samples(
     samples: pa.Table, problems: Mapping[str, Problem], grader: Grader
 ) -> list[SampleGroup]:
-    """One group per sampled problem, all of the same size N, in the order of the samples.
+    """One group per sampled problem, all of the same size N, in the order of their first rows.
 
-    N is the smallest number of samples that any problem has. An answer class is right if one of its
+    N is the smallest number of samples that any problem has; of the others the samples with the
+    lowest numbers are taken, which is logged. An answer class is right if one of its
     answers is, so that votes and verdicts agree. InputError if a sampled problem is unknown or has
-    no gold answer.
+    no gold answer, or a sample stands twice.
     """
-    answers: dict[str, list[str | None]] = {}
-    for key, answer in zip(samples["id"].to_pylist(), samples["answer"].to_pylist(), strict=True):
-        answers.setdefault(key, []).append(answer)
+    answers: dict[str, dict[int, str | None]] = {}
+    columns = (samples[name].to_pylist() for name in ("id", "sample", "answer"))
+    for key, number, answer in zip(*columns, strict=True):
+        if number in answers.setdefault(key, {}):
+            raise InputError(f"sample {number} of {key!r} stands twice")
+        answers[key][number] = answer
     unknown = [k for k in answers if k not in problems or problems[k].answer is None]
     if unknown:
         raise InputError(
@@ -59,9 +72,15 @@ def group_samples(
         )
     if not answers:
         raise InputError("no samples to vote on")
-    size = min(map(len, answers.values()))
+    size, largest = (of(map(len, answers.values())) for of in (min, max))
+    if size < largest:
+        logger.warning(
+            f"problems have {size} to {largest} samples: N is {size}, the others are left out"
+        )
+    answers = {key: dict(sorted(found.items())[:size]) for key, found in answers.items()}
     distinct = {
-        k: [a for a in dict.fromkeys(v[:size]) if a is not None] for k, v in answers.items()
+        key: [answer for answer in dict.fromkeys(found.values()) if answer is not None]
+        for key, found in answers.items()
     }
     pairs = [(problems[key].answer or "", a) for key, texts in distinct.items() for a in texts]
     verdicts = iter(grader.grade(pairs))
@@ -71,10 +90,10 @@ def group_samples(
         right = np.zeros(max(labels, default=-1) + 1, dtype=bool)
         for label in labels:
             right[label] |= next(verdicts).right
-        number: dict[str | None, int] = dict(zip(texts, labels, strict=True))
-        given = tuple(answers[key][:size])
-        classes = np.array([number.get(a, NO_ANSWER) for a in given], dtype=np.int64)
-        groups.append(SampleGroup(problems[key], given, classes, right))
+        label_of: dict[str | None, int] = dict(zip(texts, labels, strict=True))
+        numbers, given = tuple(answers[key]), tuple(answers[key].values())
+        classes = np.array([label_of.get(a, NO_ANSWER) for a in given], dtype=np.int64)
+        groups.append(SampleGroup(problems[key], numbers, given, classes, right))
     return groups
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,8 @@ from scipy.special import expit
 
 from e2h_cli.common import parquet_store
 from e2h_cli.common.errors import InputError
+from e2h_cli.common.parquet_store import KEY_COLUMNS
+from e2h_cli.evaluation.sample_groups import SampleGroup
 from e2h_cli.evaluation.statistics import Floats, Ints
 from e2h_cli.evaluation.voting import aggregate
 
@@ -28,13 +30,29 @@ def aggregate_rows(scores: pa.Table, aggregation: str) -> Floats:
     return aggregate(np.insert(steps, np.cumsum(lengths), outcome), lengths + 1, aggregation)
 
 
-def aggregate_scores(scores: pa.Table, size: int, aggregation: str) -> list[Floats]:
-    """Aggregated scores of the first ``size`` samples of each problem, in table order."""
-    combined = aggregate_rows(scores, aggregation)
-    rows: dict[str, list[int]] = {}
-    for row, key in enumerate(scores["id"].to_pylist()):
-        rows.setdefault(key, []).append(row)
-    return [combined[numbers[:size]] for numbers in rows.values()]
+def take_keys(table: pa.Table, keys: Iterable[tuple[str, int]]) -> pa.Table:
+    """The rows of some (id, sample) keys, in the order of the keys.
+
+    InputError if a key has no row, or the table has two rows of one sample.
+    """
+    columns = (table[name].to_pylist() for name in KEY_COLUMNS)
+    row = {key: i for i, key in enumerate(zip(*columns, strict=True))}
+    if len(row) < table.num_rows:
+        raise InputError("a sample stands twice in a table of samples or scores")
+    try:
+        return table.take([row[key] for key in keys])
+    except KeyError as error:
+        problem, sample = error.args[0]
+        raise InputError(f"sample {sample} of {problem!r} has no score") from error
+
+
+def aggregate_scores(
+    scores: pa.Table, groups: Sequence[SampleGroup], aggregation: str
+) -> list[Floats]:
+    """Aggregated scores (N,) of the samples of each group, joined by (id, sample)."""
+    keys = [key for group in groups for key in group.keys]
+    combined = aggregate_rows(take_keys(scores, keys), aggregation)
+    return np.split(combined, np.cumsum([group.size for group in groups])[:-1])
 
 
 def sigmoid(scores: pa.Table) -> pa.Table:

@@ -15,7 +15,7 @@ from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, read_jsonl
 from e2h_cli.data import template
-from e2h_cli.evaluation.score_tables import aggregate_scores
+from e2h_cli.evaluation.score_tables import aggregate_rows, take_keys
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.inference.sampling import SAMPLES_FILE
 from e2h_cli.inference.scoring import score_samples
@@ -46,8 +46,9 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
             batch_tokens=settings.batch_tokens,
             precision="auto",
         )
-        lowest = aggregate_scores(scores, settings.num_generations, BEST_AGGREGATE["best-of-n"])
-        return [float(score) for group in lowest for score in group]
+        keys = zip(samples["id"].to_pylist(), samples["sample"].to_pylist(), strict=True)
+        lowest = aggregate_rows(take_keys(scores, keys), BEST_AGGREGATE["best-of-n"])
+        return [float(score) for score in lowest]
 
     def _training_rows(self, iteration: int, solutions: Solutions) -> list[dict[str, Any]]:
         own = self.settings

@@ -16,7 +16,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.data.external_formats import ImportFormat
 from e2h_cli.data.external_samples import LOWEST_SCORE, import_samples, match_problems
 from e2h_cli.data.problem import Problem
-from e2h_cli.evaluation.score_tables import aggregate_scores
+from e2h_cli.evaluation.score_tables import aggregate_rows
 
 QWEN = {
     "idx": 7,
@@ -111,7 +111,7 @@ def test_aggregates_are_those_of_the_file(tmp_path: Path) -> None:
     done = import_samples("search-and-learn", write(tmp_path / "data.jsonl", [LEARN]))
     assert done.scores is not None
     for how, expected in {"prod": [0.125, 0.75, 0.125], "mean": [0.375, 0.75, 0.125]}.items():
-        np.testing.assert_allclose(aggregate_scores(done.scores, 3, how)[0], expected)
+        np.testing.assert_allclose(aggregate_rows(done.scores, how)[:3], expected)
 
 
 def test_scores_that_are_no_probabilities_are_called_unknown(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_an_unscored_sample_among_probabilities_gets_zero(tmp_path: Path) -> Non
     assert done.scores is not None
     assert done.scores["outcome_score"].to_pylist() == [0.0, 0.75, 0.125]
     for how in ("min", "prod", "last", "mean_logit"):
-        assert aggregate_scores(done.scores, 3, how)[0].argmin() == 0
+        assert aggregate_rows(done.scores, how)[:3].argmin() == 0
 
 
 def test_half_characters_become_question_marks(tmp_path: Path) -> None:

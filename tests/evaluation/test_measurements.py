@@ -20,7 +20,7 @@ from e2h_cli.evaluation.sample_groups import SampleGroup
 from tests.evaluation.score_rows import tables
 
 GROUPS = [
-    SampleGroup(Problem(key, key, 1, "", "", answer="1"), ("1", "2"), np.array([0, 1]),
+    SampleGroup(Problem(key, key, 1, "", "", answer="1"), (0, 1), ("1", "2"), np.array([0, 1]),
                 np.array([True, False]))
     for key in ("a", "b")
 ]  # fmt: skip
@@ -57,9 +57,11 @@ def test_methods_and_their_aggregations() -> None:
 
 
 def test_predictions_by_hand() -> None:
-    group = SampleGroup(problem("p"), ("1", "2", None, "2", "3"),
+    group = SampleGroup(problem("p"), (0, 1, 2, 3, 4), ("1", "2", None, "2", "3"),
                 np.array([0, 1, -1, 1, 2]), np.array([False, True, False]))  # fmt: skip
-    none = SampleGroup(problem("q"), (None,) * 5, np.array([-1] * 5), np.zeros(0, dtype=bool))
+    none = SampleGroup(
+        problem("q"), (0, 1, 2, 3, 4), (None,) * 5, np.array([-1] * 5), np.zeros(0, dtype=bool)
+    )
     scores = [np.array([0.9, 0.3, 1.0, 0.4, 0.1]), np.ones(5)]
     methods = [
         VotingMethod("majority", "", [np.ones(5), np.ones(5)]),

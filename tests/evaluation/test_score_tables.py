@@ -8,17 +8,38 @@ import pytest
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.parquet_store import SCORE_SCHEMA
+from e2h_cli.data.problem import Problem
+from e2h_cli.evaluation.sample_groups import SampleGroup
 from e2h_cli.evaluation.score_tables import aggregate_scores, require_probabilities, sigmoid
 from tests.evaluation.score_rows import tables
 
 
+def group(key: str, *samples: int) -> SampleGroup:
+    size = len(samples)
+    problem = Problem(key, key, 1, "", "", answer="1")
+    return SampleGroup(problem, samples, ("1",) * size, np.zeros(size, int), np.array([True]))
+
+
 def test_scores_of_each_problem_end_with_the_outcome() -> None:
     _, scores = tables()
-    a, b = aggregate_scores(scores, 2, "prod")
+    a, b = aggregate_scores(scores, [group("a", 0, 1), group("b", 0, 1)], "prod")
     assert a == pytest.approx([0.9 * 0.8 * 0.7, 0.9 * 0.2 * 0.1])
     assert b == pytest.approx([0.6 * 0.9, 0.3])
-    first, _ = aggregate_scores(scores, 1, "last")
+    (first,) = aggregate_scores(scores, [group("a", 0)], "last")
     assert first == pytest.approx([0.7])
+
+
+def test_scores_are_joined_by_key_in_any_order() -> None:
+    _, scores = tables()
+    groups = [group("a", 0, 1), group("b", 0, 1)]
+    expected = np.concatenate(aggregate_scores(scores, groups, "prod"))
+    for order in ([3, 1, 2, 0], [2, 0, 3, 1]):
+        shuffled = aggregate_scores(scores.take(order), groups, "prod")
+        assert np.concatenate(shuffled) == pytest.approx(expected)
+    with pytest.raises(InputError, match="sample 7 of 'a' has no score"):
+        aggregate_scores(scores, [group("a", 0, 7)], "prod")
+    with pytest.raises(InputError, match="stands twice"):
+        aggregate_scores(pa.concat_tables([scores, scores]), groups, "prod")
 
 
 def test_sigmoid_keeps_rows_and_schema() -> None:

@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import MINI, Cli, assert_one_line, copy_stages
@@ -45,6 +47,35 @@ def test_every_aggregation_and_chosen_sizes(cli: Cli, run_folder: Path) -> None:
         cli("rerank", "--ks", "1,9", *common), "--ks 9", "8 samples", "e2h sample --n 9"
     )
     assert_one_line(cli("rerank", "--aggregate", "median", *common), "--aggregate", "median")
+
+
+def test_samples_in_any_order_get_their_own_scores(cli: Cli, run_folder: Path) -> None:
+    """A good file dealt into four parts: the rows of a problem are neither together nor sorted."""
+    samples = pq.read_table(run_folder / "sample/samples.parquet")
+    parts = run_folder.parent / "parts"
+    parts.mkdir()
+    for i in range(4):
+        dealt = samples.take(list(range(i, samples.num_rows, 4)))
+        pq.write_table(dealt, parts / f"{i}.parquet")
+    common = ("--recipe", MINI, "--run-dir", "run", "--force")
+    before = accuracy(run_folder / "rerank"), (run_folder / "rerank/predictions.jsonl").read_text()
+    done = cli("rerank", "--samples", "parts", *common)
+    assert done.returncode == 0, done.stderr
+    rows = (run_folder / "rerank/predictions.jsonl").read_text()
+    assert sorted(rows.splitlines()) == sorted(before[1].splitlines())
+    exact = [key for key in before[0] if key[1] in ("best-of-n", "pass")]
+    after = accuracy(run_folder / "rerank")
+    assert [after[key] for key in exact] == pytest.approx([before[0][key] for key in exact])
+
+    pq.write_table(pa.concat_tables([samples, samples.slice(0, 1)]), parts / "0.parquet")
+    done = cli("rerank", "--samples", "parts/0.parquet", *common)
+    assert_one_line(done, "sample 0 of ", "stands twice")
+
+    uneven = samples.slice(0, samples.num_rows - 3)
+    pq.write_table(uneven, parts / "0.parquet")
+    done = cli("rerank", "--samples", "parts/0.parquet", *common)
+    assert done.returncode == 0, done.stderr
+    assert "problems have 5 to 8 samples: N is 5, the others are left out" in done.stdout
 
 
 def foreign(tmp_path: Path) -> Path:
