@@ -118,7 +118,7 @@ def grade_file(source: Path, target: Path, grader: Grader) -> dict[str, int]:
     """Grade the rows of a JSON lines file.
 
     Args:
-        source: rows with ``gold`` and ``pred``, as strings or numbers; blank lines are skipped.
+        source: rows with ``gold`` and ``pred``, strings or numbers; ``pred`` is null for no answer.
         target: the same rows with ``verdict``, ``reason`` and ``ms`` added; written atomically.
         grader: the grading rule.
 
@@ -149,10 +149,15 @@ def _pair_rows(source: Path) -> Iterator[dict[str, Any]]:
         for key in ("gold", "pred"):
             if key not in row:
                 raise InputError(f"no '{key}'", where=where, hint="rows need 'gold' and 'pred'")
-            if isinstance(row[key], bool) or not isinstance(row[key], str | int | float):
+            allowed = str | int | float | None if key == "pred" else str | int | float
+            if isinstance(row[key], bool) or not isinstance(row[key], allowed):
                 raise InputError(f"'{key}' is neither a string nor a number", where=where)
         yield row
 
 
-def _as_text(value: str | int | float) -> str:
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+def _as_text(value: str | int | float | None) -> str:
+    return (
+        ""
+        if value is None
+        else str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    )

@@ -87,14 +87,14 @@ def rewards_of(
 def format_cost(solution: Solution) -> float:
     r"""Share of the format penalty that the released code takes off for the form of an answer.
 
-    0 where the answer stands in ``\boxed{}`` in the solution, 0.5 as ``$answer$`` in the last step,
-    0.75 as plain text in the last step, else 1; 1 where there is no answer.
+    0 where the answer stands in ``\boxed{}`` in the solution, 0.5 as ``$answer$`` or ``$answer.$``
+    in the last step, 0.75 as plain text in the last step, else 1; 1 where there is no answer.
     """
     if solution.answer is None:
         return 1.0
     if any(rf"\boxed{{{solution.answer}}}" in step.text for step in solution.steps):
         return 0.0
     last_step = solution.steps[-1].text if solution.steps else ""
-    if f"${solution.answer}$" in last_step:
+    if f"${solution.answer}$" in last_step or f"${solution.answer}.$" in last_step:
         return 0.5
     return 0.75 if solution.answer in last_step else 1.0

@@ -14,12 +14,14 @@ def test_a_file_of_pairs(cli: Cli, tmp_path: Path) -> None:
         {"gold": "10{,}000", "pred": "9999"},
         {"gold": "x+1", "pred": "1+x"},
         {"gold": "2", "pred": "9**9**9**9"},
+        {"gold": "2", "pred": None},
     ]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = cli("grade", "--in", "pairs.jsonl", "--out", "verdicts.jsonl")
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").open()]
-    assert [row["verdict"] == "right" for row in found] == [True, False, True, False]
+    assert [row["verdict"] == "right" for row in found] == [True, False, True, False, False]
+    assert (found[4]["verdict"], found[4]["reason"]) == ("unreadable", "empty")
     assert found[0]["id"] == 7
     assert all(row["reason"] and row["ms"] >= 0 for row in found)
     assert "math-verify" in done.stdout
@@ -44,6 +46,9 @@ def test_mistakes(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"gold": "1", "pred": "1"}\n{"gold": "1"}\n')
     assert_one_line(cli("grade", "--in", "bad.jsonl", "--out", "v.jsonl"), "bad.jsonl", "2", "pred")
     assert not (tmp_path / "v.jsonl").exists()
+    assert_one_line(cli("grade", "--in", "bad.jsonl", "--out", "/dev/null"), "not a regular file")
+    (tmp_path / "null.jsonl").write_text('{"gold": null, "pred": "1"}\n')
+    assert_one_line(cli("grade", "--in", "null.jsonl", "--out", "v.jsonl"), "null.jsonl:1", "gold")
     (tmp_path / "empty.jsonl").write_text("")
     assert cli("grade", "--in", "empty.jsonl", "--out", "v.jsonl").returncode == 0
     done = cli("grade", "--in", "bad.jsonl", "--out", "v.jsonl", "--grader", "best")

@@ -40,7 +40,7 @@ def test_rows_keep_their_fields_and_order(tmp_path: Path) -> None:
         ("[1]", "jsonl:2: not a JSON object"),
         ('{"gold": "5"}', "jsonl:2: no 'pred'"),
         ('{"pred": "5"}', "jsonl:2: no 'gold'"),
-        ('{"gold": "5", "pred": null}', "jsonl:2: 'pred' is neither"),
+        ('{"gold": null, "pred": "5"}', "jsonl:2: 'gold' is neither"),
         ('{"gold": true, "pred": "5"}', "jsonl:2: 'gold' is neither"),
         ("[" * 100_000, "jsonl:2: not valid JSON"),
     ],

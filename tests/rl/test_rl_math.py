@@ -78,25 +78,19 @@ def test_the_released_code_s_rewards() -> None:
 def test_rewards_of_the_released_code() -> None:
     """600 solutions with the step rewards, the last reward and the format cost of its PPO."""
     rows = [row for _, row in read_jsonl(DATA / "golden/paper_rewards.jsonl")]
-    different = []
+    assert len(rows) == 600
     for row in rows:
         solution = parse(row["text"])
         scores = torch.tensor(row["step_logits"]).sigmoid().tolist()
         found = rewards_of(solution, scores, 0.0, row["right"], PAPER)
         assert found.steps == pytest.approx(row["step_rewards"], abs=1e-5), row["text"]
-        cost = format_cost(solution)
-        answer_reward = found.last + cost
-        assert answer_reward == pytest.approx(row["last_reward"] + row["format_cost"], abs=1e-5)
-        if cost != row["format_cost"]:
-            different.append((f"${solution.answer}.$" in row["text"], cost, row["format_cost"]))
-    # The released code takes "$5.$" for "$5$"; here it counts as plain text.
-    assert set(different) == {(True, 0.75, 0.5)}
-    assert (len(different), len(rows)) == (62, 600)
+        assert format_cost(solution) == row["format_cost"], row["text"]
+        assert found.last == pytest.approx(row["last_reward"], abs=1e-5), row["text"]
 
 
 @pytest.mark.parametrize(
     ("last_step", "cost"),
-    [(r"So \boxed{7}.", 0.0), ("So $7$.", 0.5), ("So 7.", 0.75), ("So.", 1.0)],
+    [(r"So \boxed{7}.", 0.0), ("So $7$.", 0.5), ("So $7.$", 0.5), ("So 7.", 0.75), ("So.", 1.0)],
 )
 def test_the_form_of_an_answer(last_step: str, cost: float) -> None:
     assert format_cost(parse(f"one\n\n{last_step}\n\n# Answer\n\n7")) == cost
