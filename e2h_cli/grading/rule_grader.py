@@ -115,19 +115,15 @@ def partition(
 
 
 def grade_file(source: Path, target: Path, grader: Grader) -> dict[str, int]:
-    """Grade the rows of a JSON lines file.
+    """Grade the rows of a JSON lines file; returns the number of rows with each verdict.
 
     Args:
         source: rows with ``gold`` and ``pred``, strings or numbers; ``pred`` is null for no answer.
         target: the same rows with ``verdict``, ``reason`` and ``ms`` added; written atomically.
         grader: the grading rule.
 
-    Returns:
-        The number of rows with each verdict.
-
     Raises:
         InputError: for a missing file or an invalid row; it names the line.
-        RunError: if the target cannot be written.
     """
     counts: Counter[str] = Counter()
     rows = _pair_rows(source)
