@@ -142,10 +142,9 @@ def grade_file(source: Path, target: Path, grader: Grader) -> dict[str, int]:
 def _pair_rows(source: Path) -> Iterator[dict[str, Any]]:
     for number, row in read_jsonl(source):
         where = f"{source}:{number}"
-        for key in ("gold", "pred"):
+        for key, allowed in (("gold", str | int | float), ("pred", str | int | float | None)):
             if key not in row:
                 raise InputError(f"no '{key}'", where=where, hint="rows need 'gold' and 'pred'")
-            allowed = str | int | float | None if key == "pred" else str | int | float
             if isinstance(row[key], bool) or not isinstance(row[key], allowed):
                 raise InputError(f"'{key}' is neither a string nor a number", where=where)
         yield row
