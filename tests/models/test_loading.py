@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification
 
 import e2h_cli.models
@@ -37,6 +38,21 @@ def test_other_models_are_refused_as_reward_models(tmp_path: Path) -> None:
     other.save_pretrained(tmp_path / "other")
     with pytest.raises(InputError, match="not a reward model"):
         load_reward_model(str(tmp_path / "other"))
+
+
+def test_generators_without_all_their_weights_are_refused(tmp_path: Path) -> None:
+    """transformers makes up what is missing, and samples from NaN without a word."""
+    base = builders.llama(tmp_path / "m", builders.tokenizer("byte-bpe"))
+    assert load_generator(str(base))
+    whole = load_file(base / "model.safetensors")
+    head = {name: tensor for name, tensor in whole.items() if name != "lm_head.weight"}
+    save_file(head, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"no weights for lm_head\.weight"):
+        load_generator(str(base))
+    whole["model.norm.weight"][3] = float("nan")
+    save_file(whole, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"model\.norm\.weight has values that are not finite"):
+        load_generator(str(base))
 
 
 def test_broken_model_folders_are_one_line(tmp_path: Path) -> None:
