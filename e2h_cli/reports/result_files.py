@@ -16,6 +16,7 @@ from e2h_cli.common import parquet_store
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_json, read_jsonl, write_atomic, write_json, write_jsonl
 from e2h_cli.evaluation.measurements import Measurement
+from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.reports.results import Comparison, Metric, Results
 
 RESULTS = "results.json"
@@ -93,10 +94,13 @@ def write_predictions(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
 def read_predictions(folder: Path) -> dict[str, str]:
     """Problem id -> answer chosen by weighted voting, or by majority voting where there is none.
 
+    Of several aggregations the best one for voting is taken (prod, paper p.8), else the first.
     InputError if the file is missing.
     """
-    answers: dict[str, dict[str, str]] = {}
+    answers: dict[str, dict[str, dict[str, str]]] = {"weighted-voting": {}, "majority": {}}
     for _, row in read_jsonl(_existing(folder / PREDICTIONS)):
-        if row["answer"] is not None:
-            answers.setdefault(row["method"], {}).setdefault(row["id"], row["answer"])
-    return answers.get("weighted-voting") or answers.get("majority") or {}
+        if row["answer"] is not None and row["method"] in answers:
+            answers[row["method"]].setdefault(row["aggregate"], {})[row["id"]] = row["answer"]
+    weighted = answers["weighted-voting"]
+    by_preference = [weighted.get(BEST_AGGREGATE["weighted-voting"]), *weighted.values()]
+    return next(filter(None, [*by_preference, *answers["majority"].values()]), {})

@@ -52,12 +52,20 @@ def test_results_of_a_run_are_a_data_frame(mini_run: Path, tmp_path: Path) -> No
 
 
 def test_weighted_voting_is_what_is_read_of_predictions(tmp_path: Path) -> None:
-    def row(method: str, key: str, answer: str | None) -> dict[str, str | None]:
-        return {"id": key, "method": method, "aggregate": "", "answer": answer}
+    def row(
+        method: str, key: str, answer: str | None, aggregate: str = ""
+    ) -> dict[str, str | None]:
+        return {"id": key, "method": method, "aggregate": aggregate, "answer": answer}
 
     majority = [row("majority", "p", "2"), row("majority", "q", None)]
     write_predictions(tmp_path, [*majority, row("weighted-voting", "p", "1")])
     assert read_predictions(tmp_path) == {"p": "1"}
+    # After --aggregate all the answer is that of prod, not of the aggregation that stands first.
+    several = [row("weighted-voting", "p", *one) for one in (("3", "min"), ("1", "prod"))]
+    write_predictions(tmp_path, [*majority, *several])
+    assert read_predictions(tmp_path) == {"p": "1"}
+    write_predictions(tmp_path, [*majority, several[0]])
+    assert read_predictions(tmp_path) == {"p": "3"}
     write_predictions(tmp_path, majority)
     assert read_predictions(tmp_path) == {"p": "2"}
     with pytest.raises(InputError, match=r"no predictions\.jsonl"):
