@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -23,6 +26,8 @@ from e2h_cli.settings.rl import OnPolicySettings
 
 _MAX_GRAD_NORM = 1.0  # paper p.20
 _ADAM_EPSILON = 1e-5  # the released code's
+
+logger = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=OnPolicySettings)
 
@@ -124,10 +129,19 @@ class PolicyUpdater(ABC, Generic[S]):
             raise RunError(f"cannot write: {reason}", where=file, hint="free space") from error
 
     def load_checkpoint(self, file: Path) -> dict[str, Any]:
-        """Load a checkpoint, if there is one; returns its ``state``, or {}."""
+        """Load a checkpoint, if there is one; returns its ``state``, or {}.
+
+        A damaged file (a torn disk) is renamed to ``torn-...``, and the training starts again.
+        """
         if not file.is_file():
             return {}
-        checkpoint = torch.load(file, weights_only=True, map_location="cpu")
+        try:
+            checkpoint = torch.load(file, weights_only=True, map_location="cpu")
+        except (RuntimeError, OSError, EOFError, UnpicklingError):
+            logger.warning(f"{file.name} is damaged; it is set aside as torn-{file.name}")
+            with contextlib.suppress(FileNotFoundError):  # another process was first
+                file.rename(file.with_name(f"torn-{file.name}"))
+            return {}
         for name, model in self.models.trained.items():
             model.load_state_dict(checkpoint["weights"][name], strict=False)
             self.optimizers[name].load_state_dict(checkpoint["optimizers"][name])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ from e2h_cli.common.files import fsync_folder, make_folder
 
 STATE_FILE = "trainer_state.json"
 
+logger = logging.getLogger(__name__)
+
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint of a Trainer; those that a kill left half written are removed.
 
-    The Trainer writes its state file last, so a checkpoint with that file is whole.
+    The Trainer writes its state file last, so a checkpoint with that file is whole. One with a
+    damaged file (a torn disk) is renamed to ``torn-checkpoint-N``, and an older one is taken.
     """
     whole: dict[int, Path] = {}
     for path in folder.glob("checkpoint-*"):
@@ -25,7 +30,28 @@ def last_checkpoint(folder: Path) -> Path | None:
             whole[int(json.loads((path / STATE_FILE).read_text())["global_step"])] = path
         except (OSError, ValueError, KeyError):
             shutil.rmtree(path)
-    return whole[max(whole)] if whole else None
+    for _, path in sorted(whole.items(), reverse=True):
+        if all(map(_is_intact, path.iterdir())):
+            return path
+        logger.warning(f"{path.name} is damaged; it is set aside as torn-{path.name}")
+        path.rename(path.with_name(f"torn-{path.name}"))
+    return None
+
+
+def _is_intact(file: Path) -> bool:
+    """Whether a file of tensors is complete: sizes of safetensors, checksums of torch's archives."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, "pt"):
+                return True
+        if file.suffix in (".pt", ".pth", ".bin"):
+            with zipfile.ZipFile(file) as archive:
+                return archive.testzip() is None
+    except (SafetensorError, OSError, zipfile.BadZipFile):
+        return False
+    return True
 
 
 def save_trained(model: Any, file: Path) -> None:

@@ -218,6 +218,18 @@ def test_checkpointing_activations_changes_nothing(model: Path) -> None:
         assert value == pytest.approx(found[1][key], rel=1e-3, abs=1e-5), key
 
 
+def test_a_damaged_checkpoint_is_set_aside(model: Path, tmp_path: Path) -> None:
+    updater, file = made(model), tmp_path / "checkpoint.pt"
+    updater.save_checkpoint(file, {"step": 3})
+    assert made(model).load_checkpoint(file) == {"step": 3}
+    whole = file.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"not a checkpoint"):
+        file.write_bytes(damaged)
+        assert made(model).load_checkpoint(file) == {}
+        assert not file.exists()
+        assert (tmp_path / "torn-checkpoint.pt").read_bytes() == damaged
+
+
 def test_values_begin_at_the_scale_of_returns(model: Path) -> None:
     updater = made(model, value_lr_multiplier=1e-9)
     models = updater.models

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,26 @@ def test_a_killed_training_goes_on_with_the_same_losses(tmp_path: Path) -> None:
         # The entry of step 40 averages the steps since the checkpoint, not the last ten.
         if a["step"] != 40:
             assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "rng_state.pth"])
+def test_a_damaged_checkpoint_is_set_aside(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"settings": {"checkpoint_seconds": 1e-9}, "max_steps": 20}
+    with pytest.raises(Killed):
+        train(classifier(), tmp_path / "cut", LABELLED, loss=killing(8), **options)
+    folder = tmp_path / "cut/scratch/checkpoints"
+    file = folder / "checkpoint-7" / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    # The program's logger does not propagate once the command line has set it up.
+    logger = logging.getLogger("e2h_cli.training.checkpoints")
+    logger.addHandler(caplog.handler)
+    train(classifier(), tmp_path / "cut", LABELLED, loss=token_loss, **options)
+    logger.removeHandler(caplog.handler)
+    assert "checkpoint-7 is damaged" in caplog.text
+    assert (folder / "torn-checkpoint-7").is_dir()
+    assert [e["step"] for e in log(tmp_path / "cut")] == [10, 20]
 
 
 def test_half_written_checkpoints_are_removed(tmp_path: Path) -> None:
