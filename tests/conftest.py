@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["COLUMNS"] = "200"
+# Caches of the user who runs the tests are neither read nor written.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="e2h-tests-")
 
 # Shells ignore Ctrl-C in background jobs, and tests and their processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

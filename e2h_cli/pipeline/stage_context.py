@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -60,8 +61,9 @@ class StageContext(Generic[S]):
 
     @property
     def verdict_cache(self) -> Path:
-        """The cache of grading verdicts that all stages of the run share."""
-        return self.run_dir / "verdicts.sqlite"
+        """Cache of grading verdicts of this user; that of a run folder could be somebody else's."""
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(caches) / "e2h" / "verdicts.sqlite"
 
     @property
     def scratch_dir(self) -> Path:

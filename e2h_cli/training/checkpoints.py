@@ -39,7 +39,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def _is_intact(file: Path) -> bool:
-    """Whether a file of tensors is complete: sizes of safetensors, checksums of torch's archives."""
+    """Whether a file of tensors is whole: sizes of safetensors, checksums of torch archives."""
     from safetensors import SafetensorError, safe_open
 
     try:
