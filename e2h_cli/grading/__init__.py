@@ -7,8 +7,6 @@ with get_grader("math-verify") as grader:
     grader.classes(["1/2", "0.5", "2"])  # [0, 0, 1]
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -55,19 +56,19 @@ class Question:
     answer: str
 
 
-class Rule:
+class Rule(ABC):
     """Base class of the grading rules: they grade in this process or defer to a worker."""
 
     name: str
     version: str
 
+    @abstractmethod
     def decide(self, gold: str, answer: str) -> Verdict | Question:
         """Grade one pair, or return the question for a worker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def keys(self, answers: Sequence[str]) -> list[Keys]:
         """The keys of distinct answers; answers that share a key are equal."""
-        raise NotImplementedError
 
     def undecided_pairs(self, answers: Sequence[str]) -> list[tuple[int, int]]:
         """Pairs of distinct answers (by position) that keys cannot compare; none by default."""
