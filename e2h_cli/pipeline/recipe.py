@@ -112,7 +112,9 @@ class Stage:
         settings = validate(after, values, where, {}, as_flags=True)
         dropped = {r for name in inputs for r in self.command.inputs[name].replaces}
         kept = {name: given for name, given in self.inputs.items() if name not in dropped}
-        overrides = [n for n in changes if getattr(settings, n) != held.get(n)]
+        # All that differs, not the options alone: a preset or an algorithm changes other settings.
+        recipe = self.settings.model_dump()
+        overrides = [n for n, v in settings.model_dump().items() if v != recipe.get(n)]
         overrides += [n for n in inputs if inputs[n] != self.inputs.get(n)]
         return Stage(self.name, self.command, settings, {**kept, **inputs}, tuple(overrides))
 

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import make_folder
+from e2h_cli.pipeline.checked_yaml import flag_of
 from e2h_cli.pipeline.recipe import Scale
 from e2h_cli.pipeline.run_folder import SCRATCH_DIR
 from e2h_cli.settings.base import Settings
@@ -44,7 +45,7 @@ class StageContext(Generic[S]):
         """The path or Hub name of an input. Raises InputError where the stage was given none."""
         found = self.optional_input(name)
         if found is None:
-            raise InputError(f"{self.stage} needs {name}", hint=f"give --{name.replace('_', '-')}")
+            raise InputError(f"{self.stage} needs {name}", hint=f"give {flag_of(name)}")
         return found
 
     def optional_input(self, name: str) -> str | None:

@@ -115,6 +115,16 @@ def test_a_scale_changes_what_is_read(tmp_path: Path) -> None:
         load(tmp_path, text.replace("{model: b/c}", "{modl: b/c}"))
 
 
+def test_overrides_are_all_that_a_command_line_changes(tmp_path: Path) -> None:
+    text = GOOD.replace("run: sft\n", "run: sample\n").replace("{epochs: 1}", "{n: 8}")
+    stage = load(tmp_path, text).stages["sft"]
+    assert stage.overrides == ()
+    greedy = stage.with_changes({"preset": "greedy"}, {}, "x")
+    assert set(greedy.overrides) == {"n", "temperature", "top_k"}
+    assert stage.with_changes({"n": "8"}, {}, "x").overrides == ()
+    assert stage.with_changes({}, {"model": ("c/d",)}, "x").overrides == ("model",)
+
+
 def test_a_command_stands_for_the_stage_of_its_name(tmp_path: Path) -> None:
     loaded = load(tmp_path, GOOD)
     assert loaded.of_command("sft").name == "sft"
