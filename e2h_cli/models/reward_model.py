@@ -30,8 +30,8 @@ def new_reward_model(name_or_path: str, kind: str, precision: str = "fp32") -> P
     """
     config = load_config(name_or_path)
     config.num_labels = 1
-    # transformers puts dropout of 0.1 in front of a token classifier's head. The paper has none, and
-    # with it the gradient of a batch depends on how the batch is cut into micro batches.
+    # transformers puts dropout of 0.1 in front of the head of a token classifier. The paper has
+    # none, and with it the gradient of a batch depends on how it is cut into micro batches.
     config.classifier_dropout = 0.0
     model = load_pretrained(
         AutoModelForTokenClassification,
