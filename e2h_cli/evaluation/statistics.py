@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.special import gammaln
 
 Floats = NDArray[np.float64]
@@ -19,6 +20,8 @@ Bools = NDArray[np.bool_]
 
 BOOTSTRAP_DRAWS = 1000
 PERMUTATIONS = 10_000
+# Differences below it are of rounding alone.
+_ROUNDING = 1e-9
 
 
 def pass_at_k(samples: int, right: int | Ints, k: int) -> Floats:
@@ -105,3 +108,53 @@ def compare(
     # The tolerance covers rounding: the same numbers summed in another order.
     extreme = int((flipped >= observed - 1e-4).sum())
     return PairedTest(float(difference.mean()), low, high, (1 + extreme) / (1 + len(signs)))
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A figure over training runs: mean, standard deviation, t interval of the mean."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+def mean_and_spread(values: Sequence[float], confidence: float = 0.95) -> Spread | None:
+    """Mean over training runs (one value each) with its t interval; None for less than two runs."""
+    if len(values) < 2:
+        return None
+    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * sd / len(values) ** 0.5
+    return Spread(mean, sd, mean - half, mean + half)
+
+
+def paired_test_over_runs(
+    a: Sequence[float], b: Sequence[float], confidence: float = 0.95
+) -> PairedTest | None:
+    """Paired t-test with the training run as unit: a - b, t interval, two-sided p-value.
+
+    ``a[i]`` and ``b[i]`` are of the same run (seed). None for less than two runs, and where all
+    differences are equal: the spread between runs is then unknown. ValueError for unequal lengths.
+    """
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    spread = mean_and_spread(differences, confidence)
+    if spread is None or np.ptp(differences) < _ROUNDING:
+        return None
+    t = spread.mean / (spread.sd / len(differences) ** 0.5)
+    p = float(2 * stats.t.sf(abs(t), len(differences) - 1))
+    return PairedTest(spread.mean, spread.low, spread.high, p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of one family of tests, corrected by Holm's step-down method, in the same order.
+
+    Rejecting where the result is at most 0.05 keeps the chance of any false rejection in the family
+    at 5 %, whatever the dependence between the tests (Holm 1979).
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    steps = p[order] * np.arange(len(p), 0, -1)
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected.tolist()

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from e2h_cli.evaluation.statistics import (
     best_of_n_accuracy,
     bootstrap_interval,
     bootstrap_weights,
     compare,
+    holm,
+    mean_and_spread,
+    paired_test_over_runs,
     pass_at_k,
     sign_flips,
 )
@@ -110,3 +114,33 @@ def test_equal_methods_do_not_differ() -> None:
     same = np.array([1.0, 0.0, 1.0])
     weights = bootstrap_weights(3, 100, np.random.default_rng(0))
     assert compare(same, same, weights, sign_flips(3, np.random.default_rng(0)), 0.95).p == 1.0
+
+
+def test_spread_over_runs_by_hand() -> None:
+    """1, 2, 3: sd 1, t(2) at 97.5 % 4.3027, standard error 1 / sqrt(3)."""
+    found = mean_and_spread([1.0, 2.0, 3.0])
+    assert found is not None
+    assert (found.mean, found.sd) == pytest.approx((2, 1))
+    assert (found.low, found.high) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)
+    assert mean_and_spread([1.0]) is None
+
+
+def test_paired_test_over_runs_against_scipy() -> None:
+    a, b = [0.765, 0.575, 0.605], [0.585, 0.380, 0.455]
+    found = paired_test_over_runs(a, b)
+    expected = stats.ttest_rel(a, b)
+    interval = expected.confidence_interval(0.95)
+    assert found is not None
+    assert (found.difference, found.p) == pytest.approx((0.175, expected.pvalue))
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.p == pytest.approx(0.006, abs=5e-4)
+    assert paired_test_over_runs([0.7], [0.6]) is None
+    # Two equal differences do not show that training has no noise.
+    assert paired_test_over_runs([0.3, 0.7], [0.1, 0.5]) is None
+
+
+def test_holm_by_hand() -> None:
+    """0.01 x 4, 0.02 x 3, 0.03 x 2, 0.5 x 1, never falling, at most 1."""
+    assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
