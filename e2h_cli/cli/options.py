@@ -9,18 +9,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
 
+from e2h_cli.cli.run_selection import NOTHING, open_run
 from e2h_cli.common.errors import InputError
 from e2h_cli.pipeline.checked_yaml import flag_of
 from e2h_cli.pipeline.registry import COMMANDS, Command, InputSpec
 
 if TYPE_CHECKING:
-    from e2h_cli.pipeline.recipe import Recipe
-    from e2h_cli.pipeline.run_folder import RunFolder
     from e2h_cli.settings.base import Settings
 
 RecipeOption = Annotated[
@@ -29,10 +28,16 @@ RecipeOption = Annotated[
 ]
 ScaleOption = Annotated[
     str | None,
-    typer.Option("--scale", help="tiny or paper; by default paper if there is a GPU."),
+    typer.Option(
+        "--scale",
+        help="tiny, paper, or own: the defaults of the commands, for your own models and data. If "
+        "not given: that of the run folder; own if problems or models are named; paper with a GPU "
+        "and tiny without.",
+    ),
 ]
 RunDirOption = Annotated[
-    Path | None, typer.Option("--run-dir", help="Run folder; runs/RECIPE-SCALE if not given.")
+    Path | None,
+    typer.Option("--run-dir", help="Run folder; runs/RECIPE-SCALE or runs/own if not given."),
 ]
 StageOption = Annotated[
     str | None,
@@ -48,9 +53,6 @@ MakeInputsOption = Annotated[
         help="Run the stages that make missing inputs first; the default at tiny scale only.",
     ),
 ]
-
-# Value of an option that removes an optional input of the recipe.
-NOTHING = "none"
 
 _COMMON = {
     "recipe": (RecipeOption, None),
@@ -105,6 +107,8 @@ def run_stage(
         common["scale"],
         common["run_dir"],
         int(seed) if seed else None,
+        inputs=inputs,
+        settings=settings,
     )
     stage = recipe.of_command(command.name, common["stage"])
     stage = stage.with_changes(
@@ -122,24 +126,6 @@ def run_stage(
 def _names(spec: InputSpec, value: str | list[str]) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else tuple(value)
     return () if spec.optional and names == (NOTHING,) else names
-
-
-def open_run(
-    recipe_name: str, scale: str | None, run_dir: Path | None, seed: int | None
-) -> tuple[Recipe, RunFolder]:
-    """The recipe and the run folder of a command line."""
-    from e2h_cli.pipeline import recipe as recipes
-    from e2h_cli.pipeline.run_folder import RunFolder
-    from e2h_cli.pipeline.runner import default_scale
-
-    known = get_args(recipes.Scale)
-    if scale is not None and scale not in known:
-        raise InputError(f"--scale {scale}: no such scale", hint=f"choose {' or '.join(known)}")
-    chosen = cast(recipes.Scale, scale) if scale else default_scale()
-    recipe = recipes.load(recipes.find(recipe_name), chosen, seed)
-    suffix = "" if seed is None else f"-seed{seed}"
-    folder = run_dir or Path("runs") / f"{recipe.name}-{recipe.scale}{suffix}"
-    return recipe, RunFolder(folder)
 
 
 def _options(command: Command) -> dict[str, tuple[Any, Any]]:

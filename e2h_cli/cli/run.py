@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from e2h_cli.cli.options import ForceOption, RunDirOption, ScaleOption, open_run
+from e2h_cli.cli.options import ForceOption, RunDirOption, ScaleOption
+from e2h_cli.cli.run_selection import open_run
 
 
 def run(

@@ -38,7 +38,8 @@ from e2h_cli.pipeline.registry import COMMANDS, Command
 from e2h_cli.pipeline.run_folder import STAGE_NAME, STAGE_NAME_RULE
 from e2h_cli.settings.base import Settings
 
-Scale = Literal["tiny", "paper"]
+# "own" takes no settings of a scale: the defaults of the commands, for the user's models and data.
+Scale = Literal["tiny", "paper", "own"]
 
 
 class _StageEntry(BaseModel):
@@ -197,15 +198,30 @@ def find(name: str) -> Path:
     )
 
 
+def outline(path: Path) -> tuple[str, int, list[str]]:
+    """Name, seed, and the names of the stages of a recipe. Raises InputError as ``load`` does."""
+    entry, _ = _read(path)
+    return entry.name, entry.seed, list(entry.stages)
+
+
+def _read(path: Path) -> tuple[_RecipeEntry, dict[Key, int]]:
+    values, lines = load_yaml(path)
+    nested: dict[str, type[BaseModel]] = {"stages": _StageEntry, "scales": _ScaleEntry}
+    return validate(_RecipeEntry, values, str(path), lines, nested=nested), lines
+
+
 def load(path: Path, scale: Scale, seed: int | None = None) -> Recipe:
     """Read and check a recipe at a scale.
 
     Raises:
         InputError: one line that names the file, the line and the key.
     """
-    values, lines = load_yaml(path)
-    nested: dict[str, type[BaseModel]] = {"stages": _StageEntry, "scales": _ScaleEntry}
-    entry = validate(_RecipeEntry, values, str(path), lines, nested=nested)
+    entry, lines = _read(path)
+    if scale == "own":
+        # The tiny base model knows the problems of the tiny world only.
+        pretrained = {name: "" for name, one in entry.stages.items() if one.run == "pretrain"}
+        own = entry.scales.get("own", _ScaleEntry())
+        entry.scales["own"] = own.model_copy(update={"substitutes": pretrained | own.substitutes})
     if scale not in entry.scales:
         raise InputError(
             f"has no {scale} scale",
@@ -304,7 +320,7 @@ class _StageBuilder:
             )
         spec = command.inputs[name]
         values = [value] if isinstance(value, str) else value
-        names = tuple(self.scaled.substitutes.get(v, v) for v in values)
+        names = tuple(filter(None, (self.scaled.substitutes.get(v, v) for v in values)))
         if len(names) > 1 and not spec.many:
             raise InputError(f"{name} takes one input", where=where)
         for given in names:

@@ -26,6 +26,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import ENGINE_STATS, fingerprint, make_folder, read_json, write_json
 
 STAGE_RECORD = "stage.json"
+RUN_RECORD = "run.json"
 # Work in progress; not part of a stage's output.
 SCRATCH_DIR = "unfinished"
 
@@ -289,9 +290,31 @@ def _is_own(file: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run folder."""
+    """A run folder. ``run.json`` says which recipe it is of, at which scale, with which seed."""
 
     path: Path
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Content of ``run.json``; empty if there is none."""
+        file = self.path / RUN_RECORD
+        found = read_json(file) if file.is_file() else {}
+        if not isinstance(found, dict) or (found and not isinstance(found.get("scale"), str)):
+            raise InputError("not the record of a run", where=file, hint="remove this file")
+        return found
+
+    @property
+    def last_used(self) -> float:
+        """When a command last worked here: seconds since the epoch."""
+        return (self.path / RUN_RECORD).stat().st_mtime
+
+    def describe(self, recipe: str, scale: str, seed: int) -> None:
+        """Record what the folder is of, unless it is recorded already, and when it was used."""
+        file = self.path / RUN_RECORD
+        if not self.about:
+            write_json(file, {"recipe": recipe, "scale": scale, "seed": seed})
+        with contextlib.suppress(OSError):  # a finished run may be on a disk that is read-only
+            file.touch()
 
     def stage(self, name: str) -> StageFolder:
         """The folder of a stage, which need not exist yet.

@@ -19,7 +19,7 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import E2HError, InputError
 from e2h_cli.common.files import fingerprint, remove_leftovers
 from e2h_cli.pipeline.checked_yaml import flag_of
-from e2h_cli.pipeline.recipe import Recipe, Scale, Stage
+from e2h_cli.pipeline.recipe import Recipe, Stage
 from e2h_cli.pipeline.registry import InputSpec
 from e2h_cli.pipeline.run_folder import Differences, ResolvedInput, RunFolder, StageFolder
 from e2h_cli.pipeline.stage_context import StageContext
@@ -28,16 +28,6 @@ from e2h_cli.settings.base import ShardableSettings, ShowTokensSettings
 Replace = Literal["none", "of-recipe", "all"]
 
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
-
-
-def default_scale() -> Scale:
-    """tiny; paper if there is a GPU."""
-    # Importing torch takes seconds; without a device file it would find no GPU.
-    if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")):
-        return "tiny"
-    import torch
-
-    return "paper" if torch.cuda.is_available() else "tiny"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +223,10 @@ class Runner:
         context: StageContext[Any],
     ) -> None:
         console.print(f"[bold]{stage.name}[/bold] [dim]{escape(_summary(stage))}[/dim]")
+        recipe = self.recipe
+        distributed.run_on_main(
+            lambda: self.run_folder.describe(recipe.name, recipe.scale, recipe.seed)
+        )
         distributed.run_on_main(
             lambda: folder.start(stage.command.name, settings, inputs, stage.overrides)
         )
@@ -278,8 +272,8 @@ def _command_line(recipe: Recipe, stage: Stage) -> str:
         words += ["--stage", stage.name]
     if recipe.name != stage.command.recipe:
         words += ["--recipe", str(recipe.path)]
-    if recipe.scale == "paper":
-        words += ["--scale", "paper"]
+    if recipe.scale != "tiny":
+        words += ["--scale", recipe.scale]
     return " ".join(words)
 
 

@@ -29,7 +29,7 @@ class StageContext(Generic[S]):
         input_fingerprints: the same as hashes of their content.
         output_dir: the stage's folder.
         run_dir: the run folder.
-        scale: of the recipe; stands in everything that is printed.
+        scale: of the recipe.
     """
 
     stage: str
@@ -40,6 +40,11 @@ class StageContext(Generic[S]):
     output_dir: Path
     run_dir: Path
     scale: Scale
+
+    @property
+    def made_at(self) -> str:
+        """The scale in words, which stand in everything that is printed."""
+        return "own data" if self.scale == "own" else f"{self.scale} scale"
 
     def model_or_path(self, name: str) -> str:
         """The path or Hub name of an input. Raises InputError where the stage was given none."""

@@ -152,18 +152,19 @@ class ScoreOrigin:
 
 
 def finding(
-    results: Results, scale: str, max_level: int, origins: Mapping[str, ScoreOrigin]
+    results: Results, made_at: str, max_level: int, origins: Mapping[str, ScoreOrigin]
 ) -> str:
     """One sentence on hard problems that claims no more than the test and the lineage show.
 
     ``origins``: where the scores of each reward model of the results are from.
     """
+    place = f"{'On' if made_at == 'own data' else 'At'} {made_at}"
     hard = [c for c in results.comparisons if c.group == "hard"]
     main = f"weighted-voting ({BEST_AGGREGATE['weighted-voting']})"
     best = [c for c in hard if c.a.startswith(main) and "majority" in c.b]
     comparison = next(iter(best or [c for c in hard if c.a.startswith("weight")]), None)
     if comparison is None:
-        return f"At {scale} scale: no weighted voting on hard problems was measured."
+        return f"{place}: no weighted voting on hard problems was measured."
     shown = [m for m in main_metrics(results.metrics) if (m.group, m.n) == ("hard", comparison.n)]
     metrics = {m.method: m for m in reversed(shown)}
     weighted, majority = metrics["weighted-voting"], metrics["majority"]
@@ -181,6 +182,6 @@ def finding(
         verdict = "the scores lift accuracy"
         verdict += " beyond what they were trained on" if origin.easy_only else ""
     return (
-        f"At {scale} scale, voting weighted by {origin.name} solves {numbers}; {verdict}."
+        f"{place}, voting weighted by {origin.name} solves {numbers}; {verdict}."
         + f" {origin.note}".rstrip()
     )

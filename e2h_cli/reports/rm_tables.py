@@ -36,7 +36,7 @@ def diagnostics_table(diagnostics: Iterable[Diagnostic], name: str) -> ReportTab
 
 
 def reward_model_tables(
-    metrics: Sequence[Metric], diagnostics: Iterable[Mapping[str, Any]], scale: str
+    metrics: Sequence[Metric], diagnostics: Iterable[Mapping[str, Any]], made_at: str
 ) -> list[ReportTable]:
     """Tables that compare reward models and aggregations, where there are several.
 
@@ -47,8 +47,8 @@ def reward_model_tables(
     tables = []
     uses = {(m.reward_model, m.method, m.aggregate) for m in _at_largest_n(metrics)}
     if len({use[0] for use in uses}) > 1 or len(uses) > len({use[:2] for use in uses}):
-        tables.append(aggregation_table(metrics, scale))
-    side_by_side = diagnostics_by_stage(diagnostics, scale)
+        tables.append(aggregation_table(metrics, made_at))
+    side_by_side = diagnostics_by_stage(diagnostics, made_at)
     if len({row[1] for row in side_by_side.rows}) > 1:
         tables.append(side_by_side)
     return tables
@@ -62,7 +62,7 @@ def _at_largest_n(metrics: Sequence[Metric]) -> list[Metric]:
     ]
 
 
-def aggregation_table(metrics: Sequence[Metric], scale: str) -> ReportTable:
+def aggregation_table(metrics: Sequence[Metric], made_at: str) -> ReportTable:
     """Accuracy at the largest N: a row per reward model and aggregation."""
     columns = [(method, group) for method in _METHODS for group in MAIN_GROUPS]
     header = ("reward", "aggregation", *(f"{_METHODS[m]} {group}" for m, group in columns))
@@ -71,11 +71,11 @@ def aggregation_table(metrics: Sequence[Metric], scale: str) -> ReportTable:
         for m in sorted(_at_largest_n(metrics), key=lambda m: m.reward_model)
     }
     largest = max((m.n for m in metrics), default=0)
-    title = f"Accuracy in percent at N = {largest} by aggregation ({scale} scale)"
+    title = f"Accuracy in percent at N = {largest} by aggregation ({made_at})"
     return ReportTable(title, header, pivot(cells, columns))
 
 
-def diagnostics_by_stage(diagnostics: Iterable[Mapping[str, Any]], scale: str) -> ReportTable:
+def diagnostics_by_stage(diagnostics: Iterable[Mapping[str, Any]], made_at: str) -> ReportTable:
     """Accuracy and ROC AUC on steps and on outcomes: a row per group and reward model."""
     rows = [d for d in diagnostics if d["group"] in MAIN_GROUPS]
     cells = {
@@ -84,5 +84,5 @@ def diagnostics_by_stage(diagnostics: Iterable[Mapping[str, Any]], scale: str) -
         if (column := _COLUMNS.get((d["item"], d["score"], d["metric"])))
     }
     columns = list(_COLUMNS.values())
-    title = f"Reward models by themselves ({scale} scale)"
+    title = f"Reward models by themselves ({made_at})"
     return ReportTable(title, ("", "scores of", *columns), pivot(cells, columns))

@@ -169,10 +169,10 @@ def as_tables(
     lines: Sequence[Line],
     orderings: Sequence[Mapping[str, Any]],
     others: Sequence[Mapping[Key, float]],
-    scale: str,
+    made_at: str,
 ) -> tuple[list[ReportTable], list[str]]:
     """The table, the table of orderings if there are any, and the notes below them."""
-    interval = f"({scale} scale, ± half of the interval)"
+    interval = f"({made_at}, ± half of the interval)"
     title = f"Greedy accuracy in percent after RL {interval} beside the paper's Table 5"
     tables = [ReportTable(title, *table_rows(lines, others))]
     notes = [
@@ -189,7 +189,7 @@ def as_tables(
             rows.append(("", f"{o['better']} - {o['worse']}", *numbers, o["verdict"]))
         tables.append(ReportTable(title, ("", "better - worse", "paper", "ours", "p", ""), rows))
     start = next((line for line in lines if line.key == _SFT), None)
-    if scale == "tiny" and start and any(o["verdict"] == "reversed" for o in orderings):
+    if made_at == "tiny scale" and start and any(o["verdict"] == "reversed" for o in orderings):
         paper = paper_rows(_BLOCKS[0])[_SFT]["hard"]
         notes.append(
             f"reversed: the tiny start solves {start.accuracy['hard'][0]:.0f} % of the hard "

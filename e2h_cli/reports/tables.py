@@ -72,9 +72,9 @@ def pivot(
     return [(*row, *(cells.get((row, column), missing) for column in columns)) for row in rows]
 
 
-def result_tables(results: Results, scale: str, confidence: float) -> list[ReportTable]:
+def result_tables(results: Results, made_at: str, confidence: float) -> list[ReportTable]:
     """Accuracy and, if there are any, paired comparisons, of easy, hard and all problems."""
-    title = f"Accuracy in percent ({scale} scale, {confidence:.0%} intervals over problems)"
+    title = f"Accuracy in percent ({made_at}, {confidence:.0%} intervals over problems)"
     tables = [accuracy_table(results.metrics, title)]
     # Comparisons under other aggregations are in results.json only.
     names = {label(m) for m in main_metrics(results.metrics)}

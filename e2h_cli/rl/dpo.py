@@ -152,7 +152,7 @@ def _dpo_trainer(
 
     datasets.disable_progress_bars()
     arguments = DPOConfig(
-        **shared_arguments(settings, checkpoints),
+        **shared_arguments(settings, checkpoints, len(tokenizer)),
         beta=settings.beta,
         max_length=settings.max_length,
         logging_steps=1,

@@ -147,7 +147,10 @@ class OptimizerSettings(Settings):
     learning_rate: float = Field(2e-5, gt=0, description="Peak learning rate.")
     batch_size: int = Field(128, ge=1, description="Rows per optimizer step.")
     micro_batch_size: int | None = Field(
-        None, ge=1, description="Rows per forward pass and device; the whole batch if not given."
+        None,
+        ge=1,
+        description="Rows per forward pass and device; if not given, by the size of the "
+        "vocabulary: the whole batch for tiny models.",
     )
     warmup_ratio: float = Field(0.05, ge=0, lt=1, description="Share of the steps that warm up.")
     min_lr_ratio: float = Field(
@@ -207,7 +210,7 @@ class DecodingSettings(Settings):
         le=1,
         description="Drop tokens below this share of the most likely one's probability.",
     )
-    max_tokens: int = Field(512, ge=1, description="Longest solution in tokens.")
+    max_tokens: int = Field(1024, ge=1, description="Longest solution in tokens.")
     stop: Texts = Field(
         [], description="Texts that end a solution besides the end-of-text token; \\n is a newline."
     )

@@ -71,14 +71,14 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
     about: dict[str, Any] = {"scale": context.scale}
     sentence = ""
     if settings.table is None:
-        tables = result_tables(results, context.scale, settings.confidence)
-        tables += reward_model_tables(results.metrics, diagnostics, context.scale)
+        tables = result_tables(results, context.made_at, settings.confidence)
+        tables += reward_model_tables(results.metrics, diagnostics, context.made_at)
         for table in tables:
             console.print(table)
         origins = {
             name: score_origin(stage, levels) for stage in votes for name in _scored_by(stage)
         }
-        about["finding"] = sentence = reported.finding(results, context.scale, levels, origins)
+        about["finding"] = sentence = reported.finding(results, context.made_at, levels, origins)
         markdown = f"{markdown_of(tables)}\n{sentence}\n"
     else:
         markdown, about[settings.table] = _table5(context, measured, problems, levels)
@@ -137,7 +137,7 @@ def _summarise(
 def _plot(context: StageContext[EvalSettings], metrics: Sequence[Metric], levels: int) -> None:
     """Plot accuracy against N, here and in the run folder."""
     confidence = context.settings.confidence
-    note = f"{context.scale} scale; bands: {confidence:.0%} intervals over problems"
+    note = f"{context.made_at}; bands: {confidence:.0%} intervals over problems"
     if several_reward_models(metrics):
         note += f"; reward model: {next(m.reward_model for m in metrics if m.reward_model)}"
     target = context.output_dir / PLOT
@@ -168,7 +168,7 @@ def _table5(
         seed=context.settings.seed,
     )
     others = table5.other_seeds(context.inputs["others"])
-    tables, notes = table5.as_tables(lines, orderings, others, context.scale)
+    tables, notes = table5.as_tables(lines, orderings, others, context.made_at)
     for line in [*tables, *(f"[dim]{note}[/dim]" for note in notes)]:
         console.print(line)
     return table5.as_markdown(tables, notes), table5.as_json(lines, orderings)
@@ -228,7 +228,7 @@ def _reward_model(
         steps = labelled_scores.labelled_steps(scored.scores, scored.step_labels)
         items = {"Steps": steps, **items}
     if items := {key: i for key, i in items.items() if i.right.any() and not i.right.all()}:
-        target, note = context.output_dir / f"reward-of-{stage.name}", f"{context.scale} scale"
+        target, note = context.output_dir / f"reward-of-{stage.name}", context.made_at
         paths = plot_reward_model(items, target, note=f"{note}, all problems")
         console.print(f"Plot: {paths[0]} (and .svg)")
     return [{"stage": stage.name, **asdict(row)} for row in diagnostics]

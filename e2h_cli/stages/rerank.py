@@ -77,7 +77,7 @@ def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
         confidence=settings.confidence,
         seed=settings.seed,
     )
-    tables = result_tables(results, context.scale, settings.confidence)
+    tables = result_tables(results, context.made_at, settings.confidence)
     for table in tables:
         console.print(table)
     about = {"scale": context.scale, "samples_per_problem": groups[0].size, "draws": settings.draws}

@@ -77,7 +77,7 @@ def run(context: Context) -> dict[str, Any]:
     plot_training(
         trainer.log.lines,
         context.output_dir / "training",
-        note=f"{context.stage}, {context.scale} scale; chosen: {trainer.unit} {best['step']}",
+        note=f"{context.stage}, {context.made_at}; chosen: {trainer.unit} {best['step']}",
         unit=trainer.unit,
     )
     return {

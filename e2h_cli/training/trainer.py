@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 Loss = Callable[..., torch.Tensor]
 
 
+_MAX_LOGITS = 2**28
+
+
 @dataclass(frozen=True, slots=True)
 class Validation:
     """Early stopping on held-out rows; the best weights are kept.
@@ -114,7 +117,7 @@ def _build_trainer(
     loss: Loss | None,
     validation: Validation | None,
 ) -> Trainer:
-    arguments = shared_arguments(settings, checkpoints)
+    arguments = shared_arguments(settings, checkpoints, len(tokenizer))
     options: dict[str, Any] = {}
     if validation:
         metric = validation.metric
@@ -206,10 +209,15 @@ def _counts(rows: Sequence[Example], state: TrainerState) -> dict[str, Any]:
     return counts
 
 
-def shared_arguments(settings: TrainingSettings, folder: Path) -> dict[str, Any]:
-    """The TrainingArguments that all trainers share; checkpoints go to ``folder``."""
+def shared_arguments(settings: TrainingSettings, folder: Path, vocabulary: int) -> dict[str, Any]:
+    """The TrainingArguments that all trainers share; checkpoints go to ``folder``.
+
+    Unless the settings say otherwise, a forward pass has so many rows, a power of two, that its
+    logits (rows, tokens, ``vocabulary``) have at most 2^28 numbers: 1 GiB in fp32.
+    """
     per_device = math.ceil(settings.batch_size / distributed.world_size())
-    micro = min(settings.micro_batch_size or per_device, per_device)
+    fitting = max(1, _MAX_LOGITS // (settings.max_length * vocabulary))
+    micro = min(settings.micro_batch_size or 2 ** (fitting.bit_length() - 1), per_device)
     gpu = torch.cuda.is_available()
     return {
         "output_dir": str(folder),

@@ -143,7 +143,7 @@ def test_a_broken_line_leaves_nothing_half_written(cli: Cli, tmp_path: Path) -> 
     command = ("split", "--source", "math", "--data", "data", "--validation-size", "0")
     done = cli(*command)
     assert_one_line(done, "train.jsonl:2", "not valid JSON")
-    folder = tmp_path / "runs/quickstart-tiny"
+    folder = tmp_path / "runs/own"
     assert record(folder, "split")["status"] == "failed"
     assert not list(folder.rglob("*.jsonl"))
     (data / "train.jsonl").write_text(good % 1)
@@ -152,7 +152,7 @@ def test_a_broken_line_leaves_nothing_half_written(cli: Cli, tmp_path: Path) -> 
 
 def test_a_folder_that_is_no_model(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    done = cli("sample", "--recipe", str(MINI), "--model", "empty")
+    done = cli("sample", "--recipe", str(MINI), "--scale", "tiny", "--model", "empty")
     assert_one_line(done, "no model here", "config.json")
 
 

@@ -78,9 +78,11 @@ def test_the_finding_claims_no_more_than_the_test_and_the_lineage(
         for a, d in (("min", 5.0), ("prod", difference))
     ]
     origins = {"prm": ScoreOrigin("scores of FILE", easy_only, "A note.")}
-    text = finding(Results(metrics, comparisons), "tiny", 3, origins)
+    text = finding(Results(metrics, comparisons), "tiny scale", 3, origins)
     assert text.endswith(f"; {verdict}. A note.")
     assert "voting weighted by scores of FILE solves" in text
     assert f"solves {40 + difference:.1f} % of 20 hard problems (levels 4 and up)" in text
     assert f"with 8 solutions each: {difference:+.1f} points" in text
-    assert "no weighted voting on hard problems" in finding(Results(metrics, []), "tiny", 3, {})
+    assert "no weighted voting on hard problems" in finding(
+        Results(metrics, []), "tiny scale", 3, {}
+    )

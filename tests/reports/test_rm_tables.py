@@ -22,7 +22,7 @@ METRICS = [
 
 
 def test_a_row_per_model_and_aggregation_at_the_largest_n() -> None:
-    table = aggregation_table(METRICS, "tiny")
+    table = aggregation_table(METRICS, "tiny scale")
     assert table.header[:3] == ("reward", "aggregation", "weighted easy")
     found = {row[:2]: row[2:] for row in table.rows}
     assert found["prm", "min"] == ("-", "60.0", "-", "-", "55.0", "-")
@@ -41,8 +41,8 @@ def test_the_main_table_has_the_best_aggregation_of_each_model() -> None:
 
 def test_one_model_under_one_aggregation_needs_no_table() -> None:
     one = [METRICS[0], METRICS[1], METRICS[5]]
-    assert reward_model_tables(one, [], "tiny") == []
-    (table,) = reward_model_tables(METRICS, [], "tiny")
+    assert reward_model_tables(one, [], "tiny scale") == []
+    (table,) = reward_model_tables(METRICS, [], "tiny scale")
     assert table.title == "Accuracy in percent at N = 4 by aggregation (tiny scale)"
 
 
@@ -63,10 +63,10 @@ def test_models_by_themselves() -> None:
             ("rerank-orm", "outcome", "last", "roc auc", 0.6),
         ]
     ]
-    assert diagnostics_by_stage(diagnostics, "tiny").rows == [
+    assert diagnostics_by_stage(diagnostics, "tiny scale").rows == [
         ("hard", "rerank-prm", "-", "0.800", "0.700", "-"),
         ("hard", "rerank-orm", "-", "-", "-", "0.600"),
     ]
-    two = reward_model_tables([], diagnostics, "tiny")
+    two = reward_model_tables([], diagnostics, "tiny scale")
     assert [table.title for table in two] == ["Reward models by themselves (tiny scale)"]
-    assert reward_model_tables([], diagnostics[:3], "tiny") == []
+    assert reward_model_tables([], diagnostics[:3], "tiny scale") == []

@@ -54,7 +54,7 @@ def test_rows_with_intervals_and_tests() -> None:
 def test_the_table_as_text() -> None:
     lines, orderings = rows_of_ours()
     others = [{("SFT", "-", "-", False): 41.0, ("PPO", "all", "easy", True): 62.0}] * 2
-    tables, notes = table5.as_tables(lines, orderings, others, "tiny")
+    tables, notes = table5.as_tables(lines, orderings, others, "tiny scale")
     header, rows = table5.table_rows(lines, others)
     assert rows[1][:4] == ("PPO", "all", "easy", "yes")
     assert rows[1][header.index("paper")] == "45.4/14.9/29.4"
@@ -76,9 +76,9 @@ def test_the_table_as_text() -> None:
 def test_a_reversed_ordering_is_explained() -> None:
     lines, orderings = rows_of_ours()
     turned = [{**orderings[0], "verdict": "reversed"}]
-    _, notes = table5.as_tables(lines, turned, [], "tiny")
+    _, notes = table5.as_tables(lines, turned, [], "tiny scale")
     assert "reversed: the tiny start solves 50 %" in notes[-1]
-    for given, scale in ((turned, "paper"), (orderings, "tiny")):
+    for given, scale in ((turned, "paper scale"), (orderings, "tiny scale")):
         _, notes = table5.as_tables(lines, given, [], scale)
         assert not any(note.startswith("reversed:") for note in notes)
 

@@ -31,7 +31,7 @@ def results() -> Results:
 
 
 def test_a_narrow_terminal_shows_every_second_n() -> None:
-    accuracy, comparisons = result_tables(results(), "tiny", 0.95)
+    accuracy, comparisons = result_tables(results(), "tiny scale", 0.95)
     wide, narrow = shown(accuracy, 120), shown(accuracy, 70)
     assert wide.splitlines()[2].split() == [
         "N", "=", "1", "2", "4", "8", "16", "32", "64", "interval"
@@ -51,4 +51,4 @@ def test_markdown() -> None:
 
 
 def test_no_comparisons_no_table() -> None:
-    assert len(result_tables(Results(results().metrics, []), "tiny", 0.95)) == 1
+    assert len(result_tables(Results(results().metrics, []), "tiny scale", 0.95)) == 1

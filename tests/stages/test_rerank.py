@@ -109,7 +109,7 @@ def test_a_foreign_file_needs_nothing_else(cli: Cli, tmp_path: Path) -> None:
     assert at["hard", "weighted-voting", 4] == 100
     assert at["easy", "best-of-n", 4] == 0
     assert at["all", "pass", 4] == 100
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["rerank"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["rerank", "run.json"]
 
 
 def test_logits_ask_for_a_transform(cli: Cli, tmp_path: Path) -> None:

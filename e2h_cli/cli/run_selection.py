@@ -1,0 +1,90 @@
+"""Which recipe, scale and run folder a command line works with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from e2h_cli.common.errors import InputError
+
+if TYPE_CHECKING:
+    from e2h_cli.pipeline.recipe import Recipe, Scale
+    from e2h_cli.pipeline.run_folder import RunFolder
+
+# Value of an option that removes an optional input of the recipe.
+NOTHING = "none"
+# Inputs and settings that name problems of the user's own.
+_PROBLEMS = ("imported", "data", "problems")
+_RUNS = Path("runs")
+
+
+def open_run(
+    recipe_name: str,
+    scale: str | None,
+    run_dir: Path | None,
+    seed: int | None,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[Recipe, RunFolder]:
+    """The recipe at a scale, and the run folder.
+
+    Without ``scale`` it is "own" where the command line names problems; else that of ``run_dir``;
+    else that of the recipe's run folder that was used last; else "own" where the command line names
+    other inputs; else "paper" with a GPU and "tiny" without.
+
+    Args:
+        inputs: those of the command line.
+        settings: those of the command line.
+    """
+    from e2h_cli.pipeline import recipe as recipes
+    from e2h_cli.pipeline.run_folder import RunFolder
+
+    known = get_args(recipes.Scale)
+    if scale is not None and scale not in known:
+        raise InputError(f"--scale {scale}: no such scale", hint=f"choose {', '.join(known)}")
+    path = recipes.find(recipe_name)
+    name, recipe_seed, stages = recipes.outline(path)
+    suffix = "" if seed in (None, recipe_seed) else f"-seed{seed}"
+    folders = {s: RunFolder(_RUNS / f"{name}-{s}{suffix}") for s in known}
+    folders["own"] = RunFolder(_RUNS / f"own{suffix}")
+    given = None if run_dir is None else RunFolder(run_dir)
+    outside = {
+        key
+        for key, value in (inputs or {}).items()
+        for one in ([value] if isinstance(value, str) else value)
+        if one != NOTHING and one not in stages
+    }
+    if (settings or {}).get("source", "chains") != "chains":
+        outside.add("data")
+    chosen = scale or _scale(given, folders, outside)
+    folder = given or folders[chosen]
+    held = folder.about.get("scale")
+    if held not in (None, chosen) and chosen != "own":
+        raise InputError(
+            f"this run is of scale {held}, not {chosen}",
+            where=folder.path,
+            hint="leave out --scale, or take another --run-dir",
+        )
+    return recipes.load(path, cast("Scale", chosen), seed), folder
+
+
+def _scale(given: RunFolder | None, folders: Mapping[str, RunFolder], outside: set[str]) -> str:
+    if outside.intersection(_PROBLEMS):
+        return "own"
+    used = {"": given} if given else folders
+    recorded = [folder for folder in used.values() if folder.about]
+    if recorded:
+        return str(max(recorded, key=lambda folder: folder.last_used).about["scale"])
+    return "own" if outside else _default_scale()
+
+
+def _default_scale() -> str:
+    """tiny; paper if there is a GPU."""
+    # Importing torch takes seconds; without a device file it would find no GPU.
+    if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")):
+        return "tiny"
+    import torch
+
+    return "paper" if torch.cuda.is_available() else "tiny"
