@@ -35,7 +35,7 @@ from e2h_cli.inference.sampling import read_samples
 from e2h_cli.models.reward_formats import kind_of, open_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports.result_files import write_accuracy, write_predictions, write_results
-from e2h_cli.reports.results import problem_groups, summarise
+from e2h_cli.reports.results import problem_groups, summarise, with_holm
 from e2h_cli.reports.tables import markdown_of, result_tables
 from e2h_cli.settings.rerank import RerankSettings
 
@@ -75,8 +75,8 @@ def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
         problem_groups(problems, candidates.max_level),
         grader=f"{grader.name} {grader.version}",
         confidence=settings.confidence,
-        seed=settings.seed,
     )
+    results = with_holm(results)
     tables = result_tables(results, context.scale, settings.confidence)
     for table in tables:
         console.print(table)
