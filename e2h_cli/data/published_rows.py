@@ -31,6 +31,7 @@ class PublishedRows:
     """Iterates over the training rows of published records, from files or names on the Hub.
 
     ``counts`` are records that were read, and that were dropped for each reason.
+    ``levels`` are those of the problems that rows are of; 0 is a question of unknown level.
     ``near_duplicates`` are questions that are trained on and nearly a test or validation problem,
     with that problem. They are reported, not dropped: MATH has many variants of one question.
     """
@@ -46,6 +47,7 @@ class PublishedRows:
             hint = "give them with --data FILE, several by giving it again"
             raise InputError(f"--source {settings.source} needs the published files", hint=hint)
         self.counts: Counter[str] = Counter()
+        self.levels: set[int] = set()
         self.near_duplicates: list[dict[str, Any]] = []
         self._names, self._index, self._settings, self._title = names, index, settings, title
         self._compared: set[str] = set()
@@ -111,6 +113,7 @@ class PublishedRows:
                 raise _Dropped("of unknown level")
         if part in ("easy", "hard") and settings.levels not in (part, "all"):
             raise _Dropped(f"{part} problems")
+        self.levels.add(problem.level if problem else 0)
         return part, problem.id if problem else f"{settings.source}/{number}"
 
     def _report_near_duplicate(self, question: str) -> None:

@@ -19,6 +19,8 @@ from e2h_cli.models.loading import device, dtype, load_config, load_pretrained
 def new_reward_model(name_or_path: str, kind: str, precision: str = "fp32") -> PreTrainedModel:
     """A base model with a zero-initialised head: every score starts at one half (paper p.6-7).
 
+    No dropout in front of the head.
+
     It stays on the CPU: the trainer moves it, or shards it over GPUs that could not hold it whole.
 
     ``kind`` is "prm", "orm", "oprm", or "value" for the value model of PPO.
@@ -26,9 +28,18 @@ def new_reward_model(name_or_path: str, kind: str, precision: str = "fp32") -> P
     Raises:
         InputError: no model there, or its architecture has no token classifier.
     """
-    options = {"num_labels": 1, "dtype": dtype(precision)}
-    what = "base of the reward model"
-    model = load_pretrained(AutoModelForTokenClassification, name_or_path, what, **options)
+    config = load_config(name_or_path)
+    config.num_labels = 1
+    # transformers puts dropout of 0.1 in front of the head of a token classifier. The paper has
+    # none, and with it the gradient of a batch depends on how it is cut into micro batches.
+    config.classifier_dropout = 0.0
+    model = load_pretrained(
+        AutoModelForTokenClassification,
+        name_or_path,
+        "base of the reward model",
+        config=config,
+        dtype=dtype(precision),
+    )
     for parameter in score_head(model).parameters():
         torch.nn.init.zeros_(parameter)
     model.config.e2h = {

@@ -1,24 +1,146 @@
-"""How the inputs of a finished stage were made, by the records of the stages."""
+"""What the training behind a stage has seen, by the records of all stages that it was made from.
+
+Stages that read problems for training record the levels of what they read as ``seen`` in
+``stage.json``. Nothing is inferred from the last stage alone, or from names.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from e2h_cli.data.problem import Problem
 from e2h_cli.pipeline.run_folder import StageFolder
+
+SEEN = "seen"
+ReadsHard = Literal["train", "choice", "unknown", "no"]
+
+# Commands whose record tells what they read. The others learn from their inputs alone.
+_RECORDING = ("pretrain", "sft", "supervise", "rl")
+# Inputs of problems; what a stage read of them stands in its own record.
+_PROBLEMS = ("problems", "data", "others")
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What the training of a stage, and of everything behind it, has seen.
+
+    Attributes:
+        seen: levels of the problems by what was seen of them: "questions" whose solutions were
+            trained on; "labels" of steps and outcomes, and reference solutions; gold "answers";
+            "choice", gold answers that chose a checkpoint; "documents" of pre-training. Level 0 is
+            a problem without a level.
+        bases: models that training started from, and whose own training is not recorded.
+        unknown: other inputs of which nothing is known.
+    """
+
+    seen: dict[str, frozenset[int]]
+    bases: frozenset[str]
+    unknown: frozenset[str]
+
+    def levels(self, *kinds: str) -> frozenset[int]:
+        """Levels of these kinds together."""
+        return frozenset().union(*(self.seen.get(kind, ()) for kind in kinds))
+
+    @property
+    def answers_seen(self) -> frozenset[int]:
+        """Levels of all labels and gold answers that were used."""
+        return self.levels("labels", "answers", "choice")
+
+    def reads_hard_answers(self, max_level: int) -> ReadsHard:
+        """Whether labels or gold answers above ``max_level`` were used, and what for."""
+        if max(self.levels("labels", "answers"), default=0) > max_level:
+            return "train"
+        if max(self.answers_seen, default=0) > max_level:
+            return "choice"
+        return "unknown" if self.unknown or 0 in self.answers_seen else "no"
+
+
+def seen_levels(**problems: Iterable[Problem]) -> dict[str, list[int]]:
+    """The entry ``seen`` of a record: kind -> levels of these problems."""
+    return {kind: sorted({p.level for p in read}) for kind, read in problems.items()}
+
+
+def level_range(levels: Iterable[int]) -> str:
+    """``levels 1-3``, ``level 5`` or ``levels 1, 3``."""
+    ordered = sorted(levels)
+    if len(ordered) > 1 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f"levels {ordered[0]}-{ordered[-1]}"
+    return f"level{'s' * (len(ordered) > 1)} {', '.join(map(str, ordered))}"
+
+
+def lineage_of(stage: Path) -> Lineage:
+    """The lineage of a stage's folder."""
+    walk = _Walk()
+    walk.visit(stage)
+    return walk.result
+
+
+def lineage_of_input(stage: Path, name: str) -> Lineage:
+    """The lineage of one input of a stage."""
+    walk = _Walk()
+    walk.visit_input(stage, name)
+    return walk.result
+
+
+class _Walk:
+    """Collects what the stages behind a stage have seen."""
+
+    def __init__(self) -> None:
+        self._seen: defaultdict[str, set[int]] = defaultdict(set)
+        self._bases: set[str] = set()
+        self._unknown: set[str] = set()
+        self._visited: set[Path] = set()
+
+    @property
+    def result(self) -> Lineage:
+        seen = {kind: frozenset(levels) for kind, levels in self._seen.items() if levels}
+        return Lineage(seen, frozenset(self._bases), frozenset(self._unknown))
+
+    def visit(self, stage: Path) -> None:
+        if stage in self._visited:
+            return
+        self._visited.add(stage)
+        record = StageFolder(stage).record
+        seen = record.get("counts", {}).get(SEEN)
+        inputs = [name for name, given in record.get("inputs", {}).items() if given]
+        if seen is None and record.get("command") in _RECORDING and "rows" not in inputs:
+            self._unknown.add(stage.name)
+        for kind, levels in (seen or {}).items():
+            self._seen[kind].update(levels)
+        for name in inputs:
+            if name not in _PROBLEMS:
+                self.visit_input(stage, name)
+
+    def visit_input(self, stage: Path, name: str) -> None:
+        for given in StageFolder(stage).record.get("inputs", {}).get(name, []):
+            path = _resolve(stage, given)
+            made = StageFolder(path).record
+            if not made and name == "model":
+                self._bases.add(given["path"])
+            # A stage that was made anew since is not what this one was made from.
+            elif not made or made.get("fingerprint") != given["fingerprint"]:
+                self._unknown.add(given["path"])
+            else:
+                self.visit(path)
 
 
 def input_path(stage: Path, name: str) -> Path | None:
     """The path of an input of a stage folder, or None where the record names none."""
     recorded = StageFolder(stage).record.get("inputs", {}).get(name)
-    if not recorded:
-        return None
-    # A stage of the same run is recorded by its name, anything else by its path or Hub name.
-    same_run = stage.parent / str(recorded[0]["path"])
-    return same_run if same_run.is_dir() else Path(recorded[0]["path"])
+    return _resolve(stage, recorded[0]) if recorded else None
 
 
 def input_record(stage: Path, name: str) -> dict[str, Any]:
     """The record of the stage that made an input; empty where that is not known."""
     path = input_path(stage, name)
     return {} if path is None else StageFolder(path).record
+
+
+def _resolve(stage: Path, given: dict[str, str]) -> Path:
+    # A stage of the same run is recorded by its name, anything else by its path or Hub name.
+    same_run = stage.parent / given["path"]
+    return same_run if same_run.is_dir() else Path(given["path"])

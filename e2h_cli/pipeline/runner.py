@@ -133,7 +133,11 @@ class Runner:
             return ResolvedInput(given, folder.fingerprint)
         path = Path(given)
         if path.exists():
-            return ResolvedInput(str(path.resolve()), fingerprint(path))
+            made = StageFolder(path)
+            # The record of a stage says how it was made, as long as its files are those it names.
+            intact = made.status == "finished" and not made.altered_outputs()
+            content = made.fingerprint if intact else fingerprint(path)
+            return ResolvedInput(str(path.resolve()), content)
         if spec.hub and _HUB_NAME.match(given):
             return ResolvedInput(given, f"hub:{given}")
         what = "no stage of this recipe, no file or folder" + (", no Hub name" if spec.hub else "")

@@ -179,8 +179,28 @@ def several_reward_models(metrics: Iterable[Metric | Measurement]) -> bool:
     return len({m.reward_model for m in metrics} - {""}) > 1
 
 
-def finding(results: Results, scale: str, max_level: int) -> str:
-    """One sentence on hard problems that claims no more than the paired test shows."""
+@dataclass(frozen=True, slots=True)
+class ScoreOrigin:
+    """Where scores are from, as the lineage proves it.
+
+    Attributes:
+        name: "a reward model with labels of levels 1-3 only", "scores of unknown training (FILE)".
+        easy_only: whether it is proved that their training saw labels of easy problems only.
+        note: what else is to be known of the training; may be empty.
+    """
+
+    name: str
+    easy_only: bool = False
+    note: str = ""
+
+
+def finding(
+    results: Results, scale: str, max_level: int, origins: Mapping[str, ScoreOrigin]
+) -> str:
+    """One sentence on hard problems that claims no more than the test and the lineage show.
+
+    ``origins``: where the scores of each reward model of the results are from.
+    """
     hard = [c for c in results.comparisons if c.group == "hard"]
     main = f"weighted-voting ({BEST_AGGREGATE['weighted-voting']})"
     best = [c for c in hard if c.a.startswith(main) and "majority" in c.b]
@@ -197,12 +217,14 @@ def finding(results: Results, scale: str, max_level: int) -> str:
         f"(interval over problems {comparison.low:+.1f} to {comparison.high:+.1f}, "
         f"p {shown_p(comparison.p_holm, '= ')})"
     )
-    verdict = "the reward model does harm"
+    origin = origins[weighted.reward_model]
+    verdict = "the scores do harm"
     if comparison.p_holm is None or comparison.p_holm >= SIGNIFICANCE:
         verdict = "no difference is shown"
     elif comparison.difference > 0:
-        verdict = "the reward model lifts accuracy beyond what it was trained on"
+        verdict = "the scores lift accuracy"
+        verdict += " beyond what they were trained on" if origin.easy_only else ""
     return (
-        f"At {scale} scale, voting weighted by a reward model that saw only easy problems "
-        f"(levels 1-{max_level}) solves {numbers}; {verdict}."
+        f"At {scale} scale, voting weighted by {origin.name} solves {numbers}; {verdict}."
+        + f" {origin.note}".rstrip()
     )

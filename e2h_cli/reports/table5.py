@@ -44,9 +44,10 @@ Key = tuple[str, str, str, bool]
 class Line:
     """One row: how the generator was trained, and its accuracy by group in percent.
 
-    ``reads_hard``: whether hard gold answers were used: "no", "train" or "choice" (of the
-    checkpoint). ``accuracy``: group -> (mean, low, high); ``against_sft``: group -> (points, p,
-    p corrected by Holm for the rows of the table); p is None where the problems are too few.
+    ``reads_hard``: whether hard gold answers were used, by the lineage: "no", "train", "choice" (of
+    the checkpoint) or "unknown".
+    ``accuracy``: group -> (mean, low, high); ``against_sft``: group -> (points, p, p corrected by
+    Holm for the rows of the table); p is None where the problems are too few.
     """
 
     method: str
@@ -64,23 +65,21 @@ class Line:
         return self.method, self.questions, self.answers, self.prm
 
 
-def line_of(record: Mapping[str, Any], samples: Path) -> Line:
+def line_of(record: Mapping[str, Any], samples: Path, reads_hard: str) -> Line:
     """The row of a generator, without numbers, by the record of the stage that trained it.
 
-    ``samples`` are drawn from it. InputError if the stage is neither ``sft`` nor ``rl``.
+    ``samples`` are drawn from it; ``reads_hard`` is by its lineage. InputError if the stage is
+    neither ``sft`` nor ``rl``.
     """
     command, settings = record["command"], record["settings"]
     if command == "sft":
-        return Line(*_SFT, "no", None)
+        return Line(*_SFT, reads_hard, None)
     if command != "rl":
         raise InputError(f"table 5 has no row for a generator made by e2h {command}", where=samples)
     algo, questions, answers = settings["algo"], settings["questions"], settings["answers"]
     prm = algo == "dpo" or (algo != "rest-em" and settings["shaping"] != "none")
     if answers == "all":
         answers = questions
-    reads_hard = "choice" if settings["checkpoint_rule"] == "paper" else "no"
-    if answers in ("hard", "all"):
-        reads_hard = "train"
     checkpoint = record["counts"].get("best_step")
     return Line(_METHODS[algo], questions, answers, prm, reads_hard, checkpoint)
 

@@ -58,6 +58,10 @@ class ValidationSet:
         """Number of problems by rule."""
         return {rule: len(gold) for rule, gold in self._gold().items()}
 
+    def answers_read(self, rule: CheckpointRule) -> list[Problem]:
+        """The problems whose gold answers a rule reads."""
+        return [] if rule == "vote" else [p for p in self.problems if p.id in self._gold()[rule]]
+
     def _gold(self) -> dict[str, dict[str, str]]:
         """Rule -> problem id -> answer that counts as right."""
         gold = {p.id: p.answer for p in self.problems if p.answer is not None}

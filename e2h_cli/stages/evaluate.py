@@ -29,14 +29,20 @@ from e2h_cli.evaluation.sample_groups import group_samples
 from e2h_cli.grading import Grader, get_grader
 from e2h_cli.inference import scoring
 from e2h_cli.inference.sampling import read_samples
-from e2h_cli.pipeline.lineage import input_path, input_record
+from e2h_cli.pipeline.lineage import input_path, input_record, level_range, lineage_of_input
 from e2h_cli.pipeline.run_folder import StageFolder
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports import results as reported
 from e2h_cli.reports import table5
 from e2h_cli.reports.figures import plot_accuracy_against_n, plot_reward_model
 from e2h_cli.reports.result_files import read_measurements, write_results
-from e2h_cli.reports.results import Metric, Results, problem_groups, several_reward_models
+from e2h_cli.reports.results import (
+    Metric,
+    Results,
+    ScoreOrigin,
+    problem_groups,
+    several_reward_models,
+)
 from e2h_cli.reports.rm_tables import diagnostics_table, reward_model_tables
 from e2h_cli.reports.tables import markdown_of, result_tables
 from e2h_cli.settings.evaluate import EvalSettings
@@ -69,7 +75,10 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
         tables += reward_model_tables(results.metrics, diagnostics, context.scale)
         for table in tables:
             console.print(table)
-        about["finding"] = sentence = reported.finding(results, context.scale, levels)
+        origins = {
+            name: score_origin(stage, levels) for stage in votes for name in _scored_by(stage)
+        }
+        about["finding"] = sentence = reported.finding(results, context.scale, levels, origins)
         markdown = f"{markdown_of(tables)}\n{sentence}\n"
     else:
         markdown, about[settings.table] = _table5(context, measured, problems, levels)
@@ -149,7 +158,7 @@ def _table5(
     ids, _ = measured[0]
     if any(other != ids for other, _ in measured):
         raise InputError("the sample stages answer different problems", where=context.output_dir)
-    lines = [table5_line(Path(path)) for path in context.inputs["samples"]]
+    lines = [table5_line(Path(path), levels) for path in context.inputs["samples"]]
     orderings = table5.add_numbers(
         lines,
         [measurement for _, (measurement,) in measured],
@@ -163,13 +172,38 @@ def _table5(
     return table5.as_markdown(tables, notes), table5.as_json(lines, orderings)
 
 
-def table5_line(samples: Path) -> table5.Line:
-    """The row of a sample stage by how its generator was trained."""
+def table5_line(samples: Path, levels: int) -> table5.Line:
+    """The row of a sample stage by how its generator was trained; ``levels``: the last easy one."""
     record = input_record(samples, "model")
     if not record:
         message = "nothing is known of the generator of these samples"
         raise InputError(message, where=samples, hint="give sample stages of the same run")
-    return table5.line_of(record, samples)
+    reads_hard = lineage_of_input(samples, "model").reads_hard_answers(levels)
+    return table5.line_of(record, samples, reads_hard)
+
+
+def score_origin(stage: Path, levels: int) -> ScoreOrigin:
+    """Where the scores of a rerank stage are from; ``levels``: the last easy level."""
+    given = input_path(stage, "reward_model") or input_path(stage, "imported") or Path("none")
+    training = lineage_of_input(stage, "reward_model")
+    seen = training.answers_seen
+    if training.unknown or not min(seen, default=0):
+        return ScoreOrigin(f"scores of unknown training ({given.name})")
+    notes = []
+    if generator := lineage_of_input(stage, "samples").answers_seen - seen:
+        notes.append(f"The generator saw answers of {level_range(generator)}, too.")
+    if documents := training.levels("documents"):
+        notes.append(f"The pre-training corpus holds solutions of {level_range(documents)}.")
+    if training.bases:
+        bases = ", ".join(sorted(training.bases))
+        notes.append(f"It started from {bases}, of whose training nothing is recorded.")
+    easy_only = max(seen) <= levels
+    name = f"a reward model that saw labels of {level_range(seen)}{' only' * easy_only}"
+    return ScoreOrigin(name, easy_only, " ".join(notes))
+
+
+def _scored_by(stage: Path) -> set[str]:
+    return {m.reward_model for _, ms in [read_measurements(stage)] for m in ms} - {""}
 
 
 def _reward_model(

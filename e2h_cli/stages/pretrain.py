@@ -11,6 +11,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.data import chain_arithmetic, template
 from e2h_cli.data.split_files import read_split
 from e2h_cli.models import loading, tiny
+from e2h_cli.pipeline.lineage import SEEN
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.pretrain import PretrainSettings
 from e2h_cli.training.token_rows import sft_row
@@ -48,7 +49,8 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
     counts = train_model(
         model, tokenizer, rows, settings, context.output_dir, context.scratch_dir, context.stage
     )
-    return {**counts, "parameters": model.num_parameters()}
+    levels = list(chain_arithmetic.OPERATIONS_BY_LEVEL)
+    return {**counts, "parameters": model.num_parameters(), SEEN: {"documents": levels}}
 
 
 def corpus(count: int, held_out: set[str], rng: random.Random) -> list[tuple[str, str]]:

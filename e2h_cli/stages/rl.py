@@ -22,6 +22,7 @@ from e2h_cli.grading import get_grader
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.select import sampling_parameters
 from e2h_cli.models.reward_formats import open_reward_model
+from e2h_cli.pipeline.lineage import SEEN, seen_levels
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports.result_files import read_predictions
 from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint, compare_rules
@@ -36,7 +37,7 @@ from e2h_cli.rl.policy_update import PolicyUpdater
 from e2h_cli.rl.ppo import PPOUpdater
 from e2h_cli.rl.rest_em import RestEMTrainer
 from e2h_cli.rl.run_log import plot_training
-from e2h_cli.settings.rl import OnPolicySettings, RLSettings
+from e2h_cli.settings.rl import CheckpointRule, OnPolicySettings, RLSettings
 
 Context = StageContext[RLSettings]
 Trainer = OnPolicyTrainer | IteratedTrainer[Any]
@@ -87,7 +88,19 @@ def run(context: Context) -> dict[str, Any]:
         "best": {rule: value for rule, value in best.items() if rule != "step"},
         "choices": choices,
         "read": read,
+        SEEN: _seen(problems, validation, settings.checkpoint_rule),
     }
+
+
+def _seen(
+    problems: Sequence[Problem], validation: ValidationSet, rule: CheckpointRule
+) -> dict[str, list[int]]:
+    """Levels of the questions, of the gold answers that gave rewards, and of those that chose."""
+    return seen_levels(
+        questions=problems,
+        answers=[problem for problem in problems if problem.answer is not None],
+        choice=validation.answers_read(rule),
+    )
 
 
 def _check(context: Context) -> None:

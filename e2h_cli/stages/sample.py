@@ -14,6 +14,7 @@ from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_split, read_training_problems, split_file
 from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
 from e2h_cli.inference.sampling import SAMPLES_FILE, SampleStats, SamplingJob, sample_all
+from e2h_cli.pipeline.lineage import SEEN, seen_levels
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sample import SampleSettings
 
@@ -27,7 +28,7 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     settings = context.settings
     split = context.input_path("problems")
     problems = read_split(split, settings.part)[: settings.limit]
-    examples, read = _few_shot_examples(split, settings) if settings.shots else ("", {})
+    examples, about = _few_shot_examples(split, settings) if settings.shots else ("", {"read": {}})
     job = SamplingJob(
         model=context.model_or_path("model"),
         settings=settings,
@@ -64,16 +65,13 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     job.store().merge((problem.id for problem in problems), stats.add)
     _print(stats.counts, len(problems))
     file = split_file(split, settings.part)
-    return {
-        "problems": len(problems),
-        **stats.counts,
-        **sum_engine_stats(context.output_dir),
-        "read": {file.name: fingerprint(file)} | read,
-    }
+    about["read"][file.name] = fingerprint(file)
+    engine_stats = sum_engine_stats(context.output_dir)
+    return {"problems": len(problems), **stats.counts, **engine_stats, **about}
 
 
-def _few_shot_examples(split: Path, settings: SampleSettings) -> tuple[str, dict[str, str]]:
-    """Solved training problems as text, and fingerprints of the files that they are from."""
+def _few_shot_examples(split: Path, settings: SampleSettings) -> tuple[str, dict[str, Any]]:
+    """Solved training problems as text, and what was read: files and fingerprints, levels."""
     problems, read = read_training_problems(split, settings.shots_from)
     random.Random(f"shots {settings.seed}").shuffle(problems)
     # Four times as many as needed, since some have no solution.
@@ -84,7 +82,11 @@ def _few_shot_examples(split: Path, settings: SampleSettings) -> tuple[str, dict
             where=split,
             hint="lower --shots",
         )
-    return "".join(r["prompt"] + r["completion"] + template.SEPARATOR for r in rows), read
+    ids = {row["id"] for row in rows}
+    shown = [problem for problem in problems if problem.id in ids]
+    seen = seen_levels(questions=shown, labels=shown, answers=shown)
+    text = "".join(r["prompt"] + r["completion"] + template.SEPARATOR for r in rows)
+    return text, {"read": read, SEEN: seen}
 
 
 def _unfinished_shards(scratch_dir: Path) -> str:

@@ -13,6 +13,7 @@ from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_training_problems
 from e2h_cli.data.training_rows import rows_file
 from e2h_cli.models.loading import load_generator, load_tokenizer
+from e2h_cli.pipeline.lineage import SEEN, seen_levels
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sft import SftSettings
 from e2h_cli.training.token_rows import sft_row
@@ -26,7 +27,7 @@ def run(context: StageContext[SftSettings]) -> dict[str, Any]:
     them of the reference solutions of a split and writes them to ``rows.jsonl``.
     """
     settings = context.settings
-    rows, read = _read_rows(context)
+    rows, about = _read_rows(context)
     tokenizer = load_tokenizer(context.model_or_path("model"))
     encoded = [sft_row(tokenizer, row["prompt"], row["completion"]) for row in rows]
     examples = [row for row in encoded if len(row.input_ids) <= settings.max_length]
@@ -43,13 +44,13 @@ def run(context: StageContext[SftSettings]) -> dict[str, Any]:
     counts = train_model(
         model, tokenizer, examples, settings, context.output_dir, context.scratch_dir, context.stage
     )
-    return {**counts, "too_long": too_long, "read": read}
+    return {**counts, "too_long": too_long, **about}
 
 
 def _read_rows(
     context: StageContext[SftSettings],
-) -> tuple[Iterable[dict[str, Any]], dict[str, str]]:
-    """Rows of prompt and completion, and the fingerprints of the files that were read."""
+) -> tuple[Iterable[dict[str, Any]], dict[str, Any]]:
+    """Rows of prompt and completion, and what was read: files and their fingerprints, levels."""
     if context.inputs.get("rows"):
         path = context.input_path("rows")
         file = rows_file(path, "sft") if path.is_dir() else path
@@ -57,7 +58,7 @@ def _read_rows(
             {key: text_of(row, key, f"{file}:{number}") for key in ("prompt", "completion")}
             for number, row in read_jsonl(file)
         )
-        return rows, {file.name: fingerprint(file)}
+        return rows, {"read": {file.name: fingerprint(file)}}
     problems, read = read_training_problems(context.input_path("problems"), context.settings.levels)
     made = sft_rows(problems)
     if not made:
@@ -66,4 +67,7 @@ def _read_rows(
             where=context.model_or_path("problems"),
         )
     write_jsonl(context.output_dir / "rows.jsonl", made)
-    return made, read
+    ids = {row["id"] for row in made}
+    solved = [problem for problem in problems if problem.id in ids]
+    seen = seen_levels(questions=solved, labels=solved, answers=solved)
+    return made, {"read": read, SEEN: seen}

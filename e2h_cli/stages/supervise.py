@@ -19,6 +19,7 @@ from e2h_cli.data.split_files import read_training_problems
 from e2h_cli.data.training_rows import ROW_KINDS, TrainingRow, TrainingRowWriter
 from e2h_cli.grading import get_grader
 from e2h_cli.inference.sampling import read_samples
+from e2h_cli.pipeline.lineage import SEEN, seen_levels
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.supervise import SuperviseSettings
 
@@ -34,11 +35,11 @@ def run(context: StageContext[SuperviseSettings]) -> dict[str, Any]:
     such rows; ``official-*.jsonl`` with --official; ``near-duplicates.jsonl``.
     """
     settings, folder = context.settings, context.output_dir
-    read: dict[str, dict[str, str]] = {}
+    about: dict[str, Any] = {}
     near_duplicates: list[dict[str, Any]] = []
     rows: Iterable[TrainingRow]
     if settings.source == "samples":
-        rows, counts, read["read"] = _label_samples(context)
+        rows, counts, about = _label_samples(context)
     else:
         index = QuestionIndex(context.input_path("problems"))
         rows = published = PublishedRows(context.inputs["data"], index, settings, context.stage)
@@ -51,17 +52,20 @@ def run(context: StageContext[SuperviseSettings]) -> dict[str, Any]:
     if not any(writer.counts[kind] for kind in ROW_KINDS):
         reasons = ", ".join(f"{n:,} {what}" for what, n in counts.items())
         raise InputError(f"not one training row came of it ({reasons})", where=folder)
+    if isinstance(rows, PublishedRows):
+        levels = sorted(rows.levels)
+        about[SEEN] = {"questions": levels, "labels": levels, "answers": levels}
     written = dict(writer.counts)
     if near_duplicates:
         written["near-duplicates"] = write_jsonl(folder / NEAR_DUPLICATES, near_duplicates)
     _print(counts, written)
-    return {"rows": written, **counts, **read}
+    return {"rows": written, **counts, **about}
 
 
 def _label_samples(
     context: StageContext[SuperviseSettings],
-) -> tuple[list[TrainingRow], Counter[str], dict[str, str]]:
-    """Rows of labelled samples, counts, and fingerprints of the problem files that were read.
+) -> tuple[list[TrainingRow], Counter[str], dict[str, Any]]:
+    """Rows of labelled samples, counts, and what was read: files and fingerprints, levels.
 
     Step labels come from the oracle, which only chain arithmetic has, outcome labels from the
     grader.
@@ -91,7 +95,11 @@ def _label_samples(
     counts.update(dropped)
     counts["outcome rows over the ratio"] = len(outcomes) - len(kept)
     kinds = {"prm": steps, "orm": kept}
-    return [TrainingRow(kind, row) for kind in kinds for row in kinds[kind]], counts, read
+    ids = {row["id"] for labelled in kinds.values() for row in labelled}
+    used = [problem for key, problem in by_id.items() if key in ids]
+    seen = seen_levels(questions=used, labels=used, answers=used)
+    rows = [TrainingRow(kind, row) for kind in kinds for row in kinds[kind]]
+    return rows, counts, {"read": read, SEEN: seen}
 
 
 def _print(counts: Counter[str], written: dict[str, int]) -> None:

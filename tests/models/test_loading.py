@@ -15,7 +15,16 @@ import e2h_cli.models
 import e2h_cli.training
 from e2h_cli.common.errors import InputError
 from e2h_cli.models import load_generator, load_reward_model, load_tokenizer, new_reward_model
+from e2h_cli.models.reward_model import score_head
 from tests import builders
+
+
+def test_a_new_reward_model_has_no_dropout_in_front_of_its_head(tmp_path: Path) -> None:
+    base = str(builders.llama(tmp_path / "m", builders.tokenizer("byte-bpe")))
+    model = new_reward_model(base, "prm").train()
+    torch.nn.init.ones_(score_head(model).weight)
+    ids = torch.arange(3, 40)[None]
+    assert torch.equal(model(ids).logits, model(ids).logits)
 
 
 def test_a_new_reward_model_says_one_half_everywhere(tmp_path: Path) -> None:

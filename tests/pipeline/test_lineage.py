@@ -1,10 +1,18 @@
-"""Inputs of finished stages, by their records."""
+"""What the training behind a stage has seen, by the records of the stages."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from e2h_cli.pipeline.lineage import input_path, input_record
+import pytest
+
+from e2h_cli.pipeline.lineage import (
+    input_path,
+    input_record,
+    level_range,
+    lineage_of,
+    lineage_of_input,
+)
 from e2h_cli.pipeline.run_folder import ResolvedInput, StageFolder
 
 
@@ -23,3 +31,78 @@ def test_inputs_from_elsewhere(tmp_path: Path) -> None:
     for name in ("votes", "problems"):
         assert input_path(tmp_path / "stage", name) is None
     assert input_record(tmp_path / "no-stage", "model") == {}
+
+
+def made(path: Path, command: str, seen: object = None, **inputs: Path | str) -> Path:
+    """A finished stage with one output, whose content tells it from others."""
+    resolved = {}
+    for name, given in inputs.items():
+        held = StageFolder(Path(given)).fingerprint
+        same_run = isinstance(given, Path) and given.parent == path.parent
+        resolved[name] = [ResolvedInput(given.name if same_run else str(given), held)]  # type: ignore[union-attr]
+    stage = StageFolder(path)
+    stage.start(command, {}, resolved)
+    (path / "output").write_text(f"{command} {seen} {inputs}")
+    stage.finish({} if seen is None else {"seen": seen}, 0)
+    return path
+
+
+EASY = {"questions": [1, 2], "labels": [1, 2, 3], "answers": [1, 2, 3]}
+
+
+def test_a_stage_has_seen_what_all_stages_behind_it_have_seen(tmp_path: Path) -> None:
+    base = made(tmp_path / "base", "pretrain", {"documents": [1, 5]})
+    sft = made(tmp_path / "sft", "sft", EASY, model=base)
+    samples = made(tmp_path / "samples", "sample", model=sft)
+    labels = made(tmp_path / "labels", "supervise", EASY, samples=samples)
+    reward_model = made(tmp_path / "rm", "train-rm", rows=labels, model=base)
+    found = lineage_of(reward_model)
+    assert found.seen == {
+        "documents": {1, 5}, "questions": {1, 2}, "labels": {1, 2, 3}, "answers": {1, 2, 3}
+    }  # fmt: skip
+    assert (found.bases, found.unknown) == (frozenset(), frozenset())
+    assert found.reads_hard_answers(3) == "no"
+    assert found.reads_hard_answers(2) == "train"
+    # PPO rewards easy answers alone, but starts from a model that was trained on hard ones.
+    hard = made(tmp_path / "sft-all", "sft", EASY | {"answers": [1, 5]}, model=base)
+    rl = made(tmp_path / "rl", "rl", EASY, model=hard, reward_model=reward_model)
+    assert lineage_of(rl).reads_hard_answers(3) == "train"
+    # Votes of the reward model on hard questions are no hard answers.
+    votes = made(tmp_path / "votes", "rerank", samples=samples, reward_model=reward_model)
+    voted = made(tmp_path / "rl-vote", "rl", EASY, model=sft, votes=votes)
+    assert lineage_of(voted).reads_hard_answers(3) == "no"
+    chosen = made(tmp_path / "rl-choice", "rl", EASY | {"choice": [1, 4]}, model=sft)
+    assert lineage_of(chosen).reads_hard_answers(3) == "choice"
+    both = made(tmp_path / "rl-both", "rl", {"answers": [4], "choice": [4]}, model=sft)
+    assert lineage_of(both).reads_hard_answers(3) == "train"
+
+
+def test_what_is_not_recorded_is_not_known(tmp_path: Path) -> None:
+    from_hub = made(tmp_path / "sft", "sft", EASY, model="org/base")
+    assert lineage_of(from_hub).bases == {"org/base"}
+    assert lineage_of(from_hub).reads_hard_answers(3) == "no"
+    own_rows = made(tmp_path / "own-rows", "sft", model=from_hub, rows=str(tmp_path / "rows.jsonl"))
+    assert lineage_of(own_rows).reads_hard_answers(3) == "unknown"
+    without_record = made(tmp_path / "old", "sft", model=from_hub)
+    assert lineage_of(without_record).unknown == {"old"}
+    no_level = made(tmp_path / "no-level", "sft", {"answers": [0, 2]}, model=from_hub)
+    assert lineage_of(no_level).reads_hard_answers(3) == "unknown"
+    votes = made(tmp_path / "votes", "rerank", samples=from_hub, reward_model="org/prm")
+    assert lineage_of_input(votes, "reward_model").unknown == {"org/prm"}
+    assert lineage_of_input(votes, "samples").unknown == frozenset()
+
+
+def test_a_stage_that_was_made_anew_is_not_what_others_were_made_from(tmp_path: Path) -> None:
+    rows = made(tmp_path / "rows", "supervise", EASY)
+    reward_model = made(tmp_path / "rm", "train-rm", rows=rows)
+    assert lineage_of(reward_model).reads_hard_answers(3) == "no"
+    made(tmp_path / "rows", "supervise", EASY | {"labels": [1]})
+    assert lineage_of(reward_model).reads_hard_answers(3) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("levels", "text"),
+    [({1, 2, 3}, "levels 1-3"), ({5}, "level 5"), ({1, 3}, "levels 1, 3"), ({4, 5}, "levels 4-5")],
+)
+def test_a_range_of_levels_in_words(levels: set[int], text: str) -> None:
+    assert level_range(levels) == text

@@ -11,6 +11,7 @@ from e2h_cli.reports.results import (
     Comparison,
     Metric,
     Results,
+    ScoreOrigin,
     finding,
     problem_groups,
     shown_p,
@@ -82,15 +83,16 @@ def test_p_values_in_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("difference", "p", "verdict"),
+    ("difference", "p", "easy_only", "verdict"),
     [
-        (10.0, 0.01, "the reward model lifts accuracy beyond what it was trained on"),
-        (-10.0, 0.01, "the reward model does harm"),
-        (10.0, 0.05, "no difference is shown"),
+        (10.0, 0.01, True, "the scores lift accuracy beyond what they were trained on"),
+        (10.0, 0.01, False, "the scores lift accuracy"),
+        (-10.0, 0.01, True, "the scores do harm"),
+        (10.0, 0.05, True, "no difference is shown"),
     ],
 )
-def test_the_finding_claims_no_more_than_the_test(
-    difference: float, p: float, verdict: str
+def test_the_finding_claims_no_more_than_the_test_and_the_lineage(
+    difference: float, p: float, easy_only: bool, verdict: str
 ) -> None:
     def metric(method: str, aggregate: str, accuracy: float) -> Metric:
         name = "prm" if aggregate else ""
@@ -103,8 +105,10 @@ def test_the_finding_claims_no_more_than_the_test(
         Comparison("hard", f"weighted-voting ({a})", "majority", 8, d, -1.0, 1.0, p / 9, p, 9)
         for a, d in (("min", 5.0), ("prod", difference))
     ]
-    text = finding(Results(metrics, comparisons), "tiny", 3)
-    assert text.endswith(f"{verdict}.")
+    origins = {"prm": ScoreOrigin("scores of FILE", easy_only, "A note.")}
+    text = finding(Results(metrics, comparisons), "tiny", 3, origins)
+    assert text.endswith(f"; {verdict}. A note.")
+    assert "voting weighted by scores of FILE solves" in text
     assert f"solves {40 + difference:.1f} % of 20 hard problems (levels 4 and up)" in text
     assert f"with 8 solutions each: {difference:+.1f} points" in text
-    assert "no weighted voting on hard problems" in finding(Results(metrics, []), "tiny", 3)
+    assert "no weighted voting on hard problems" in finding(Results(metrics, []), "tiny", 3, {})

@@ -61,7 +61,8 @@ def test_one_iteration(mini_run: Path, rl_run: Path, stage: str) -> None:
     assert most <= (10 if stage == "rest-em" else 3)
     if stage == "dpo":
         assert all(row["gap"] > 0 for row in rows)
-        assert log[1]["loss"] == pytest.approx(np.log(2), abs=0.05)  # of the first steps
+        # It starts at log 2, where policy and reference are the same, and falls.
+        assert 0 < log[1]["loss"] < np.log(2)
 
 
 def test_the_model_is_the_best_checkpoint(rl_run: Path) -> None:

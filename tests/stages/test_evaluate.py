@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,40 @@ def test_missing_inputs_are_named(cli: Cli) -> None:
 def test_table5_takes_samples_of_known_generators(
     cli: Cli, rl_run: Path, mini_run: Path, tmp_path: Path
 ) -> None:
-    assert table5_line(mini_run / "greedy").key == ("SFT", "-", "-", False)
-    assert table5_line(rl_run / "greedy-rl").method == "PPO"
+    assert table5_line(mini_run / "greedy", 3).key == ("SFT", "-", "-", False)
+    assert table5_line(rl_run / "greedy-rl", 3).method == "PPO"
     with pytest.raises(InputError, match="nothing is known of the generator"):
-        table5_line(tmp_path)
+        table5_line(tmp_path, 3)
     common = ("--problems", mini_run / "split", "--table", "table5", "--run-dir", "run")
     votes = ("--samples", "none", "--votes", mini_run / "rerank")
     assert_one_line(cli("eval", *votes, *common), "table 5 is made of samples alone")
+
+
+def test_the_sentence_says_what_the_lineage_proves(
+    cli: Cli, mini_run: Path, tmp_path: Path
+) -> None:
+    """Scores of a file, and those of a reward model that saw labels of all levels."""
+    text = json.loads((mini_run / "results.json").read_text())["finding"]
+    assert "a reward model that saw labels of levels 1-3 only" in text
+    assert "The pre-training corpus holds solutions of levels 1-5." in text
+    stages = (path.parent.name for path in mini_run.glob("*/stage.json"))
+    run = copy_stages(mini_run, tmp_path / "run", *stages)
+    common = ("--recipe", MINI, "--run-dir", "run", "--force")
+
+    def sentence(*options: str | Path) -> str:
+        assert cli("eval", *common, *options).returncode == 0
+        return json.loads((run / "results.json").read_text())["finding"]
+
+    file = run / "supervise/stage.json"
+    record = json.loads(file.read_text())
+    record["counts"]["seen"]["labels"] = [1, 5]
+    file.write_text(json.dumps(record))
+    text = sentence("--confidence", "0.9")
+    assert "a reward model that saw labels of levels 1, 2, 3, 5 solves" in text
+    assert "beyond" not in text
+    shutil.copytree(run / "train-rm", tmp_path / "theirs")
+    (tmp_path / "theirs/stage.json").unlink()
+    assert cli("rerank", "--reward-model", tmp_path / "theirs", *common).returncode == 0
+    text = sentence()
+    assert "weighted by scores of unknown training (theirs)" in text
+    assert "beyond" not in text
