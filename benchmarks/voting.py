@@ -3,9 +3,9 @@
 OMP_NUM_THREADS=1 python -m benchmarks.voting [--problems 500] [--samples 1024] [--draws 400]
 
 Majority voting, weighted voting and best-of-n under all seven aggregations, and pass@k, at every
-power of two, for easy, hard, all, 5 levels and 7 subjects, with bootstrap intervals and paired
-tests. Samples and scores are synthetic: 100 to 300 distinct answers per problem, a few of them
-common. The baseline is plain Python that counts each random subset by itself.
+power of two, for easy, hard, all, 5 levels and 7 subjects, with intervals and paired tests. Samples
+and scores are synthetic: 100 to 300 distinct answers per problem, a few of them common. The
+baseline is plain Python that counts each random subset by itself.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def vote(
     results = timed(
         f"intervals and tests, {len(masks)} groups",
         lambda: summarise(
-            measurements, contrasts(measurements), masks, grader="none", confidence=0.95, seed=seed
+            measurements, contrasts(measurements), masks, grader="none", confidence=0.95
         ),
     )
     counts = f"{len(results.metrics):,} metrics, {len(results.comparisons)} comparisons"

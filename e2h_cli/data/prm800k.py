@@ -73,9 +73,9 @@ def parse_record(record: dict[str, Any], where: str) -> RatedSolution:
 
 
 def _completion(text: str, rating: int | None) -> Completion:
-    start, end = template.answer_header(text) or (len(text), len(text))
-    step, answer = template.one_line(text[:start]), template.one_line(text[end:])
-    return Completion(step, answer or None, rating)
+    # The header is glued to the end of some steps.
+    step, _, answer = text.partition(template.ANSWER_HEADER)
+    return Completion(template.one_line(step), template.one_line(answer) or None, rating)
 
 
 def sft_rows(key: str, solution: RatedSolution) -> Iterator[dict[str, Any]]:

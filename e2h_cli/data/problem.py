@@ -34,9 +34,16 @@ class Problem:
 
 
 def normalize_question(text: str) -> str:
-    """Drop spacing, LaTeX spacing commands, punctuation and case, to compare questions."""
-    text = re.sub(r"\\(?:[,;:! ]|left|right|quad|qquad|displaystyle|dfrac|tfrac)", " ", text)
-    return re.sub(r"[\s$.,;:]+", "", text).lower()
+    r"""Drop what two copies of a question differ in: spacing, punctuation, case, LaTeX habits.
+
+    LaTeX spacing commands go, \dfrac is \frac, and x^{a} is x^a. Decimal points stay, and other
+    punctuation between digits: 22.5 is not 225, and (1,2) is not (12).
+    """
+    text = re.sub(r"\\[dt]frac(?![A-Za-z])", r"\\frac", text)
+    text = re.sub(r"\\(?:[,;:! ]|(?:left|right|quad|qquad|displaystyle)(?![A-Za-z]))", " ", text)
+    text = re.sub(r"([\^_])\{(\w)\}", r"\1\2", text)
+    text = re.sub(r"[\s$]+|\.(?!\d)", "", text)
+    return re.sub(r"(?<!\d)[,;:]+|[,;:]+(?!\d)", "", text).lower()
 
 
 def read_problems(file: Path) -> list[Problem]:

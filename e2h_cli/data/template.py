@@ -33,9 +33,10 @@ ANSWER_HEADER = "# Answer"
 
 Outcome = Literal["complete", "no steps", "no answer", "truncated"]
 
-# Models write one to three newlines; any white space that holds a newline separates steps, so that
-# there is never an empty step.
-_SEPARATOR = re.compile(r"[^\S\n]*\n\s*")
+# Blank lines separate steps. Models that write none separate them by single newlines. Either takes
+# all the white space around it, so that there is never an empty step.
+_BLANK_LINE = re.compile(r"[^\S\n]*\n[^\S\n]*\n\s*")
+_NEWLINE = re.compile(r"[^\S\n]*\n\s*")
 _ANSWER_LINE = re.compile(r"(?:\A|(?<=\n))[^\S\n]*#[^\S\n]*Answer[^\S\n]*(?=\n|\Z)")
 
 
@@ -63,7 +64,7 @@ def one_line(text: str) -> str:
 class Step:
     """One step of a solution."""
 
-    text: str  # without the newlines after it
+    text: str  # without the newlines after it; it may hold single ones
     start: int  # index of its first character in the parsed text
     end: int  # index after its last character
     separator_end: int | None  # index after the newlines that follow it, if any do
@@ -81,6 +82,10 @@ class Solution:
 def parse(text: str, *, finished: bool = True) -> Solution:
     """Split a completion, without prompt and end-of-text token, into steps and answer.
 
+    Steps are separated by blank lines, as in the paper's released code; by newlines where no blank
+    line stands before the answer header. The answer is the text after the header up to a blank
+    line, on one line; its first line in a text without blank lines.
+
     Not ``finished`` is a text that reached the token limit: its answer may be cut, so it counts as
     missing. Never raises.
     """
@@ -88,7 +93,8 @@ def parse(text: str, *, finished: bool = True) -> Solution:
     steps = _steps(text, body_end)
     if not finished:
         return Solution(steps, None, "truncated")
-    answer = _SEPARATOR.split(text[answer_start:].strip(), maxsplit=1)[0]
+    block = _separator(text).split(text[answer_start:].strip(), maxsplit=1)[0]
+    answer = _NEWLINE.sub(" ", block)
     if not answer:
         return Solution(steps, None, "no answer")
     return Solution(steps, answer, "complete" if steps else "no steps")
@@ -100,13 +106,22 @@ def answer_header(text: str) -> tuple[int, int] | None:
     return header.span() if header else None
 
 
+def _separator(text: str) -> re.Pattern[str]:
+    """What separates the blocks of a text."""
+    return _BLANK_LINE if _BLANK_LINE.search(text.lstrip()) else _NEWLINE
+
+
 def _steps(text: str, body_end: int) -> tuple[Step, ...]:
     steps = []
+    between = _separator(text[:body_end])
     position = len(text) - len(text.lstrip()) if text[:body_end].strip() else body_end
     while position < body_end:
-        separator = _SEPARATOR.search(text, position)
+        separator = between.search(text, position)
         if separator is None or separator.start() >= body_end:
-            steps.append(Step(text[position:body_end].rstrip(), position, body_end, None))
+            last = text[position:body_end].rstrip()
+            # A single newline before the answer header closes the last step, too.
+            closed = body_end if body_end < len(text) else None
+            steps.append(Step(last, position, position + len(last), closed))
             break
         # The answer header may be indented: its own white space is not part of the separator.
         end = min(separator.end(), body_end)

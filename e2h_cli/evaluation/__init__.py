@@ -5,7 +5,7 @@
 | voting | step scores to one score, N samples to one answer |
 | sample_groups | the samples of a problem as arrays; accuracy as a function of N |
 | measurements | voting methods, the answers they choose, their accuracy per problem |
-| statistics | pass@k, best-of-n, bootstrap intervals, paired tests |
+| statistics | pass@k, best-of-n, intervals, paired tests |
 | score_tables, labelled_scores | tables of scores as arrays, with labels |
 | rm_metrics, rm_report | metrics of a reward model; all of them by group of problems |
 """
@@ -22,13 +22,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "score_tables": ["aggregate_scores"],
         "statistics": [
             "best_of_n_accuracy",
-            "bootstrap_interval",
-            "bootstrap_weights",
             "compare",
             "holm",
             "mean_and_spread",
+            "mean_interval",
             "paired_test_over_runs",
             "pass_at_k",
+            "wilson_interval",
         ],
         "voting": ["aggregate", "best_of_n", "vote_accuracy", "weighted_vote"],
     },

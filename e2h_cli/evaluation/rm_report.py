@@ -1,4 +1,4 @@
-"""All metrics of a reward model, by group of problems, with bootstrap intervals."""
+"""All metrics of a reward model, by group of problems, with intervals over problems."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from e2h_cli.evaluation.labelled_scores import (
     labelled_steps,
 )
 from e2h_cli.evaluation.score_tables import step_arrays
-from e2h_cli.evaluation.statistics import BOOTSTRAP_DRAWS, Bools, Floats, Ints, bootstrap_weights
+from e2h_cli.evaluation.statistics import Bools, Floats, Ints, wilson_interval
 
 # How step scores become the score of an outcome: "last" is the outcome score.
 _AGGREGATES = ("last", "prod", "min")
-# Of the ROC curve in the bootstrap: enough that the binned area equals that of the scores to 1e-4.
+# Of the ROC curve in the jackknife: enough that the binned area equals that of the scores to 1e-4.
 _ROC_BINS = 512
 
 
@@ -32,7 +32,7 @@ class Diagnostic:
     """One metric of a reward model.
 
     ``group``: of problems; ``item``: step, outcome or solution; ``score``: "step" or the
-    aggregation; ``low``, ``high``: bootstrap interval over problems, None where there is none;
+    aggregation; ``low``, ``high``: interval over problems, None where there is none;
     ``items``, ``problems``: number that the metric is computed from; ``share_right``: of the items.
     """
 
@@ -82,11 +82,10 @@ def reward_metrics(
     rows: list[Diagnostic] = []
     for group, mask in groups.items():
         problems = int(mask.sum())
-        weights = bootstrap_weights(problems, BOOTSTRAP_DRAWS, np.random.default_rng(0))
         for item, score, labelled, metrics in measured:
             some = labelled.select(mask)
             names, found = (group, item, score), metrics(some, problems)
-            rows += _diagnostics(names, some.right, some.problem, found, weights, confidence)
+            rows += _diagnostics(names, some.right, some.problem, found, confidence)
         for score, items in outcomes.items():
             in_group = mask[items.problem]
             for suffix, those in {"": in_group, " if right": in_group & items.right}.items():
@@ -96,7 +95,7 @@ def reward_metrics(
                     correlation = rm_metrics.score_against_length(*values)
                     found.append((f"correlation with {name}{suffix}", correlation, None))
                 names, right, problem = (group, "outcome", score), items.right[those], items.problem
-                rows += _diagnostics(names, right, problem[those], found, weights, confidence)
+                rows += _diagnostics(names, right, problem[those], found, confidence)
     return rows
 
 
@@ -105,23 +104,28 @@ def _diagnostics(
     right: Bools,
     problem: Ints,
     measured: Iterable[_Measured],
-    weights: Floats,
     confidence: float,
 ) -> Iterator[Diagnostic]:
     """Add counts and intervals, and leave out what is undefined."""
     share_right = float(right.mean()) if len(right) else 0.0
     counts = len(right), len(np.unique(problem)), share_right
-    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
     for metric, value, sums in measured:
         low = high = None
         if np.isnan(value):
             continue
         if sums is not None:
-            with np.errstate(invalid="ignore", divide="ignore"):
-                drawn = _METRIC_OF_SUMS[metric](weights @ sums)
-            # NaN where a resample holds no right or no wrong item.
-            low, high = map(float, np.nanquantile(drawn, ends))
+            variance = _jackknife_variance(_METRIC_OF_SUMS[metric], sums)
+            # NaN where one problem has all right or all wrong items.
+            if not np.isnan(variance):
+                low, high = wilson_interval(value, variance, len(sums), confidence)
         yield Diagnostic(*names, metric, value, low, high, *counts)
+
+
+def _jackknife_variance(metric: Callable[[Floats], Floats], sums: Floats) -> float:
+    """Variance of a metric, times the number of problems: each problem is left out once."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left_out = metric(sums.sum(axis=0) - sums)
+    return float((len(sums) - 1) * ((left_out - left_out.mean()) ** 2).sum())
 
 
 def _item_metrics(items: LabelledScores, problems: int) -> Iterator[_Measured]:
@@ -164,13 +168,13 @@ def _roc_bins(problems: int, items: LabelledScores) -> Floats:
 
 
 def _binned_auc(sums: Floats) -> Floats:
-    """(draws,) ROC AUC of ``_roc_bins`` summed over problems."""
+    """(n,) ROC AUC of ``_roc_bins`` summed over problems."""
     right, wrong = sums[:, :_ROC_BINS], sums[:, _ROC_BINS:]
     below = np.cumsum(wrong, axis=1) - wrong / 2
     return (right * below).sum(axis=1) / (right.sum(axis=1) * wrong.sum(axis=1))
 
 
-# Metrics as functions of sums over problems, (draws, columns) -> (draws,): of ``_roc_bins``, the
+# Metrics as functions of sums over problems, (n, columns) -> (n,): of ``_roc_bins``, the
 # others of ``_hits``.
 _METRIC_OF_SUMS: dict[str, Callable[[Floats], Floats]] = {
     "accuracy": lambda s: (s[:, 0] + s[:, 2]) / (s[:, 1] + s[:, 3]),

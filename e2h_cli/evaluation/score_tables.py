@@ -69,12 +69,12 @@ def require_probabilities(scale: str, method: str, aggregates: Sequence[str]) ->
     """Raise InputError for methods that need probabilities where the scores are not.
 
     Best-of-n takes any scale; sums of scores, products and odds do not. ``scale``: of the scores,
-    "probability", "logit" or "unknown"; ``method``: voting method, or "all".
+    "probability", "logit" or "unknown"; ``method``: voting method.
     """
     if scale == "probability" or method == "majority":
         return
     refused = sorted({"prod", "mean_logit", "mean_odd"} & set(aggregates))
-    if method in ("all", "weighted-voting"):
+    if method == "weighted-voting":
         refused = ["weighted voting"]
     if refused:
         raise InputError(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from e2h_cli.data.problem import Problem
 from e2h_cli.evaluation import statistics
 from e2h_cli.evaluation.measurements import Measurement
-from e2h_cli.evaluation.statistics import BOOTSTRAP_DRAWS, Bools
+from e2h_cli.evaluation.statistics import MIN_TESTED, Bools
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 
 MAIN_GROUPS = ("easy", "hard", "all")
@@ -38,7 +38,11 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two methods on the same problems: a - b in percentage points, interval and p-value."""
+    """Two methods on the same problems: a - b in percentage points, interval and p-value.
+
+    ``p`` is None for groups that are too small for the test; ``p_holm`` is corrected for the
+    ``family`` of so many tests that are reported together (``with_holm``).
+    """
 
     group: str
     a: str
@@ -47,7 +51,9 @@ class Comparison:
     difference: float
     low: float
     high: float
-    p: float
+    p: float | None
+    p_holm: float | None = None
+    family: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +85,12 @@ def summarise(
     *,
     grader: str,
     confidence: float,
-    seed: int,
     rounded: bool = True,
 ) -> Results:
-    """Means, bootstrap intervals over problems, and paired tests, for every group.
+    """Means, intervals over problems, and paired tests, for every group.
 
-    ``rounded``: percent to two decimals, p-values to five.
+    Groups of less than ``MIN_TESTED`` problems get no p-values. ``rounded``: percent to two
+    decimals, p-values to three digits.
     """
 
     def percent(*shares: float) -> tuple[float, float, float]:
@@ -93,23 +99,60 @@ def summarise(
 
     results = Results([], [])
     for group, mask in groups.items():
-        rng = np.random.default_rng(seed)
         problems = int(mask.sum())
-        weights = statistics.bootstrap_weights(problems, BOOTSTRAP_DRAWS, rng)
         for m in measurements:
             values = m.accuracy[mask]
-            interval = statistics.bootstrap_interval(values, weights, confidence)
-            numbers = percent(values.mean(), *interval)
+            numbers = percent(values.mean(), *statistics.mean_interval(values, confidence))
             about = (m.generator, m.reward_model, m.method, m.aggregate, m.n)
             results.metrics.append(Metric(group, *about, *numbers, problems, grader))
-        signs = statistics.sign_flips(problems, rng)
         for a, b in contrasts:
-            accuracies = a.accuracy[mask], b.accuracy[mask]
-            test = statistics.compare(*accuracies, weights, signs, confidence)
+            test = statistics.compare(a.accuracy[mask], b.accuracy[mask], confidence)
             numbers = percent(test.difference, test.low, test.high)
-            p = round(test.p, 5) if rounded else test.p
+            p = None if problems < MIN_TESTED else significant(test.p) if rounded else test.p
             results.comparisons.append(Comparison(group, label(a), label(b), a.n, *numbers, p))
     return results
+
+
+def with_holm(results: Results) -> Results:
+    """Add Holm's correction; a family is the tests of one table, and those of one kind of group.
+
+    Families are easy, hard and all together, the levels, and the subjects, each under the best
+    aggregations (the ones that tables show) and under the others.
+    """
+    names = main_names(results.metrics)
+    families: dict[tuple[str, bool], list[int]] = {}
+    for i, c in enumerate(results.comparisons):
+        if c.p is not None:
+            kind = "main" if c.group in MAIN_GROUPS else c.group.partition("-")[0]
+            families.setdefault((kind, is_main(c, names)), []).append(i)
+    comparisons = list(results.comparisons)
+    for family in families.values():
+        corrected = statistics.holm([comparisons[i].p or 0.0 for i in family])
+        for i, p in zip(family, corrected, strict=True):
+            comparisons[i] = replace(comparisons[i], p_holm=significant(p), family=len(family))
+    return Results(results.metrics, comparisons)
+
+
+def main_names(metrics: Sequence[Metric]) -> set[str]:
+    """Labels of the methods under their best aggregations."""
+    return {label(m) for m in main_metrics(metrics)}
+
+
+def is_main(c: Comparison, names: set[str]) -> bool:
+    """Whether both methods are among ``names``, whatever the reward model."""
+    return {c.a.partition(BY)[0], c.b} <= names
+
+
+def significant(p: float) -> float:
+    """A p-value to three digits."""
+    return float(f"{p:.3g}")
+
+
+def shown_p(p: float | None, equals: str = "") -> str:
+    """A p-value in text, ``equals`` before it: ``= 0.0123``; ``<= 0.0001``; ``= -`` for None."""
+    if p is None:
+        return f"{equals}-"
+    return "<= 0.0001" if p <= 0.0001 else f"{equals}{p:.4f}"
 
 
 def label(m: Measurement | Metric) -> str:
@@ -172,11 +215,12 @@ def finding(
         f"{weighted.accuracy:.1f} % of {weighted.problems} hard problems "
         f"(levels {max_level + 1} and up) against {majority.accuracy:.1f} % by majority, with "
         f"{comparison.n} solutions each: {comparison.difference:+.1f} points "
-        f"({comparison.low:+.1f} to {comparison.high:+.1f}, p = {comparison.p:.4f})"
+        f"(interval over problems {comparison.low:+.1f} to {comparison.high:+.1f}, "
+        f"p {shown_p(comparison.p_holm, '= ')})"
     )
     origin = origins[weighted.reward_model]
     verdict = "the scores do harm"
-    if comparison.p >= SIGNIFICANCE:
+    if comparison.p_holm is None or comparison.p_holm >= SIGNIFICANCE:
         verdict = "no difference is shown"
     elif comparison.difference > 0:
         verdict = "the scores lift accuracy"

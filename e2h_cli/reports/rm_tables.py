@@ -32,7 +32,11 @@ def diagnostics_table(diagnostics: Iterable[Diagnostic], name: str) -> ReportTab
                 cell += f" ({d.low:.2f}-{d.high:.2f})"
             cells[(d.group, item), d.metric] = cell
     header = ("", "score of", *_METRICS)
-    return ReportTable(f"Reward model of {name}", header, pivot(cells, _METRICS, missing=""))
+    return ReportTable(
+        f"Reward model of {name} (intervals over problems)",
+        header,
+        pivot(cells, _METRICS, missing=""),
+    )
 
 
 def reward_model_tables(

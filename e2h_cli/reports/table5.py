@@ -13,9 +13,9 @@ import yaml
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_json
 from e2h_cli.evaluation.measurements import Measurement
-from e2h_cli.evaluation.statistics import Bools
+from e2h_cli.evaluation.statistics import Bools, holm
 from e2h_cli.reports.result_files import RESULTS
-from e2h_cli.reports.results import MAIN_GROUPS, SIGNIFICANCE, summarise
+from e2h_cli.reports.results import MAIN_GROUPS, SIGNIFICANCE, Comparison, shown_p, summarise
 from e2h_cli.reports.tables import ReportTable, Row, markdown_of
 
 NAME = "table5"
@@ -46,7 +46,8 @@ class Line:
 
     ``reads_hard``: whether hard gold answers were used, by the lineage: "no", "train", "choice" (of
     the checkpoint) or "unknown".
-    ``accuracy``: group -> (mean, low, high); ``against_sft``: group -> (points, p).
+    ``accuracy``: group -> (mean, low, high); ``against_sft``: group -> (points, p, p corrected by
+    Holm for the rows of the table); p is None where the problems are too few.
     """
 
     method: str
@@ -56,7 +57,7 @@ class Line:
     reads_hard: str
     checkpoint: int | None
     accuracy: dict[str, tuple[float, float, float]] = field(default_factory=dict)
-    against_sft: dict[str, tuple[float, float]] = field(default_factory=dict)
+    against_sft: dict[str, tuple[float, float | None, float | None]] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -89,7 +90,6 @@ def add_numbers(
     groups: Mapping[str, Bools],
     *,
     confidence: float,
-    seed: int,
 ) -> list[dict[str, Any]]:
     """Add intervals and paired tests against SFT to the rows; return the paper's orderings on ours.
 
@@ -114,26 +114,33 @@ def add_numbers(
         {group: groups[group] for group in MAIN_GROUPS},
         grader="",
         confidence=confidence,
-        seed=seed,
         rounded=False,
     )
     for m in results.metrics:
         by_name[m.method].accuracy[m.group] = (m.accuracy, m.low, m.high)
     hard = {(c.a, c.b): c for c in results.comparisons if c.group == "hard"}
-    for c in results.comparisons:
-        if c.b == name_of(_SFT):
-            by_name[c.a].against_sft[c.group] = (c.difference, c.p)
+    for group in MAIN_GROUPS:
+        tests = [c for c in results.comparisons if (c.group, c.b) == (group, name_of(_SFT))]
+        for c, p_holm in zip(tests, _holm(tests), strict=True):
+            by_name[c.a].against_sft[group] = (c.difference, c.p, p_holm)
     paper = paper_rows(_BLOCKS[0])
+    claims = [(a, b) for a, b in _CLAIMS if (name_of(a), name_of(b)) in hard]
+    tests = [hard[name_of(a), name_of(b)] for a, b in claims]
     orderings = []
-    for a, b in _CLAIMS:
-        if test := hard.get((name_of(a), name_of(b))):
-            verdict = "holds" if test.difference > 0 else "reversed"
-            ours = {"ours": round(test.difference, 2), "p": round(test.p, 5)}
-            ours["paper"] = round(paper[a]["hard"] - paper[b]["hard"], 1)
-            verdict = "not shown" if test.p >= SIGNIFICANCE else verdict
-            about = {"better": test.a, "worse": test.b, "group": test.group}
-            orderings.append({**about, **ours, "verdict": verdict})
+    for (a, b), test, p_holm in zip(claims, tests, _holm(tests), strict=True):
+        verdict = "holds" if test.difference > 0 else "reversed"
+        ours = {"ours": round(test.difference, 2), "p": test.p, "p_holm": p_holm}
+        ours["paper"] = round(paper[a]["hard"] - paper[b]["hard"], 1)
+        verdict = "not shown" if p_holm is None or p_holm >= SIGNIFICANCE else verdict
+        about = {"better": test.a, "worse": test.b, "group": test.group, "family": len(tests)}
+        orderings.append({**about, **ours, "verdict": verdict})
     return orderings
+
+
+def _holm(tests: Sequence[Comparison]) -> list[float | None]:
+    """Corrected p-values of tests on the same problems; None where these are too few."""
+    given = [test.p for test in tests if test.p is not None]
+    return [*holm(given)] if len(given) == len(tests) else [None] * len(tests)
 
 
 def name_of(key: Key) -> str:
@@ -172,20 +179,24 @@ def as_tables(
     made_at: str,
 ) -> tuple[list[ReportTable], list[str]]:
     """The table, the table of orderings if there are any, and the notes below them."""
-    interval = f"({made_at}, ± half of the interval)"
+    interval = f"({made_at}, intervals over problems)"
     title = f"Greedy accuracy in percent after RL {interval} beside the paper's Table 5"
     tables = [ReportTable(title, *table_rows(lines, others))]
     notes = [
         "reads hard: whether hard gold answers were used in training, or to choose the checkpoint",
+        f"p: corrected by Holm for {len(lines) - 1} tests against SFT",
         "paper: easy / hard / all of Llemma 7b, PRM800K; * MetaMath, where the other has no row",
     ]
     if others:
         notes.append(f"others: hard, of {len(others)} more runs, each its own from the split on")
     if orderings:
-        title = "The paper's orderings on hard problems, paired test on ours"
+        title = (
+            "The paper's orderings on hard problems, paired test on ours "
+            f"(p: corrected by Holm for {len(orderings)} tests)"
+        )
         rows = []
         for o in orderings:
-            numbers = f"{o['paper']:+.1f}", f"{o['ours']:+.1f}", f"{o['p']:.4f}"
+            numbers = f"{o['paper']:+.1f}", f"{o['ours']:+.1f}", shown_p(o["p_holm"])
             rows.append(("", f"{o['better']} - {o['worse']}", *numbers, o["verdict"]))
         tables.append(ReportTable(title, ("", "better - worse", "paper", "ours", "p", ""), rows))
     start = next((line for line in lines if line.key == _SFT), None)
@@ -217,9 +228,9 @@ def table_rows(
     for line in lines:
         about = line.method, line.questions, line.answers, "yes" if line.prm else "no"
         intervals = [line.accuracy[group] for group in MAIN_GROUPS]
-        accuracy = [f"{mean:.1f}±{(high - low) / 2:.1f}" for mean, low, high in intervals]
+        accuracy = [f"{mean:.1f} ({low:.0f}-{high:.0f})" for mean, low, high in intervals]
         sft = line.against_sft.get("hard")
-        against_sft = f"{sft[0]:+.1f} ({sft[1]:.4f})" if sft else ""
+        against_sft = f"{sft[0]:+.1f} ({shown_p(sft[2])})" if sft else ""
         row = (*about, *accuracy, against_sft, paper.get(line.key, "-"), line.reads_hard)
         hard = [f"{other[line.key]:.1f}" if line.key in other else "-" for other in others]
         rows.append((*row, "/".join(hard)) if others else row)

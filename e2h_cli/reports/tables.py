@@ -13,7 +13,16 @@ from rich.console import Console, ConsoleOptions
 from rich.table import Table
 
 from e2h_cli.reports import results as reported
-from e2h_cli.reports.results import BY, MAIN_GROUPS, Metric, Results, label, main_metrics
+from e2h_cli.reports.results import (
+    MAIN_GROUPS,
+    Metric,
+    Results,
+    is_main,
+    label,
+    main_metrics,
+    main_names,
+    shown_p,
+)
 
 Row = tuple[str, ...]
 
@@ -77,15 +86,19 @@ def result_tables(results: Results, made_at: str, confidence: float) -> list[Rep
     title = f"Accuracy in percent ({made_at}, {confidence:.0%} intervals over problems)"
     tables = [accuracy_table(results.metrics, title)]
     # Comparisons under other aggregations are in results.json only.
-    names = {label(m) for m in main_metrics(results.metrics)}
-    shown = [c for c in results.comparisons if {c.a.partition(BY)[0], c.b} <= names]
+    names = main_names(results.metrics)
+    shown = [c for c in results.comparisons if is_main(c, names) and c.group in MAIN_GROUPS]
     rows: list[Row] = []
     for c in shown:
-        if c.group in MAIN_GROUPS:
-            numbers = f"{c.difference:+.1f}", f"{c.low:+.1f} to {c.high:+.1f}", f"{c.p:.4f}"
-            rows.append((c.group, f"{c.a} - {c.b}", str(c.n), *numbers))
+        numbers = f"{c.difference:+.1f}", f"{c.low:+.1f} to {c.high:+.1f}", shown_p(c.p_holm)
+        rows.append((c.group, f"{c.a} - {c.b}", str(c.n), *numbers))
     if shown:
-        title = "Paired comparisons on the same problems (sign-flip permutation test)"
+        # The number of tests is that of the family: groups that are too small are not in it.
+        tests = max(c.family for c in shown)
+        title = (
+            f"Paired comparisons ({confidence:.0%} intervals over problems; "
+            f"p: corrected by Holm for {tests} tests)"
+        )
         header = ("", "difference in points", "N", "mean", "interval", "p")
         tables.append(ReportTable(title, header, rows))
     return tables

@@ -125,13 +125,12 @@ def _summarise(
             problem_groups([problems[i] for i in ids], levels),
             grader=grader,
             confidence=context.settings.confidence,
-            seed=context.settings.seed,
         )
         combined.metrics.extend(results.metrics)
         name = next((m.reward_model for m in measurements if m.reward_model), "")
         suffix = reported.BY + name if several else ""
         combined.comparisons.extend(replace(c, a=c.a + suffix) for c in results.comparisons)
-    return combined
+    return reported.with_holm(combined)
 
 
 def _plot(context: StageContext[EvalSettings], metrics: Sequence[Metric], levels: int) -> None:
@@ -165,7 +164,6 @@ def _table5(
         [measurement for _, (measurement,) in measured],
         problem_groups([problems[i] for i in ids], levels),
         confidence=context.settings.confidence,
-        seed=context.settings.seed,
     )
     others = table5.other_seeds(context.inputs["others"])
     tables, notes = table5.as_tables(lines, orderings, others, context.made_at)

@@ -35,7 +35,7 @@ from e2h_cli.inference.sampling import read_samples
 from e2h_cli.models.reward_formats import kind_of, open_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports.result_files import write_accuracy, write_predictions, write_results
-from e2h_cli.reports.results import problem_groups, summarise
+from e2h_cli.reports.results import problem_groups, summarise, with_holm
 from e2h_cli.reports.tables import markdown_of, result_tables
 from e2h_cli.settings.rerank import RerankSettings
 
@@ -47,14 +47,15 @@ def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
     """Score the samples, vote for each N, write accuracy per problem and the results."""
     settings = context.settings
     candidates = _candidates(context)
+    method: str = settings.method
     if candidates.imported is not None:
-        _keep_imported(context, candidates.imported)
+        method = _keep_imported(context, candidates.imported)
     with get_grader(settings.grader, cache=context.verdict_cache) as grader:
         groups = group_samples(candidates.samples, candidates.problems, grader)
     ns = values_of_n(groups[0].size, settings.ks)
     scores, orm = _scores(context, candidates, groups)
     methods = voting_methods(
-        groups, scores, method=settings.method, aggregates=settings.aggregate, only_outcome=orm
+        groups, scores, method=method, aggregates=settings.aggregate, only_outcome=orm
     )
     measurements = measure(
         groups,
@@ -75,8 +76,8 @@ def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
         problem_groups(problems, candidates.max_level),
         grader=f"{grader.name} {grader.version}",
         confidence=settings.confidence,
-        seed=settings.seed,
     )
+    results = with_holm(results)
     tables = result_tables(results, context.made_at, settings.confidence)
     for table in tables:
         console.print(table)
@@ -148,13 +149,20 @@ def _candidates(context: StageContext[RerankSettings]) -> _Candidates:
     return _Candidates(problems, imported.samples, imported, *names, levels)
 
 
-def _keep_imported(context: StageContext[RerankSettings], imported: ImportedSamples) -> None:
-    """Say what was imported, check that its scores fit the methods, keep the samples."""
-    settings = context.settings
+def _keep_imported(context: StageContext[RerankSettings], imported: ImportedSamples) -> str:
+    """Say what was imported, keep the samples, and return the method that fits their scores."""
+    settings, method = context.settings, str(context.settings.method)
     console.print(", ".join(f"{count:,} {what}" for what, count in imported.counts.items()))
     if not context.inputs["reward_model"] and settings.transform != "sigmoid":
-        require_probabilities(imported.scale, settings.method, settings.aggregate or ())
+        if method == "all" and imported.scale != "probability":
+            method = "best-of-n"
+            console.print(
+                "[yellow]weighted voting is left out: it needs probabilities, and these scores are "
+                f"of {imported.scale} scale; give --transform sigmoid if they are logits[/yellow]"
+            )
+        require_probabilities(imported.scale, method, settings.aggregate or ())
     parquet_store.write_table(context.output_dir / IMPORTED, imported.samples)
+    return method
 
 
 def _scores(

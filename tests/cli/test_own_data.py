@@ -1,4 +1,4 @@
-"""Problems and models that the user names take the defaults of the commands, not the tiny world's."""
+"""Problems and models that the user names take the defaults of the commands."""
 
 from __future__ import annotations
 

@@ -60,6 +60,15 @@ def test_a_solution_ends_where_no_completion_was_chosen() -> None:
     assert prm(only) == [(["A.", "B."], [False, True])]
 
 
+def test_a_header_that_is_glued_to_a_step_is_a_header() -> None:
+    """As for the released builder, which takes any text with the header for the end."""
+    solution = prm800k.parse_record(record(step(("So it is 5.# Answer\n\n5", 1))), "here")
+    (row,) = prm800k.sft_rows("q", solution)
+    assert row["completion"] == "So it is 5.\n\n# Answer\n\n5"
+    (row,) = prm800k.prm_rows("q", solution, "positive")
+    assert row["completions"] == ["So it is 5.", "# Answer\n\n5"]
+
+
 def test_a_title_ends_no_step() -> None:
     titled = record(step(("We ask Mr.", 1)), step(("Jones.", 1), ("Smith.", -1)))
     assert prm(titled) == [(["We ask Mr. Smith."], [False]), (["We ask Mr. Jones."], [True])]

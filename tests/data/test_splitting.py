@@ -71,9 +71,33 @@ def test_stratum_sizes_are_largest_remainders() -> None:
     assert stratum_sizes(Counter(), 3) == {}
 
 
-def test_normalised_ignores_spacing_and_case_only() -> None:
-    assert normalize_question("Find  $x$.") == normalize_question("find $x$")
-    assert normalize_question("Find x+1") != normalize_question("Find x-1")
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Find  $x$.", "find $x$"),
+        (r"Compute $\dfrac{1}{2}.$", r"Compute $\frac{1}{2}$."),
+        (r"Let $4^{a}=5$, $5^{b}=6.$", r"Let $4^a = 5$, $5^b = 6$."),
+        ("At $(1, 2)$.  Then", "At $(1,2)$. Then"),
+        (r"$\left( x \right)$", "$(x)$"),
+    ],
+)
+def test_copies_of_a_question(one: str, other: str) -> None:
+    assert normalize_question(one) == normalize_question(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (r"Compute $\tan 22.5^\circ.$", r"Compute $\tan 225^\circ$."),
+        ("Find $x = .5$.", "Find $x = 5$."),
+        ("At (1,2).", "At (12)."),
+        (r"$\frac{1}{2}$", "${1}{2}$"),
+        (r"$a \leftarrow b$", r"$a \rightarrow b$"),
+        ("Find x+1", "Find x-1"),
+    ],
+)
+def test_other_questions(one: str, other: str) -> None:
+    assert normalize_question(one) != normalize_question(other)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,23 @@ def test_outcomes(text: str, finished: bool, outcome: str, steps: int, answer: s
     assert (solution.outcome, len(solution.steps), solution.answer) == (outcome, steps, answer)
 
 
+def test_a_single_newline_is_inside_a_step_where_there_are_blank_lines() -> None:
+    r"""As in the released code: \\[ ... \\] on lines of its own is no step, and gets no score."""
+    text = "So\n\\[x = 1\\]\nholds.\n\nNow y.\n# Answer\n\n1"
+    solution = parse(text)
+    assert texts(solution) == ["So\n\\[x = 1\\]\nholds.", "Now y."]
+    header = text.index("# Answer")
+    assert [step.separator_end for step in solution.steps] == [text.index("Now"), header]
+    # Without blank lines every line is a step.
+    assert texts(parse("a\nb\n# Answer\n1\nmore")) == ["a", "b"]
+    assert parse("a\nb\n# Answer\n1\nmore").answer == "1"
+
+
+def test_an_answer_of_several_lines_is_kept_whole() -> None:
+    text = "a\n\n# Answer\n\n\\begin{pmatrix}\n1 \\\\\n2\n\\end{pmatrix}\n\nand more"
+    assert parse(text).answer == "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}"
+
+
 def test_spans_point_at_the_text_and_its_separator() -> None:
     text = "one\n\ntwo \n\n# Answer\n\n5"
     solution = parse(text)

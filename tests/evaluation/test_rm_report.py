@@ -27,7 +27,9 @@ def test_reward_metrics_by_group() -> None:
     groups = {"easy": np.array([True, False]), "all": np.array([True, True])}
     rows = by_name(reward_metrics(scored(samples, scores, right, LABELS), groups))
     accuracy = rows["all", "outcome", "last", "accuracy"]
-    assert (accuracy.value, accuracy.low, accuracy.high) == (1.0, 1.0, 1.0)
+    # Two problems without a mistake: a third one could be all wrong.
+    assert (accuracy.value, accuracy.high) == (1.0, 1.0)
+    assert accuracy.low == pytest.approx(0.342, abs=1e-3)
     assert (accuracy.items, accuracy.problems, accuracy.share_right) == (4, 2, 0.5)
     assert rows["easy", "step", "step", "accuracy"].items == 4
     assert rows["easy", "step", "step", "roc auc"].value == 1.0

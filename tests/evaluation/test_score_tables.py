@@ -59,11 +59,10 @@ def test_sigmoid_keeps_rows_and_schema() -> None:
 
 
 def test_sums_and_products_need_probabilities() -> None:
-    require_probabilities("probability", "all", ["prod"])
+    require_probabilities("probability", "weighted-voting", ["prod"])
     require_probabilities("logit", "best-of-n", ["min", "last"])
     require_probabilities("logit", "majority", ["prod"])
-    for method in ("all", "weighted-voting"):
-        with pytest.raises(InputError, match="weighted voting needs probabilities"):
-            require_probabilities("unknown", method, [])
+    with pytest.raises(InputError, match="weighted voting needs probabilities"):
+        require_probabilities("unknown", "weighted-voting", [])
     with pytest.raises(InputError, match=r"mean_odd, prod needs probabilities.*logit scale"):
         require_probabilities("logit", "best-of-n", ["prod", "mean_odd", "min"])

@@ -14,7 +14,9 @@ from e2h_cli.reports.results import (
     ScoreOrigin,
     finding,
     problem_groups,
+    shown_p,
     summarise,
+    with_holm,
 )
 
 
@@ -39,19 +41,45 @@ def test_means_intervals_and_comparisons_by_group() -> None:
     a = Measurement("sft", "prm", "weighted-voting", "prod", 4, np.array([1.0, 1.0, 1 / 3]))
     b = Measurement("sft", "", "majority", "", 4, np.array([0.0, 1.0, 1 / 3]))
     groups = {"all": np.ones(3, dtype=bool), "hard": np.array([False, False, True])}
-    common = {"grader": "exact 1", "confidence": 0.95, "seed": 0}
+    common = {"grader": "exact 1", "confidence": 0.95}
     results = summarise([a, b], [(a, b)], groups, **common)  # type: ignore[arg-type]
     every, _, hard, _ = results.metrics
     assert (every.accuracy, every.problems, every.grader) == (77.78, 3, "exact 1")
     assert every.low < every.accuracy < every.high
-    assert (hard.accuracy, hard.low, hard.high) == (33.33, 33.33, 33.33)
+    # One problem says next to nothing.
+    assert hard.low < 10 < 80 < hard.high
     difference, same = results.comparisons
     assert (difference.a, difference.b) == ("weighted-voting (prod)", "majority")
     assert difference.difference == 33.33
-    assert (same.difference, same.p) == (0.0, 1.0)
+    # Three problems are too few for a test.
+    assert (same.difference, same.p) == (0.0, None)
     exact = summarise([a, b], [(a, b)], groups, rounded=False, **common)  # type: ignore[arg-type]
     assert exact.metrics[0].accuracy == pytest.approx(700 / 9, abs=1e-9)
     assert exact.comparisons[0].difference == pytest.approx(100 / 3, abs=1e-9)
+
+
+def test_holm_within_the_tests_of_a_table() -> None:
+    """Two tests of the table, one under another aggregation, one of a level, one without p."""
+    methods = [("majority", "", ""), *(("weighted-voting", "r", a) for a in ("prod", "min"))]
+    metrics = [
+        Metric("all", "sft", name, method, aggregate, 8, 50.0, 40.0, 60.0, 99, "exact")
+        for method, name, aggregate in methods
+    ]
+    rows = [("easy", "prod", 0.03), ("hard", "prod", 0.02), ("hard", "min", 0.01),
+            ("level-1", "prod", 0.01), ("all", "prod", None)]  # fmt: skip
+    comparisons = [
+        Comparison(group, f"weighted-voting ({a}) by r", "majority", 8, 1.0, 0.0, 2.0, p)
+        for group, a, p in rows
+    ]
+    found = with_holm(Results(metrics, comparisons)).comparisons
+    assert [(c.p, c.p_holm, c.family) for c in found] == [
+        (0.03, 0.04, 2), (0.02, 0.04, 2), (0.01, 0.01, 1), (0.01, 0.01, 1), (None, None, 0)
+    ]  # fmt: skip
+
+
+def test_p_values_in_text() -> None:
+    shown = [shown_p(p, "= ") for p in (0.0001, 1e-9, 0.01234, 1.0, None)]
+    assert shown == ["<= 0.0001", "<= 0.0001", "= 0.0123", "= 1.0000", "= -"]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +102,7 @@ def test_the_finding_claims_no_more_than_the_test_and_the_lineage(
     metrics = [metric("majority", "", 40.0), metric("weighted-voting", "min", 45.0),
                metric("weighted-voting", "prod", 40.0 + difference)]  # fmt: skip
     comparisons = [
-        Comparison("hard", f"weighted-voting ({a})", "majority", 8, d, -1.0, 1.0, p)
+        Comparison("hard", f"weighted-voting ({a})", "majority", 8, d, -1.0, 1.0, p / 9, p, 9)
         for a, d in (("min", 5.0), ("prod", difference))
     ]
     origins = {"prm": ScoreOrigin("scores of FILE", easy_only, "A note.")}

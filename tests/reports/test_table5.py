@@ -32,7 +32,7 @@ def rows_of_ours() -> tuple[list[table5.Line], list[dict[str, Any]]]:
     measurements = [Measurement("g", "", "greedy", "", 1, v) for v in values]
     mask = np.arange(200) < 100
     groups = {"easy": mask, "hard": ~mask, "all": np.ones(200, dtype=bool)}
-    return lines, table5.add_numbers(lines, measurements, groups, confidence=0.95, seed=0)
+    return lines, table5.add_numbers(lines, measurements, groups, confidence=0.95)
 
 
 def test_rows_with_intervals_and_tests() -> None:
@@ -43,12 +43,15 @@ def test_rows_with_intervals_and_tests() -> None:
     assert sft.against_sft == {}
     assert ppo.against_sft["hard"][0] == pytest.approx(20)
     assert ppo.against_sft["hard"][1] < 0.01
-    assert ppo.against_sft["easy"] == (0.0, 1.0)
+    # Four tests against SFT, three of them with the same p-value.
+    assert ppo.against_sft["hard"][2] == pytest.approx(4 * ppo.against_sft["hard"][1])
+    assert ppo.against_sft["easy"] == (0.0, 1.0, 1.0)
     found = {(o["better"], o["worse"]): o for o in orderings}
     best = "PPO, all questions, easy answers, PRM"
     assert found[best, "SFT"]["verdict"] == "holds"
     assert found[best, "SFT"]["paper"] == pytest.approx(14.9 - 12.2)
-    assert len(orderings) == 2
+    assert [o["family"] for o in orderings] == [2, 2]
+    assert orderings[0]["p_holm"] == pytest.approx(2 * orderings[0]["p"])
 
 
 def test_the_table_as_text() -> None:
@@ -58,7 +61,7 @@ def test_the_table_as_text() -> None:
     header, rows = table5.table_rows(lines, others)
     assert rows[1][:4] == ("PPO", "all", "easy", "yes")
     assert rows[1][header.index("paper")] == "45.4/14.9/29.4"
-    assert rows[1][header.index("hard - SFT (p)")].startswith("+20.0 (0.0")
+    assert rows[1][header.index("hard - SFT (p)")].startswith("+20.0 (<= 0.0001")
     assert rows[3][header.index("paper")] == "-"  # the paper has no GRPO
     assert rows[3][header.index("reads hard")] == "choice"
     assert rows[2][header.index("others")] == "-/-"
@@ -115,10 +118,10 @@ def test_a_row_that_is_there_twice_and_a_missing_group() -> None:
     measurements = [Measurement("g", "", "greedy", "", 1, np.ones(2))] * 2
     groups = {name: np.ones(2, dtype=bool) for name in MAIN_GROUPS}
     with pytest.raises(InputError, match="two of the samples are of: SFT"):
-        table5.add_numbers([sft, sft], measurements, groups, confidence=0.95, seed=0)
+        table5.add_numbers([sft, sft], measurements, groups, confidence=0.95)
     del groups["hard"]
     with pytest.raises(InputError, match="answer no hard problem"):
-        table5.add_numbers([sft], measurements[:1], groups, confidence=0.95, seed=0)
+        table5.add_numbers([sft], measurements[:1], groups, confidence=0.95)
 
 
 @pytest.mark.parametrize("block", ["PRM800K", "MetaMath"])

@@ -24,7 +24,7 @@ def results() -> Results:
         for i in range(7)
     ]
     comparisons = [
-        Comparison("hard", f"weighted-voting ({a})", "majority", 64, 5.0, -1.0, 9.0, 0.5)
+        Comparison("hard", f"weighted-voting ({a})", "majority", 64, 5.0, -1.0, 9.0, 0.25, 0.5, 2)
         for a in ("prod", "min")
     ]
     return Results(metrics, comparisons)
@@ -42,6 +42,9 @@ def test_a_narrow_terminal_shows_every_second_n() -> None:
     assert (wide.count("easy"), wide.count("hard")) == (1, 1)
     # A comparison under another aggregation than that of the table is left out.
     assert [row[1] for row in comparisons.rows] == ["weighted-voting (prod) - majority"]
+    # The corrected p-value is shown, and the caption says of how many tests.
+    assert comparisons.rows[0][-1] == "0.5000"
+    assert "95% intervals over problems; p: corrected by Holm for 2 tests" in comparisons.title
 
 
 def test_markdown() -> None:

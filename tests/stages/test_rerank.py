@@ -125,9 +125,14 @@ def test_logits_ask_for_a_transform(cli: Cli, tmp_path: Path) -> None:
         "rerank", "--import", "official", "official.jsonl", "--problems", "problems.jsonl",
         "--run-dir", "run",
     )  # fmt: skip
-    assert_one_line(cli(*common), "weighted voting", "logit", "--transform sigmoid")
-    done = cli(*common, "--method", "best-of-n")
+    refused = cli(*common, "--method", "weighted-voting")
+    assert_one_line(refused, "weighted voting", "logit", "--transform sigmoid")
+    done = cli(*common)
     assert done.returncode == 0, done.stderr
+    assert "weighted voting is left out" in done.stdout
+    assert {m["method"] for m in metrics(tmp_path / "run/rerank")} == {
+        "majority", "best-of-n", "pass"
+    }  # fmt: skip
     done = cli(*common, "--transform", "sigmoid", "--force")
     assert done.returncode == 0, done.stdout + done.stderr
     at = accuracy(tmp_path / "run/rerank")
