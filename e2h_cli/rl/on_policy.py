@@ -152,7 +152,9 @@ class OnPolicyTrainer:
             shutil.rmtree(self.scratch_dir / ROLLOUTS, ignore_errors=True)
         scored = time.monotonic()
         self._updating = True
-        metrics = self.updater.update(make_batch(rollouts, self._models.tokenizer), self.step)
+        padded_length = self._settings.padded_length
+        batch = make_batch(rollouts, self._models.tokenizer, padded_length)
+        metrics = self.updater.update(batch, self.step)
         sync_weights(self.engine, self._models)
         self.step += 1
         return {

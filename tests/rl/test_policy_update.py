@@ -65,7 +65,14 @@ def some_rollouts(models: PolicyModels) -> list[Rollout]:
 
 def some_batch(models: PolicyModels, padding: int = 0) -> Batch:
     batch = make_batch(some_rollouts(models), models.tokenizer)
-    for field in ("ids", "attention_mask", "completion_mask", "rewards", "reward_mask"):
+    for field in (
+        "ids",
+        "attention_mask",
+        "completion_mask",
+        "return_mask",
+        "rewards",
+        "reward_mask",
+    ):
         setattr(batch, field, torch.nn.functional.pad(getattr(batch, field), (0, padding)))
     return batch
 
@@ -74,7 +81,7 @@ def some_batch(models: PolicyModels, padding: int = 0) -> Batch:
 def test_padding_changes_nothing(model: Path, algo: str) -> None:
     found = []
     for padding in (0, 100):
-        updater = made(model, algo, **({"whiten_rewards": True} if algo == "ppo" else {}))
+        updater = made(model, algo, **({"whiten_rewards": "scale"} if algo == "ppo" else {}))
         metrics = updater.update(some_batch(updater.models, padding), 0)
         policy = updater.models.policy
         found.append((metrics, torch.cat([p.flatten() for p in policy.parameters()])))

@@ -1,6 +1,9 @@
-"""The reward models that the paper released (Llemma)."""
+"""The reward models that the paper released (Llemma), and where its PPO reads them."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -33,3 +36,31 @@ def encode_llemma(
         if step.separator_end is not None
     ]
     return EncodedSolution(e.input_ids, newlines, e.outcome_position, e.solution_start)
+
+
+def encode_windows(
+    tokenizer: PreTrainedTokenizerFast, question: str, text: str, finished: bool
+) -> EncodedSolution:
+    """Three positions per scored step, of which the released PPO takes the lowest score.
+
+    They are the tokens of the last character of the step and of the two newlines after it.
+    """
+    prompt = template.prompt(question)
+    e = encode(tokenizer, prompt, text, finished=finished)
+    windows = window_positions(e.offsets, [len(prompt) + end for end in scored_ends(text)])
+    return EncodedSolution(e.input_ids, windows, e.outcome_position, e.solution_start)
+
+
+def window_positions(offsets: list[tuple[int, int]], ends: Sequence[int]) -> list[int]:
+    """The tokens of the characters before, at and after each end, from offsets in characters."""
+    return [token_at(offsets, end + k) for end in ends for k in (-1, 0, 1)]
+
+
+def scored_ends(text: str) -> list[int]:
+    """Where the steps end that the released PPO scores: indices of the first of two newlines.
+
+    Blank lines cut a text into pieces, and the last two are not scored. In a whole solution they
+    are the answer header and the answer; in an unfinished one the last two steps; where text
+    follows the answer, the header is scored.
+    """
+    return [match.start() for match in re.finditer("\n\n", text)][:-1]
