@@ -18,8 +18,13 @@ from e2h_cli.common import distributed
 from e2h_cli.common.errors import RunError
 from e2h_cli.common.files import atomic_file
 from e2h_cli.inference.batching import batches
-from e2h_cli.rl.logprobs import logprobs_and_entropy, token_logprobs, token_values
-from e2h_cli.rl.losses import lr_multiplier, policy_loss
+from e2h_cli.rl.losses import (
+    logprobs_and_entropy,
+    lr_multiplier,
+    policy_loss,
+    token_logprobs,
+    token_values,
+)
 from e2h_cli.rl.policy_models import PolicyModels
 from e2h_cli.rl.rollout_batch import Batch
 from e2h_cli.settings.rl import OnPolicySettings

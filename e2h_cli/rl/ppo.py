@@ -12,8 +12,7 @@ from e2h_cli.rl.advantages import (
     whiten,
     whiten_rewards,
 )
-from e2h_cli.rl.logprobs import token_values
-from e2h_cli.rl.losses import value_loss
+from e2h_cli.rl.losses import token_values, value_loss
 from e2h_cli.rl.policy_update import PolicyUpdater
 from e2h_cli.rl.rollout_batch import Batch
 from e2h_cli.settings.rl import PPOSettings

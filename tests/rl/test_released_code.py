@@ -25,6 +25,7 @@ from e2h_cli.models.reward_formats.llemma import (
     scored_ends,
     window_positions,
 )
+from e2h_cli.pipeline import recipe as recipes
 from e2h_cli.rl.advantages import gae, whiten, whiten_rewards
 from e2h_cli.rl.policy_models import load_policy_models
 from e2h_cli.rl.ppo import PPOUpdater
@@ -355,19 +356,21 @@ def test_the_losses_are_those_of_padded_completions(
         gradients = torch.autograd.grad(loss, list(models.trained[name].parameters()))
         norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
         expected[name] = torch.cat([(g / max(1.0, norm)).flatten() for g in gradients])
-    found = {}
+    with builders.gradients() as found:
+        updater.update(batch, 0)
+    for gradient, name in zip(found, updater.optimizers, strict=True):
+        assert torch.allclose(gradient, expected[name], atol=1e-5), name
 
-    def keep(optimizer: Any, *_: Any) -> None:
-        name = next(n for n, o in updater.optimizers.items() if o is optimizer)
-        found[name] = torch.cat(
-            [p.grad.flatten() for g in optimizer.param_groups for p in g["params"]]
-        )
 
-    hooks = [o.register_step_pre_hook(keep) for o in updater.optimizers.values()]
-    updater.update(batch, 0)
-    assert len(hooks) == len(found) == 2
-    for name, gradient in expected.items():
-        assert torch.allclose(found[name], gradient, atol=1e-5), name
+def test_the_value_model_starts_from_a_released_reward_model(tmp_path: Path) -> None:
+    tokens = builders.reward_tokenizer("character")
+    path = builders.reward_model(tmp_path, AutoModelForCausalLM, tokens)
+    own = preset("paper", precision="fp32", family="llemma")
+    ids = torch.tensor([tokens("We add.").input_ids])
+    with torch.no_grad():
+        found = load_policy_models(path, path, own).value(input_ids=ids).logits[..., 0]
+        expected = AutoModelForCausalLM.from_pretrained(path)(input_ids=ids).logits.mean(-1)
+    torch.testing.assert_close(found, expected)
 
 
 def test_end_of_text_is_not_trained(
@@ -410,3 +413,32 @@ def test_every_setting_of_the_released_code() -> None:
         "shaping", "kl_estimator", "whiten_rewards", "count_padding", "fit_value_head", "top_k",
         "grader", "checkpoint_rule",
     }  # fmt: skip
+
+
+def test_table2_at_paper_scale_is_the_papers() -> None:
+    stages = recipes.load(recipes.find("table2"), "paper").stages
+    # Without what no result depends on, and what tells the rows apart.
+    own = {"seed", "questions", "answers", "shaping", "micro_batch_size"}
+    expected = PAPER.model_dump(exclude=own)
+    for name in ("rl", "ppo-easy", "ppo-hard", "ppo-all"):
+        assert stages[name].settings.model_dump(exclude=own) == expected, name
+        shaping = "paper" if name == "rl" else "none"
+        assert stages[name].settings.model_dump()["shaping"] == shaping
+    both = {"grader": "prm800k", "checkpoint_rule": "paper", "adam_beta2": 0.999}
+    rest_em = {
+        **both, "num_generations": 32, "temperature": 1.0, "top_k": 40, "iterations": 2,
+        "max_correct_per_problem": 10, "epochs": 3, "batch_size": 128, "learning_rate": 2e-5,
+        "warmup_ratio": 0.0667, "min_lr_ratio": 0.01, "max_length": 768,
+    }  # fmt: skip
+    dpo = {
+        **both, "num_generations": 8, "temperature": 1.0, "top_k": 20, "iterations": 5,
+        "min_score_gap": 1.0, "max_pairs_per_problem": 3, "beta": 0.1, "epochs": 1,
+        "batch_size": 64, "learning_rate": 2e-6, "warmup_ratio": 0.2, "min_lr_ratio": 0,
+    }  # fmt: skip
+    for name, stage in stages.items():
+        for algo, values in (("rest-em", rest_em), ("dpo", dpo)):
+            if name.startswith(algo):
+                found = stage.settings.model_dump()
+                assert {key: found[key] for key in values} == values, name
+    for name in ("votes", "table", "table-short"):
+        assert stages[name].settings.model_dump()["grader"] == "prm800k"

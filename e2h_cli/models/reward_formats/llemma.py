@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from e2h_cli.data import template
+from e2h_cli.models.loading import load_generator
 from e2h_cli.models.reward_formats.shared_heads import Head
+from e2h_cli.models.reward_model import new_reward_model, score_head
 from e2h_cli.models.token_spans import EncodedSolution, encode, token_at
 
 
@@ -22,6 +25,15 @@ def llemma_head(model: PreTrainedModel, _: PreTrainedTokenizerFast) -> Head:
     weight = lm_head.weight.float().mean(0)
     bias = 0.0 if lm_head.bias is None else lm_head.bias.float().mean()
     return lambda features: (features.float() @ weight + bias).sigmoid()
+
+
+def llemma_classifier(name_or_path: str, precision: str) -> PreTrainedModel:
+    """A released model as a token classifier, whose logit is the mean LM logit."""
+    lm_head = load_generator(name_or_path, "fp32", to_device=False).get_output_embeddings()
+    model = new_reward_model(name_or_path, "value", precision)
+    with torch.no_grad():
+        score_head(model).weight.copy_(lm_head.weight.mean(0, keepdim=True))
+    return model
 
 
 def encode_llemma(
