@@ -215,12 +215,13 @@ def test_a_released_reward_model_is_read_at_the_window(tmp_path: Path) -> None:
     assert r.scores.steps == pytest.approx([float(x) for x in expected], abs=1e-6)
 
 
+@pytest.mark.parametrize("text", ["ab\n\nc", "ab\nc", "ab\n"])
 def test_a_step_near_the_end_is_read_at_its_first_newline(
-    characters: PreTrainedTokenizerFast,
+    characters: PreTrainedTokenizerFast, text: str
 ) -> None:
-    for text, newline in (("ab\n\nc", 2), ("a\nb", 1), ("ab\n", 2)):
-        e = encode_llemma(characters, "a0 b+4", text, True)
-        assert e.step_positions == [e.solution_start + newline], text
+    for length in range(1, 20):
+        e = encode_llemma(characters, "a" * length, text, True)
+        assert e.step_positions == [e.solution_start + 2], length
 
 
 def test_short_first_steps_and_unfinished_texts(characters: PreTrainedTokenizerFast) -> None:

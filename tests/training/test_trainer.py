@@ -219,8 +219,11 @@ def test_frozen_parts_do_not_move(tmp_path: Path) -> None:
 
 
 def test_micro_batches_change_no_gradient(tmp_path: Path) -> None:
-    """A reward model's batch of 16 rows with uneven labels, whole and in micro-batches of 4."""
-    uneven = rows(lambda i: [NO_LOSS, 1, *([0] * (i % 3)), *([NO_LOSS] * (3 - i % 3))])[:16]
+    """A reward model's batch of 16 rows of uneven lengths, whole and in micro-batches of 4."""
+    whole_rows = rows(lambda i: [NO_LOSS, i % 2, *([0] * (i % 3)), *([1] * (3 - i % 3))])[:16]
+    uneven = [
+        Row(r.input_ids[: 2 + i % 4], r.labels[: 2 + i % 4]) for i, r in enumerate(whole_rows)
+    ]
     found: dict[int, list[torch.Tensor]] = {}
     for size in (16, 4):
         config = classifier().config
