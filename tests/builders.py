@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 _SPECIAL = ["<pad>", "<unk>", "</s>"]
@@ -131,3 +133,19 @@ def reward_model(
     model.save_pretrained(folder / "model")
     tokens.save_pretrained(folder / "model")
     return str(folder / "model")
+
+
+@contextmanager
+def gradients() -> Iterator[list[torch.Tensor]]:
+    """The gradients with which optimizers step inside the context, each as one vector."""
+    found: list[torch.Tensor] = []
+
+    def keep(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        weights = [p for group in optimizer.param_groups for p in group["params"]]
+        found.append(torch.cat([p.grad.flatten() for p in weights if p.grad is not None]))
+
+    handle = register_optimizer_step_pre_hook(keep)
+    try:
+        yield found
+    finally:
+        handle.remove()

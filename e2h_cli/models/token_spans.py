@@ -40,8 +40,8 @@ class EncodedCompletion(EncodedSolution):
     The outcome is scored at end-of-text, or at the last token of an unfinished solution.
 
     Attributes:
-        offsets: (start, end) of every token in characters of prompt + completion; (0, 0) for
-            special tokens.
+        offsets: (start, end) of every token in characters of prompt + completion, in order; empty
+            for special tokens.
         solution: the parsed completion.
     """
 
@@ -83,7 +83,8 @@ def encode(
     ]
     if finished and tokenizer.eos_token_id is not None:
         ids.append(tokenizer.eos_token_id)
-        offsets.append((0, 0))
+        # Empty, and not (0, 0): spans are searched by their start.
+        offsets.append((shift + len(completion),) * 2)
     return EncodedCompletion(
         ids, step_positions, len(ids) - 1, len(prompt_ids), offsets=offsets, solution=solution
     )

@@ -1,14 +1,14 @@
-"""Advantages and KL estimates: pure functions on tensors that ignore padding.
+"""Advantages and KL estimates: pure functions on tensors.
 
 Tensors have the shape (batch, tokens), one row per solution, padded on the right, unless an
-argument says otherwise. ``mask`` is 1 at completion tokens and 0 at the prompt and padding.
+argument says otherwise. ``mask`` is 1 at the positions that count.
 """
 
 from __future__ import annotations
 
 import torch
 
-from e2h_cli.settings.rl import KLEstimator
+from e2h_cli.settings.rl import KLEstimator, WhitenRewards
 
 _EPSILON = 1e-4  # of the standard deviation of a group, as in TRL
 
@@ -34,16 +34,33 @@ def gae(
     return advantages, (advantages + values) * mask
 
 
-def whiten(x: torch.Tensor, mask: torch.Tensor, *, shift_mean: bool = True) -> torch.Tensor:
-    """Scale the tokens of a batch to variance 1 and, if ``shift_mean``, to mean 0.
+def whiten(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Shift and scale the tokens of a batch to mean 0 and variance 1.
 
     Tokens outside the mask do not count and become 0.
     """
+    mean, variance = _mean_and_variance(x, mask)
+    return (x - mean) * torch.rsqrt(variance + 1e-8) * mask
+
+
+def whiten_rewards(x: torch.Tensor, mask: torch.Tensor, scheme: WhitenRewards) -> torch.Tensor:
+    """Scale the rewards of a batch to variance 1, with the statistics of the mask.
+
+    "scale": x / sd. "keep-mean": (x - mean) / sd + mean, as in the released code. The latter pays
+    mean - mean / sd at tokens without a reward, so that returns depend on the length unless all
+    completions are padded to the same.
+    """
+    if scheme == "none":
+        return x
+    mean, variance = _mean_and_variance(x, mask)
+    deviation = variance.sqrt() + 1e-8
+    return (x / deviation if scheme == "scale" else (x - mean) / deviation + mean) * mask
+
+
+def _mean_and_variance(x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     count = mask.sum().clamp(min=1)
     mean = (x * mask).sum() / count
-    scale = torch.rsqrt((((x - mean) ** 2) * mask).sum() / count + 1e-8)
-    scaled = (x - mean) * scale
-    return (scaled if shift_mean else scaled + mean * scale) * mask
+    return mean, (((x - mean) ** 2) * mask).sum() / count
 
 
 def token_kl(

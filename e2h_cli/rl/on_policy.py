@@ -24,7 +24,7 @@ from e2h_cli.inference.engines.base import Engine
 from e2h_cli.inference.engines.select import sampling_parameters
 from e2h_cli.models.reward_formats import RewardModel
 from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint
-from e2h_cli.rl.policy_engine import sleep, sync_weights
+from e2h_cli.rl.policy_models import sleep, sync_weights
 from e2h_cli.rl.policy_update import PolicyUpdater
 from e2h_cli.rl.rollout_batch import make_batch
 from e2h_cli.rl.rollout_scoring import score_rollouts
@@ -152,7 +152,9 @@ class OnPolicyTrainer:
             shutil.rmtree(self.scratch_dir / ROLLOUTS, ignore_errors=True)
         scored = time.monotonic()
         self._updating = True
-        metrics = self.updater.update(make_batch(rollouts, self._models.tokenizer), self.step)
+        padded_length = self._settings.padded_length
+        batch = make_batch(rollouts, self._models.tokenizer, padded_length)
+        metrics = self.updater.update(batch, self.step)
         sync_weights(self.engine, self._models)
         self.step += 1
         return {

@@ -1,23 +1,37 @@
-"""The models of PPO and GRPO: policy, reference policy and value model."""
+"""The models of PPO and GRPO: policy, reference, value model, and the engine that samples."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from e2h_cli.models.loading import device, load_generator, load_tokenizer
+from e2h_cli.common import distributed
+from e2h_cli.common.errors import InputError
+from e2h_cli.inference.engines.base import Engine
+from e2h_cli.inference.engines.select import longest_sequence, select_engine
+from e2h_cli.inference.engines.transformers_engine import TransformersEngine
+from e2h_cli.inference.engines.vllm_engine import VLLMEngine
+from e2h_cli.models.loading import device, free_memory, load_generator, load_tokenizer
 from e2h_cli.models.reward_formats import family_of
+from e2h_cli.models.reward_formats.llemma import llemma_classifier
 from e2h_cli.models.reward_model import load_reward_model, new_reward_model
 from e2h_cli.settings.rl import OnPolicySettings, PPOSettings
 from e2h_cli.training.trainer import freeze, with_lora
 
 logger = logging.getLogger(__name__)
+
+# Share of the GPU for vLLM; the rest is for training. --engine-arg overrides it.
+_GPU_MEMORY_UTILIZATION = 0.4
+
+# Families of reward models that a value model can start from.
+_CLASSIFIERS = {"e2h": load_reward_model, "llemma": llemma_classifier}
 
 
 @dataclass
@@ -82,8 +96,8 @@ def load_policy_models(
 ) -> PolicyModels:
     """Load the models that the algorithm of the settings needs.
 
-    The value model starts from the reward model (paper p.7) if that was trained by e2h and has the
-    policy's tokenizer, else from the generator with a new head of zeros.
+    The value model starts from the reward model (paper p.7) if that was trained by e2h or released
+    with the paper and has the policy's tokenizer, else from the generator with a new head of zeros.
     """
     torch.manual_seed(settings.seed)  # LoRA adapters start at random
     tokenizer = load_tokenizer(generator)
@@ -121,9 +135,63 @@ def _value_model(
     precision: str,
 ) -> PreTrainedModel:
     if reward_model is not None:
-        is_e2h = (family_of(reward_model) if family == "auto" else family) == "e2h"
-        if is_e2h and load_tokenizer(reward_model).get_vocab() == tokenizer.get_vocab():
-            return load_reward_model(reward_model, precision)
-        reason = "has another tokenizer" if is_e2h else "was not trained by e2h"
+        name = family_of(reward_model) if family == "auto" else family
+        load = _CLASSIFIERS.get(name)
+        if load and load_tokenizer(reward_model).get_vocab() == tokenizer.get_vocab():
+            return load(reward_model, precision)
+        reason = "has another tokenizer" if load else f"is of the family {name}"
         logger.info(f"the reward model {reason}: the value model starts from the generator")
     return new_reward_model(generator, "value", precision)
+
+
+def open_policy_engine(
+    models: PolicyModels,
+    generator: str,
+    settings: OnPolicySettings,
+    prompts: Sequence[str],
+    scratch_dir: Path,
+) -> Engine:
+    """An engine that samples from the policy, which was loaded from ``generator``.
+
+    The transformers engine runs the trained model itself; several processes each have their own.
+    vLLM has a copy of the weights, which ``sync_weights`` updates after every step.
+
+    Raises:
+        InputError: one of the prompts and its solution do not fit into the model, or vLLM with
+            several processes.
+    """
+    longest = longest_sequence(generator, models.tokenizer, prompts, settings.max_tokens)
+    several = distributed.world_size() > 1
+    if several and settings.engine == "vllm":
+        raise InputError(
+            "--engine vllm: several processes would open it on the same GPU",
+            hint="take --engine transformers, or one process",
+        )
+    if several or select_engine(settings.engine, settings.engine_arg) != "vllm":
+        return TransformersEngine(
+            models.policy, models.tokenizer, batch_size=settings.generation_batch_size
+        )
+    gpu = torch.cuda.is_available()
+    defaults = {"enable_sleep_mode": True, "gpu_memory_utilization": _GPU_MEMORY_UTILIZATION}
+    return VLLMEngine(
+        generator,
+        models.tokenizer,
+        max_model_len=longest,
+        precision="bf16" if gpu else "fp32",
+        engine_args={**(defaults if gpu else {}), **settings.engine_arg},
+        scratch_dir=scratch_dir,
+    )
+
+
+def sync_weights(engine: Engine, models: PolicyModels) -> None:
+    """Load the current policy weights into vLLM; the transformers engine shares them."""
+    if isinstance(engine, VLLMEngine):
+        model, weights = models.merged_policy()
+        free_memory()
+        engine.load_weights(model, weights)
+
+
+def sleep(engine: Engine) -> None:
+    """Free vLLM's GPU memory until ``sync_weights``."""
+    if isinstance(engine, VLLMEngine):
+        engine.sleep()

@@ -18,8 +18,13 @@ from e2h_cli.common import distributed
 from e2h_cli.common.errors import RunError
 from e2h_cli.common.files import atomic_file
 from e2h_cli.inference.batching import batches
-from e2h_cli.rl.logprobs import logprobs_and_entropy, token_logprobs, token_values
-from e2h_cli.rl.losses import lr_multiplier, policy_loss
+from e2h_cli.rl.losses import (
+    logprobs_and_entropy,
+    lr_multiplier,
+    policy_loss,
+    token_logprobs,
+    token_values,
+)
 from e2h_cli.rl.policy_models import PolicyModels
 from e2h_cli.rl.rollout_batch import Batch
 from e2h_cli.settings.rl import OnPolicySettings
@@ -66,7 +71,7 @@ class PolicyUpdater(ABC, Generic[S]):
     def _backward(self, batch: Batch, token_count: float) -> tuple[float, ...]:
         """Add the gradients of a micro-batch on the device; return the numbers of ``losses``.
 
-        ``token_count``: completion tokens of the whole optimizer step.
+        ``token_count``: positions with a return of the whole optimizer step.
         """
 
     def _extra_metrics(self, batch: Batch) -> dict[str, float]:
@@ -152,7 +157,7 @@ class PolicyUpdater(ABC, Generic[S]):
         """One step of the optimizers on some rows; returns losses and gradient norm."""
         self._set_learning_rate()
         self._set_training_mode()
-        token_count = float(batch.completion_mask[rows].sum())
+        token_count = float(batch.return_mask[rows].sum())
         sums = torch.zeros(len(self.losses))
         for _, micro_batch in self._micro_batches(batch, rows):
             sums += torch.tensor(self._backward(micro_batch, token_count))
@@ -251,5 +256,6 @@ class PolicyUpdater(ABC, Generic[S]):
             for i, tensor in enumerate((logprobs, ref_logprobs, values, entropy)):
                 outputs[i, rows, : tensor.shape[1]] = tensor.float().cpu()
         distributed.all_reduce_sum([outputs])
-        outputs *= batch.completion_mask
+        outputs *= batch.return_mask
+        outputs[[0, 1, 3]] *= batch.completion_mask
         batch.old_logprobs, batch.ref_logprobs, batch.old_values, batch.entropy = outputs

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from e2h_cli.rl.advantages import explained_variance, gae, linear_fit, token_kl, whiten
-from e2h_cli.rl.logprobs import token_values
-from e2h_cli.rl.losses import value_loss
+from e2h_cli.rl.advantages import (
+    explained_variance,
+    gae,
+    linear_fit,
+    token_kl,
+    whiten,
+    whiten_rewards,
+)
+from e2h_cli.rl.losses import token_values, value_loss
 from e2h_cli.rl.policy_update import PolicyUpdater
 from e2h_cli.rl.rollout_batch import Batch
 from e2h_cli.settings.rl import PPOSettings
@@ -18,12 +24,11 @@ class PPOUpdater(PolicyUpdater[PPOSettings]):
     losses = ("policy_loss", "value_loss", "clip_ratio")
 
     def _set_targets(self, batch: Batch) -> None:
-        settings, mask = self.settings, batch.completion_mask
-        kl = token_kl(batch.old_logprobs, batch.ref_logprobs, settings.kl_estimator) * mask
-        rewards = batch.rewards - settings.kl_coef * kl
-        if settings.whiten_rewards:
-            rewards = whiten(rewards, mask, shift_mean=False)
-        if self.optimizer_steps == 0:
+        settings, mask = self.settings, batch.return_mask
+        kl = token_kl(batch.old_logprobs, batch.ref_logprobs, settings.kl_estimator)
+        rewards = batch.rewards - settings.kl_coef * kl * batch.completion_mask
+        rewards = whiten_rewards(rewards, mask, settings.whiten_rewards)
+        if settings.fit_value_head and self.optimizer_steps == 0:
             self._fit_value_head(batch, rewards)
         advantages, batch.returns = gae(
             rewards, batch.old_values, mask, settings.gamma, settings.gae_lambda
@@ -39,15 +44,15 @@ class PPOUpdater(PolicyUpdater[PPOSettings]):
             values,
             batch.old_values,
             batch.returns,
-            batch.completion_mask,
+            batch.return_mask,
             self.settings.value_clip_range,
             token_count,
         )
-        of_values.backward()
+        (self.settings.vf_coef * of_values).backward()
         return float(loss.detach()), float(of_values.detach()), clip_ratio
 
     def _extra_metrics(self, batch: Batch) -> dict[str, float]:
-        fit = explained_variance(batch.old_values, batch.returns, batch.completion_mask)
+        fit = explained_variance(batch.old_values, batch.returns, batch.return_mask)
         return {"explained_variance": fit}
 
     def _learning_rate_factor(self, model: str) -> float:
@@ -59,7 +64,7 @@ class PPOUpdater(PolicyUpdater[PPOSettings]):
         The value model starts as a reward model, whose logits have another scale than returns;
         with clipped updates it would take ten steps and more to get there.
         """
-        mask = batch.completion_mask
+        mask = batch.return_mask
         _, returns = gae(rewards, torch.zeros_like(rewards), mask, self.settings.gamma, 1.0)
         head = next(
             layer

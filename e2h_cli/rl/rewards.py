@@ -1,8 +1,4 @@
-"""From step scores and the final answer to rewards: pure functions.
-
-Every step is rewarded at the token that holds the last character of the separator after it, and
-the final answer at the last token of the solution.
-"""
+"""From step scores and the final answer to rewards: pure functions."""
 
 from __future__ import annotations
 
@@ -57,44 +53,54 @@ def rewards_of(
     outcome_score: float,
     right: bool | None,
     settings: RewardSettings,
+    form_cost: float = 0.0,
 ) -> Rewards:
-    """Rewards of one solution, from P(correct) of its closed steps and of the whole.
+    """Rewards of one solution, from P(correct) of its scored steps and of the whole.
 
     A text that is not a complete solution (no step, no answer, or cut at the token limit) gets an
     outcome score of 0, whatever the reward model says. Otherwise an empty text would have the
-    highest minimum. ``right``: None where no gold answer may be read.
+    highest minimum. The released code scores steps only. ``right``: None where no gold answer may
+    be read; ``form_cost``: see ``format_cost``.
     """
     answer = settings.unknown_answer_reward if right is None else settings.answer_reward * right
+    last = answer + settings.format_penalty * form_cost
     if settings.shaping == "none":
-        return Rewards([], answer, 0.0, answer)
-    scale = settings.step_reward_scale
-    if settings.shaping == "paper":
-        # The released code scores neither the answer nor the text after the last blank line.
-        steps = running_minimum(step_scores, settings.reward_upper_bound)
-        process = scale * sum(steps)
-        bonus = settings.step_bonus / len(steps) if steps else 0.0
-        last = answer + settings.format_penalty * format_cost(solution)
-        return Rewards([scale * (r + bonus) for r in steps], last, process, answer)
-    scores = [*step_scores, outcome_score if solution.outcome == "complete" else 0.0]
+        return Rewards([], last, 0.0, answer)
+    scores = list(step_scores)
+    if settings.shaping != "paper":
+        scores.append(outcome_score if solution.outcome == "complete" else 0.0)
     if settings.shaping == "differences":
         raw = differences(scores)
     else:
         raw = running_minimum(scores, settings.reward_upper_bound)
-    *steps, last = (scale * r for r in raw)
-    return Rewards(steps, last + answer, sum(steps) + last, answer)
+    steps = [settings.step_reward_scale * r for r in raw]
+    process = sum(steps)
+    if settings.shaping != "paper":
+        last += steps.pop()
+    bonus = settings.step_reward_scale * settings.step_bonus / max(len(steps), 1)
+    return Rewards([r + bonus for r in steps], last, process, answer)
 
 
-def format_cost(solution: Solution) -> float:
+def released_answer(text: str) -> tuple[str, str | None]:
+    """(text before the answer, answer) as the released code reads them.
+
+    The answer is all that follows the first header, of an unfinished text as well.
+    """
+    body, _, answer = text.partition("\n\n# Answer\n\n")
+    return body, answer if answer.strip() else None
+
+
+def format_cost(body: str, answer: str | None) -> float:
     r"""Share of the format penalty that the released code takes off for the form of an answer.
 
-    0 where the answer stands in ``\boxed{}`` in the solution, 0.5 as ``$answer$`` or ``$answer.$``
-    in the last step, 0.75 as plain text in the last step, else 1; 1 where there is no answer.
+    0 where the answer stands in ``\boxed{}`` in the text before it, 0.5 as ``$answer$`` or
+    ``$answer.$`` in the last step, 0.75 as plain text in the last step, else 1; 1 without answer.
     """
-    if solution.answer is None:
+    if answer is None:
         return 1.0
-    if any(rf"\boxed{{{solution.answer}}}" in step.text for step in solution.steps):
+    if rf"\boxed{{{answer}}}" in body:
         return 0.0
-    last_step = solution.steps[-1].text if solution.steps else ""
-    if f"${solution.answer}$" in last_step or f"${solution.answer}.$" in last_step:
+    last_step = body.strip().split("\n\n")[-1]
+    if f"${answer}$" in last_step or f"${answer}.$" in last_step:
         return 0.5
-    return 0.75 if solution.answer in last_step else 1.0
+    return 0.75 if answer in last_step else 1.0

@@ -17,16 +17,18 @@ from e2h_cli.rl.rollouts import Rollout
 class Batch:
     """Rollouts as tensors of shape (batch, tokens): prompt and completion, padded on the right.
 
-    ``completion_mask``: 1 at sampled tokens; ``rewards``: of each token; ``reward_mask``: 1 where a
+    ``completion_mask``: 1 at sampled tokens; ``return_mask``: 1 at positions with a return, which
+    are the same unless padding counts; ``rewards``: of each position; ``reward_mask``: 1 where a
     step or the solution ends; ``groups``: (batch, 1) number of the question. ``PolicyUpdater``
     fills in the rest: outputs of the models before the update, advantages and returns, all 0
-    outside completions.
+    outside ``return_mask``.
     """
 
     ids: torch.Tensor
     attention_mask: torch.Tensor
     groups: torch.Tensor
     completion_mask: torch.Tensor
+    return_mask: torch.Tensor
     rewards: torch.Tensor
     reward_mask: torch.Tensor
     old_logprobs: torch.Tensor
@@ -46,25 +48,41 @@ class Batch:
         return Batch(**{name: x[rows, :length].to(device) for name, x in vars(self).items()})
 
 
-def make_batch(rollouts: Sequence[Rollout], tokenizer: PreTrainedTokenizerFast) -> Batch:
-    """Rollouts as a batch."""
+def make_batch(
+    rollouts: Sequence[Rollout],
+    tokenizer: PreTrainedTokenizerFast,
+    padded_length: int | None = None,
+) -> Batch:
+    """Rollouts as a batch.
+
+    With ``padded_length`` every completion has as many positions, of which padding and end-of-text
+    are no sampled tokens, but have returns. Models read them as tokens.
+    """
     problems = {r.problem.id: r.problem for r in rollouts}
     texts = [template.prompt(p.problem) for p in problems.values()]
     encoded = tokenizer(texts, add_special_tokens=True).input_ids
     prompts = dict(zip(problems, encoded, strict=True))
     numbers = {problem: i for i, problem in enumerate(prompts)}
-    shape = (len(rollouts), max(len(prompts[r.problem.id]) + len(r.ids) for r in rollouts))
+    ends = (len(prompts[r.problem.id]) + (padded_length or len(r.ids)) for r in rollouts)
+    shape = (len(rollouts), max(ends))
     batch = Batch(**{field.name: torch.zeros(shape) for field in fields(Batch)})
     batch.ids = torch.full(shape, tokenizer.pad_token_id or 0)
     batch.attention_mask = torch.zeros(shape, dtype=torch.long)
     batch.groups = torch.tensor([[numbers[r.problem.id]] for r in rollouts])
     for row, r in enumerate(rollouts):
         prompt = prompts[r.problem.id]
-        start, end = len(prompt), len(prompt) + len(r.ids)
-        batch.ids[row, :end] = torch.tensor([*prompt, *r.ids])
-        batch.attention_mask[row, :end] = 1
+        ids, start = r.ids, len(prompt)
+        if padded_length and ids[-1] == tokenizer.eos_token_id:
+            ids = ids[:-1]
+        end = start + len(ids)
+        stop = start + padded_length if padded_length else end
+        batch.ids[row, :end] = torch.tensor([*prompt, *ids])
+        batch.attention_mask[row, :stop] = 1
         batch.completion_mask[row, start:end] = 1
+        batch.return_mask[row, start:stop] = 1
         for position, reward in token_rewards(r, tokenizer):
-            batch.rewards[row, start + position] += reward
-            batch.reward_mask[row, start + position] = 1
+            # In an empty completion the released code pays at the last position.
+            place = start + min(position, len(ids) - 1) if ids else stop - 1
+            batch.rewards[row, place] += reward
+            batch.reward_mask[row, place] = 1
     return batch

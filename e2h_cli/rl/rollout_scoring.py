@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 
@@ -11,15 +12,16 @@ from e2h_cli.data import template
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.batching import Scores, score_batches
 from e2h_cli.models.reward_formats import RewardModel
-from e2h_cli.models.token_spans import EncodedSolution, encode
-from e2h_cli.rl.rewards import rewards_of
+from e2h_cli.models.reward_formats.llemma import encode_windows, scored_ends
+from e2h_cli.models.token_spans import encode, token_at
+from e2h_cli.rl.rewards import format_cost, released_answer, rewards_of
 from e2h_cli.rl.rollouts import Rollout
 from e2h_cli.settings.rl import RewardSettings
 
 # Families that score every token, and the answer block by itself.
 _SCORES_EVERY_TOKEN = ("e2h", "llemma")
-# The released code takes the lowest score of the last three tokens of a step.
-_LAST_TOKENS = 3
+# The released code's logit of a first step of less than two tokens.
+_SHORT_FIRST_STEP = -4.44
 
 
 def score_rollouts(
@@ -29,7 +31,7 @@ def score_rollouts(
     reward_model: RewardModel | None,
     batch_tokens: int | None,
 ) -> None:
-    """Set ``right``, ``scores`` and ``rewards`` of rollouts.
+    """Set ``right``, ``scores``, ``rewards`` and ``reward_characters`` of rollouts.
 
     Those whose problem has no gold answer are not graded. ``reward_model``: None where only the
     final answer is rewarded; ``batch_tokens``: of a forward pass; by the device if None.
@@ -37,22 +39,32 @@ def score_rollouts(
     Raises:
         RunError: the reward model returned NaN.
     """
-    with_gold = [r for r in rollouts if r.problem.answer is not None]
-    answered = [r for r in with_gold if r.solution.answer is not None]
-    pairs = [(r.problem.answer or "", r.solution.answer or "") for r in answered]
-    for r in with_gold:
-        r.right = False
-    for r, verdict in zip(answered, grader.grade(pairs), strict=True):
-        r.right = verdict.right
+    released = settings.shaping == "paper"
+    parts = [_parts(r, released=released) for r in rollouts]
+    graded = [
+        (r, r.problem.answer, answer)
+        for r, (_, answer) in zip(rollouts, parts, strict=True)
+        if r.problem.answer is not None
+    ]
+    verdicts = iter(grader.grade([(gold, a) for _, gold, a in graded if a is not None]))
+    for r, _, answer in graded:
+        r.right = answer is not None and next(verdicts).right
     if reward_model is not None and settings.shaping != "none":
-        paper = settings.shaping == "paper"
-        every_token = reward_model.family in _SCORES_EVERY_TOKEN
-        _score_steps(rollouts, reward_model, batch_tokens, lowest=paper and every_token)
-        for r in rollouts if paper and not every_token else ():
-            # These families score the last step together with the answer.
-            r.scores = Scores([*r.scores.steps, r.scores.outcome], r.scores.outcome)
-    for r in rollouts:
-        r.rewards = rewards_of(r.solution, r.scores.steps, r.scores.outcome, r.right, settings)
+        if released and reward_model.family in _SCORES_EVERY_TOKEN:
+            _score_windows(rollouts, reward_model, batch_tokens)
+        else:
+            _score_steps(rollouts, reward_model, batch_tokens, with_outcome=released)
+    for r, part in zip(rollouts, parts, strict=True):
+        scores = (r.scores.steps, r.scores.outcome)
+        r.rewards = rewards_of(r.solution, *scores, r.right, settings, format_cost(*part))
+
+
+def _parts(rollout: Rollout, *, released: bool) -> tuple[str, str | None]:
+    """(text before the answer, answer) of a rollout."""
+    if released:
+        return released_answer(rollout.text)
+    steps = rollout.solution.steps
+    return rollout.text[: steps[-1].end] if steps else "", rollout.solution.answer
 
 
 def _score_steps(
@@ -60,66 +72,71 @@ def _score_steps(
     reward_model: RewardModel,
     batch_tokens: int | None,
     *,
-    lowest: bool,
+    with_outcome: bool,
 ) -> None:
     """Set the ``scores`` of rollouts.
 
-    ``lowest`` takes the lowest score of the last three tokens of a step, as the released code does,
-    whose tokenizer makes two tokens of a blank line.
+    ``with_outcome`` makes the outcome a step: families that do not score every token score the last
+    step together with the answer.
     """
     encoded = [reward_model.encode(r.problem.problem, r.text, r.finished) for r in rollouts]
-    counts = [len(e.step_positions) for e in encoded]
-    if lowest:
-        encoded = [_with_last_tokens(e) for e in encoded]
     problems = [r.problem.id for r in rollouts]
     for batch, scores in score_batches(reward_model, encoded, batch_tokens, problems=problems):
-        for i, score in zip(batch, scores, strict=True):
-            size = len(score.steps) // (counts[i] or 1)  # scores per step
-            steps = [min(score.steps[k * size : (k + 1) * size]) for k in range(counts[i])]
-            rollouts[i].scores = Scores(steps, score.outcome)
+        for i, s in zip(batch, scores, strict=True):
+            rollouts[i].scores = Scores([*s.steps, s.outcome], s.outcome) if with_outcome else s
 
 
-def _with_last_tokens(encoded: EncodedSolution) -> EncodedSolution:
-    """The last three token positions of each step, where its score is read."""
-    begins = [encoded.solution_start, *(step + 1 for step in encoded.step_positions)]
-    steps = [
-        max(begin, step - back)
-        for begin, step in zip(begins, encoded.step_positions, strict=False)
-        for back in range(_LAST_TOKENS)
-    ]
-    return EncodedSolution(encoded.input_ids, steps, encoded.outcome_position)
+def _score_windows(
+    rollouts: Sequence[Rollout], reward_model: RewardModel, batch_tokens: int | None
+) -> None:
+    """Set ``scores`` and ``reward_characters`` of rollouts as the released code does."""
+    tokenizer = reward_model.tokenizer
+    encoded = [encode_windows(tokenizer, r.problem.problem, r.text, r.finished) for r in rollouts]
+    problems = [r.problem.id for r in rollouts]
+    for batch, scores in score_batches(reward_model, encoded, batch_tokens, problems=problems):
+        for i, s in zip(batch, scores, strict=True):
+            r, windows = rollouts[i], encoded[i]
+            lowest = [min(s.steps[k : k + 3]) for k in range(0, len(s.steps), 3)]
+            if lowest and windows.step_positions[0] <= windows.solution_start:
+                lowest[0] = 1 / (1 + math.exp(-_SHORT_FIRST_STEP))
+            r.scores = Scores(lowest, s.outcome)
+            r.reward_characters = [(end, end + 1) for end in scored_ends(r.text)]
 
 
 def token_rewards(rollout: Rollout, tokenizer: PreTrainedTokenizerFast) -> list[tuple[int, float]]:
     """(index into ``ids``, reward) of every step and of the end of a solution.
 
-    The reward of a step belongs to the policy's token that holds the last character of the
-    separator after it, whatever tokenizer the reward model has. The last reward belongs to the last
-    token, which is end-of-text in finished solutions.
+    A step is rewarded at the policy's tokens that hold its ``reward_characters``, in equal shares,
+    whatever tokenizer the reward model has. The last reward belongs to the last token, which is
+    end-of-text in finished solutions.
     """
-    positions = step_end_tokens(rollout, tokenizer) if rollout.rewards.steps else []
     # Families without an answer block score the last step with the answer: one step score fewer.
-    steps = list(zip(positions, rollout.rewards.steps, strict=False))
-    return [*steps, (len(rollout.ids) - 1, rollout.rewards.last)]
+    paid = list(zip(rollout.reward_characters, rollout.rewards.steps, strict=False))
+    characters = [c for shared, _ in paid for c in shared]
+    shares = [reward / len(shared) for shared, reward in paid for _ in shared]
+    tokens = tokens_of_characters(rollout, tokenizer, characters)
+    return [*zip(tokens, shares, strict=True), (len(rollout.ids) - 1, rollout.rewards.last)]
 
 
-def step_end_tokens(rollout: Rollout, tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """For each closed step, the index of the token that holds the last character of its separator.
+def tokens_of_characters(
+    rollout: Rollout, tokenizer: PreTrainedTokenizerFast, characters: Sequence[int]
+) -> list[int]:
+    """For each character of the text, the index of the token that holds it.
 
     By the offsets of the tokenizer where encoding the text gives the sampled tokens, else by
     decoding prefixes of the sampled tokens.
     """
-    ends = [s.separator_end for s in rollout.solution.steps if s.separator_end is not None]
-    if not ends:
+    if not characters:
         return []
     prompt = template.prompt(rollout.problem.problem)
     encoded = encode(tokenizer, prompt, rollout.text, finished=rollout.finished)
-    if encoded.input_ids[encoded.solution_start :] == rollout.ids:
-        return [token - encoded.solution_start for token in encoded.step_positions]
+    start = encoded.solution_start
+    if encoded.input_ids[start:] == rollout.ids:
+        return [token_at(encoded.offsets, len(prompt) + c) - start for c in characters]
     last = len(rollout.ids) - 1
 
     def decoded_length(token: int) -> int:
         text: str = tokenizer.decode(rollout.ids[: token + 1], skip_special_tokens=True)
         return len(text)
 
-    return [min(bisect_left(range(last + 1), end, key=decoded_length), last) for end in ends]
+    return [min(bisect_left(range(last + 1), c + 1, key=decoded_length), last) for c in characters]

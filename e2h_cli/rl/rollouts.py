@@ -46,7 +46,9 @@ class Rollout:
     """One sampled solution.
 
     ``ids``: the sampled tokens, end-of-text included; encoding ``text`` again may give others.
-    ``right``: None where no gold answer may be read.
+    ``right``: None where no gold answer may be read. ``reward_characters``: for each step reward
+    the characters of the text at whose tokens it is paid; the last one of the separator after each
+    step if not given.
     """
 
     problem: Problem
@@ -58,6 +60,12 @@ class Rollout:
     right: bool | None = None
     scores: Scores = field(default_factory=lambda: Scores([], 0.0))
     rewards: Rewards = field(default_factory=lambda: Rewards([], 0.0, 0.0, 0.0))
+    reward_characters: list[tuple[int, ...]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.reward_characters:
+            ends = [step.separator_end for step in self.solution.steps]
+            self.reward_characters = [(end - 1,) for end in ends if end is not None]
 
 
 def open_store(

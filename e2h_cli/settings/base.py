@@ -8,7 +8,7 @@ the work is done or what is printed, not what is made: a stage may be resumed wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import yaml
 from pydantic import (
@@ -90,6 +90,9 @@ class Settings(BaseModel):
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
     )
 
+    # Values of ``preset`` -> the settings that each stands for.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
     # torch takes seeds of 64 bits.
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything random in this stage.")
 
@@ -114,7 +117,7 @@ class Settings(BaseModel):
     @classmethod
     def expand_preset(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values with those of their preset; explicit values win."""
-        return dict(values)
+        return {**cls.presets.get(str(values.get("preset")), {}), **values}
 
 
 class ShardableSettings(Settings):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,17 +25,29 @@ from e2h_cli.settings.base import (
 )
 
 KLEstimator = Literal["k1", "k2", "k3", "k1-clamped"]
+WhitenRewards = Literal["none", "scale", "keep-mean"]
 ShapingScheme = Literal["minimum", "differences", "paper", "none"]
 CheckpointRule = Literal["vote", "easy", "paper"]
 Algorithm = Literal["ppo", "grpo", "rest-em", "dpo"]
 
-# The rewards of the paper's released code, which the paper does not describe.
-PPO_PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {
-        "shaping": "paper", "reward_upper_bound": 0.5, "step_bonus": 0.25,
-        "unknown_answer_reward": 0.25, "format_penalty": -1.0, "kl_estimator": "k1-clamped",
-        "whiten_rewards": True, "top_k": 50,
-    },
+# The paper's PPO on PRM800K (p.20) and the arguments of its released code.
+_PAPER: dict[str, Any] = {
+    "steps": 500, "rollout_batch_size": 512, "batch_size": 64, "num_generations": 1,
+    "update_epochs": 1, "eval_steps": 10, "checkpoint_rule": "paper", "grader": "official",
+    "temperature": 0.7, "top_k": 50, "top_p": 1.0, "min_p": 0.0, "max_tokens": 768,
+    "shaping": "paper", "answer_reward": 1.0, "unknown_answer_reward": 0.25,
+    "step_reward_scale": 1.0, "step_bonus": 0.25, "reward_upper_bound": 0.5,
+    "format_penalty": -1.0, "kl_coef": 0.01, "kl_estimator": "k1-clamped",
+    "whiten_rewards": "keep-mean", "count_padding": True, "gamma": 1.0, "gae_lambda": 1.0,
+    "clip_range": 0.2, "value_clip_range": 0.2, "vf_coef": 0.1, "value_lr_multiplier": 1.0,
+    "fit_value_head": False, "learning_rate": 2e-5, "warmup_ratio": 0.01, "min_lr_ratio": 0.01,
+    "adam_beta2": 0.95, "precision": "bf16", "freeze": True,
+}  # fmt: skip
+# The same without what is broken there; docs/rl.md gives the reasons.
+_PAPER_MENDED: dict[str, Any] = {
+    **_PAPER, "shaping": "minimum", "kl_estimator": "k1", "whiten_rewards": "scale",
+    "count_padding": False, "fit_value_head": True, "top_k": 0, "grader": "prm800k",
+    "checkpoint_rule": "vote",
 }  # fmt: skip
 
 
@@ -106,7 +118,10 @@ class RewardSettings(Settings):
         1.0, gt=0, le=1, description="Start of the running minimum; 0.5 in the released code."
     )
     format_penalty: float = Field(
-        0.0, le=0, description="Reward of an answer that is not boxed; -1 in the released code."
+        0.0,
+        le=0,
+        description="Reward of an answer that stands in no step; a half of it as $answer$ in the "
+        "last step, three quarters as plain text there, nothing if boxed; -1 in the released code.",
     )
 
 
@@ -134,13 +149,23 @@ class OnPolicySettings(RewardSettings, RLSettings):
         per_epoch = math.ceil(self.rollout_batch_size / self.batch_size)
         return self.steps * self.update_epochs * per_epoch
 
+    @property
+    def padded_length(self) -> int | None:
+        """Positions of every solution, padding included; None if padding does not count."""
+        return None
+
 
 class PPOSettings(OnPolicySettings):
     """Proximal policy optimization (paper p.7 and p.20)."""
 
+    presets: ClassVar = {"paper": _PAPER, "paper-mended": _PAPER_MENDED}
+
     algo: Literal["ppo"] = "ppo"
-    preset: Literal["paper"] | None = Field(
-        None, exclude=True, description="The rewards of the paper's released code."
+    preset: Literal["paper", "paper-mended"] | None = Field(
+        None,
+        exclude=True,
+        description="Settings of the paper and its released code, or the same without its errors; "
+        "other settings override it.",
     )
     temperature: float = Field(0.7, ge=0, description="Of the solutions (paper p.20: 0.7).")
     top_k: int = Field(
@@ -160,16 +185,30 @@ class PPOSettings(OnPolicySettings):
         gt=0,
         description="Learning rate of the value model, as a multiple of the policy's (paper: 1).",
     )
-    whiten_rewards: bool = Field(
+    vf_coef: float = Field(
+        1.0,
+        gt=0,
+        description="Coefficient of the value loss, before its gradient is clipped; 0.1 in the "
+        "released code.",
+    )
+    fit_value_head: bool = Field(
+        True, description="Scale the value head to the first returns; off in the released code."
+    )
+    whiten_rewards: WhitenRewards = Field(
+        "none",
+        description="scale divides rewards by their standard deviation over the batch; keep-mean "
+        "is (x - mean) / sd + mean, as in TRL and the released code.",
+    )
+    count_padding: bool = Field(
         False,
-        description="Divide rewards by their standard deviation over the batch, as the released "
-        "code does.",
+        description="Let end-of-text and padding up to --max-tokens count in statistics, returns "
+        "and losses, as in the released code; end-of-text is then not trained.",
     )
 
-    @classmethod
-    def expand_preset(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values with those of their preset; explicit values win."""
-        return {**PPO_PRESETS.get(str(values.get("preset")), {}), **values}
+    @property
+    def padded_length(self) -> int | None:
+        """Positions of every solution, padding included; None if padding does not count."""
+        return self.max_tokens if self.count_padding else None
 
 
 class GRPOSettings(OnPolicySettings):

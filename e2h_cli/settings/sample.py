@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -32,6 +31,8 @@ class SampleSettings(DecodingSettings, ShardableSettings):
 
     Excluded settings do not change the samples: a run may be resumed with others.
     """
+
+    presets: ClassVar = PRESETS
 
     n: int = Field(64, ge=1, description="Samples per problem.")
     part: Part = Field("test", description="Part of the split to sample from.")
@@ -80,8 +81,3 @@ class SampleSettings(DecodingSettings, ShardableSettings):
         exclude=True,
         description="Run workers as Ray tasks: address of a cluster, auto, or local.",
     )
-
-    @classmethod
-    def expand_preset(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values and those of their preset; explicit values win."""
-        return {**PRESETS.get(str(values.get("preset")), {}), **values}

@@ -31,8 +31,7 @@ from e2h_cli.rl.grpo import GRPOUpdater
 from e2h_cli.rl.iterated import IteratedTrainer
 from e2h_cli.rl.memory_plan import log_memory_plan
 from e2h_cli.rl.on_policy import OnPolicyTrainer, questions_of_step
-from e2h_cli.rl.policy_engine import open_policy_engine
-from e2h_cli.rl.policy_models import load_policy_models
+from e2h_cli.rl.policy_models import load_policy_models, open_policy_engine
 from e2h_cli.rl.policy_update import PolicyUpdater
 from e2h_cli.rl.ppo import PPOUpdater
 from e2h_cli.rl.rest_em import RestEMTrainer

@@ -17,9 +17,8 @@ from e2h_cli.models.loading import load_generator
 from e2h_cli.models.reward_formats import open_reward_model
 from e2h_cli.models.reward_model import new_reward_model
 from e2h_cli.rl.grpo import GRPOUpdater
-from e2h_cli.rl.logprobs import token_logprobs, token_values
-from e2h_cli.rl.policy_engine import sync_weights
-from e2h_cli.rl.policy_models import PolicyModels, load_policy_models
+from e2h_cli.rl.losses import token_logprobs, token_values
+from e2h_cli.rl.policy_models import PolicyModels, load_policy_models, sync_weights
 from e2h_cli.rl.policy_update import PolicyUpdater
 from e2h_cli.rl.ppo import PPOUpdater
 from e2h_cli.rl.rewards import Rewards, differences
@@ -65,7 +64,14 @@ def some_rollouts(models: PolicyModels) -> list[Rollout]:
 
 def some_batch(models: PolicyModels, padding: int = 0) -> Batch:
     batch = make_batch(some_rollouts(models), models.tokenizer)
-    for field in ("ids", "attention_mask", "completion_mask", "rewards", "reward_mask"):
+    for field in (
+        "ids",
+        "attention_mask",
+        "completion_mask",
+        "return_mask",
+        "rewards",
+        "reward_mask",
+    ):
         setattr(batch, field, torch.nn.functional.pad(getattr(batch, field), (0, padding)))
     return batch
 
@@ -74,7 +80,7 @@ def some_batch(models: PolicyModels, padding: int = 0) -> Batch:
 def test_padding_changes_nothing(model: Path, algo: str) -> None:
     found = []
     for padding in (0, 100):
-        updater = made(model, algo, **({"whiten_rewards": True} if algo == "ppo" else {}))
+        updater = made(model, algo, **({"whiten_rewards": "scale"} if algo == "ppo" else {}))
         metrics = updater.update(some_batch(updater.models, padding), 0)
         policy = updater.models.policy
         found.append((metrics, torch.cat([p.flatten() for p in policy.parameters()])))
@@ -157,6 +163,22 @@ def test_the_gradient_is_that_of_a_naive_loop(model: Path) -> None:
             assert torch.allclose(found, wanted, atol=1e-5), name
     assert metrics["value_loss"] == pytest.approx(value.item(), rel=1e-4)
     assert metrics["policy_loss"] == pytest.approx(policy.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("padding", [False, True])
+def test_micro_batches_change_no_gradient(model: Path, padding: bool) -> None:
+    """A batch of 16 solutions whole, and in micro-batches of 4."""
+    found: dict[int, list[torch.Tensor]] = {}
+    for size in (16, 4):
+        options = {"whiten_rewards": "keep-mean", "count_padding": True} if padding else {}
+        updater = made(model, micro_batch_size=size, batch_size=16, max_tokens=32, **options)
+        many = [r for _ in range(4) for r in some_rollouts(updater.models)]
+        batch = make_batch(many, updater.models.tokenizer, updater.settings.padded_length)
+        with builders.gradients() as found[size]:
+            updater.update(batch, 0)
+    assert len(found[4]) == len(found[16]) == 2  # of policy and value model
+    for whole, cut in zip(found[16], found[4], strict=True):
+        assert float((whole - cut).norm()) <= 1e-6 * float(whole.norm())
 
 
 @pytest.mark.parametrize("algo", ["ppo", "grpo"])

@@ -10,18 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2h_cli.common.files import read_jsonl
 from e2h_cli.data.template import parse
 from e2h_cli.rl import advantages, losses
 from e2h_cli.rl.dpo import preference_pairs
 from e2h_cli.rl.iterated import ScoredSolution
 from e2h_cli.rl.rest_em import right_solutions
-from e2h_cli.rl.rewards import differences, format_cost, rewards_of, running_minimum
-from e2h_cli.settings.rl import PPOSettings, RewardSettings
-from tests.conftest import DATA
+from e2h_cli.rl.rewards import differences, rewards_of, running_minimum
+from e2h_cli.settings.rl import RewardSettings
 
 WHOLE = parse("one\n\ntwo\n\nthree\n\n# Answer\n\n7")
-PAPER = PPOSettings.model_validate(PPOSettings.expand_preset({"preset": "paper"}))
 
 
 def test_the_running_minimum_pays_for_new_lows_only() -> None:
@@ -65,38 +62,6 @@ def test_no_whole_solution_ends_with_a_score_of_zero(
     ).total == pytest.approx(0.0)
 
 
-def test_the_released_code_s_rewards() -> None:
-    # Lows from 0.5: 0, -0.2, 0; a bonus of 0.25 shared by 3 steps; 0.25 for an answer that nobody
-    # knows; and a whole point off, since "7" stands in no step. The outcome is not scored.
-    found = rewards_of(WHOLE, [0.9, 0.3, 0.8], 0.0, None, PAPER)
-    assert found.steps == pytest.approx([0.25 / 3, -0.2 + 0.25 / 3, 0.25 / 3])
-    assert found.last == pytest.approx(0.25 - 1.0)
-    # Nothing is paid for having steps where there are none.
-    assert rewards_of(parse("# Answer\n\n7"), [], 0.0, True, PAPER).total == pytest.approx(0.0)
-
-
-def test_rewards_of_the_released_code() -> None:
-    """600 solutions with the step rewards, the last reward and the format cost of its PPO."""
-    rows = [row for _, row in read_jsonl(DATA / "golden/paper_rewards.jsonl")]
-    assert len(rows) == 600
-    for row in rows:
-        solution = parse(row["text"])
-        scores = torch.tensor(row["step_logits"]).sigmoid().tolist()
-        found = rewards_of(solution, scores, 0.0, row["right"], PAPER)
-        assert found.steps == pytest.approx(row["step_rewards"], abs=1e-5), row["text"]
-        assert format_cost(solution) == row["format_cost"], row["text"]
-        assert found.last == pytest.approx(row["last_reward"], abs=1e-5), row["text"]
-
-
-@pytest.mark.parametrize(
-    ("last_step", "cost"),
-    [(r"So \boxed{7}.", 0.0), ("So $7$.", 0.5), ("So $7.$", 0.5), ("So 7.", 0.75), ("So.", 1.0)],
-)
-def test_the_form_of_an_answer(last_step: str, cost: float) -> None:
-    assert format_cost(parse(f"one\n\n{last_step}\n\n# Answer\n\n7")) == cost
-    assert format_cost(parse(f"one\n\n{last_step}")) == 1.0
-
-
 def test_gae_by_hand() -> None:
     rewards = torch.tensor([[1.0, 0.0, 2.0], [5.0, 9.0, 9.0]])
     values = torch.tensor([[0.5, 1.0, 0.5], [1.0, 9.0, 9.0]])
@@ -124,15 +89,20 @@ def test_gae_against_its_definition(seed: int, gamma: float, lam: float) -> None
         assert float(found[0, t]) == pytest.approx(float(naive), abs=1e-9)
 
 
-def test_padding_is_in_no_statistic() -> None:
+def test_whitening_leaves_out_what_the_mask_does() -> None:
     x = torch.tensor([[1.0, 3.0], [5.0, 100.0]])
     mask = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
     # Mean 3 and variance 8/3 of 1, 3, 5.
     scale = math.sqrt(3 / 8)
     expected = [-2 * scale, 0.0, 2 * scale, 0.0]
     assert advantages.whiten(x, mask).flatten().tolist() == pytest.approx(expected, abs=1e-6)
-    kept = advantages.whiten(x, mask, shift_mean=False).flatten().tolist()
-    assert kept == pytest.approx([scale, 3 * scale, 5 * scale, 0.0], abs=1e-6)
+    found = {
+        scheme: advantages.whiten_rewards(x, mask, scheme).flatten().tolist()  # type: ignore[arg-type]
+        for scheme in ("none", "scale", "keep-mean")
+    }
+    assert found["none"] == [1.0, 3.0, 5.0, 100.0]
+    assert found["scale"] == pytest.approx([scale, 3 * scale, 5 * scale, 0.0], abs=1e-6)
+    assert found["keep-mean"] == pytest.approx([3 - 2 * scale, 3.0, 3 + 2 * scale, 0.0], abs=1e-6)
 
 
 def test_estimators_of_kl() -> None:

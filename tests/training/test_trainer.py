@@ -22,6 +22,7 @@ from e2h_cli.training.checkpoints import last_checkpoint
 from e2h_cli.training.reward_modeling import token_loss
 from e2h_cli.training.token_rows import NO_LOSS, Row
 from e2h_cli.training.trainer import Validation, freeze, train_model
+from tests import builders
 
 TOKENS = tiny.tokenizer()
 FAST = {"batch_size": 8, "learning_rate": 1e-2}
@@ -215,3 +216,27 @@ def test_frozen_parts_do_not_move(tmp_path: Path) -> None:
     assert not any("embed" in n or "norm" in n or "lm_head" in n for n in moved)
     freeze(model)
     assert {n for n, p in model.named_parameters() if p.requires_grad} == moved
+
+
+def test_micro_batches_change_no_gradient(tmp_path: Path) -> None:
+    """A reward model's batch of 16 rows of uneven lengths, whole and in micro-batches of 4."""
+    whole_rows = rows(lambda i: [NO_LOSS, i % 2, *([0] * (i % 3)), *([1] * (3 - i % 3))])[:16]
+    uneven = [
+        Row(r.input_ids[: 2 + i % 4], r.labels[: 2 + i % 4]) for i, r in enumerate(whole_rows)
+    ]
+    found: dict[int, list[torch.Tensor]] = {}
+    for size in (16, 4):
+        config = classifier().config
+        config.classifier_dropout = 0.0
+        torch.manual_seed(0)
+        own = SupervisedSettings(
+            batch_size=16, micro_batch_size=size, max_steps=1, learning_rate=1e-2
+        )
+        folder = tmp_path / str(size)
+        with builders.gradients() as found[size]:
+            train_model(
+                LlamaForTokenClassification(config), TOKENS, uneven, own, folder,
+                folder / "scratch", "t", loss=token_loss,
+            )  # fmt: skip
+    [whole], [cut] = found[16], found[4]
+    assert float((whole - cut).norm()) <= 1e-6 * float(whole.norm()) > 0
