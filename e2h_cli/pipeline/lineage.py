@@ -21,7 +21,7 @@ ReadsHard = Literal["train", "choice", "unknown", "no"]
 # Commands whose record tells what they read. The others learn from their inputs alone.
 _RECORDING = ("pretrain", "sft", "supervise", "rl")
 # Inputs of problems; what a stage read of them stands in its own record.
-_PROBLEMS = ("problems", "data", "others")
+_PROBLEMS = ("problems", "data")
 
 
 @dataclass(frozen=True, slots=True)

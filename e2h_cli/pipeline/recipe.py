@@ -277,7 +277,7 @@ class _StageBuilder:
             ),
         )
         variant = command.settings.variant_for({k: v for _, part in parts for k, v in part.items()})
-        merged: dict[str, Any] = {"seed": seed}
+        explicit: dict[str, Any] = {"seed": seed}
         for prefix, values in parts:
             # Each part by itself, so that a mistake is told with its line.
             below = {
@@ -290,8 +290,8 @@ class _StageBuilder:
                     where = location(self.path, self.lines, (*prefix, key))
                     raise InputError(f"{key} {reason}", where=where)
             validate(variant, values, str(self.path), below)
-            merged.update(variant.expand_preset(values))
-        return validate(variant, merged, f"{self.path}: {self.name}", {})
+            explicit.update(values)
+        return validate(variant, variant.expand_preset(explicit), f"{self.path}: {self.name}", {})
 
     def _inputs(self, command: Command, earlier: Mapping[str, Stage]) -> dict[str, tuple[str, ...]]:
         found = {}

@@ -228,12 +228,6 @@ COMMANDS: dict[str, Command] = {
                 "problems": _PROBLEMS,
                 "samples": InputSpec(("sample",), _SAMPLES, many=True, optional=True),
                 "votes": InputSpec(("rerank",), "rerank stages", many=True, optional=True),
-                "others": InputSpec(
-                    (),
-                    "run folders of other seeds, whose table is shown beside this one",
-                    many=True,
-                    optional=True,
-                ),
             },
             cheap_to_rebuild=True,
         ),

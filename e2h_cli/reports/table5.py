@@ -11,10 +11,8 @@ from typing import Any
 import yaml
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import read_json
 from e2h_cli.evaluation.measurements import Measurement
 from e2h_cli.evaluation.statistics import Bools, holm
-from e2h_cli.reports.result_files import RESULTS
 from e2h_cli.reports.results import MAIN_GROUPS, SIGNIFICANCE, Comparison, shown_p, summarise
 from e2h_cli.reports.tables import ReportTable, Row, markdown_of
 
@@ -161,34 +159,20 @@ def _key_of(row: Mapping[str, Any]) -> Key:
     return row["method"], row["questions"], row["answers"], row["prm"]
 
 
-def other_seeds(folders: Sequence[str]) -> list[dict[Key, float]]:
-    """Hard accuracy by row of other run folders. InputError if a folder has no such table."""
-    found = []
-    for folder in folders:
-        table = read_json(Path(folder) / RESULTS).get(NAME)
-        if table is None:
-            raise InputError("no table 5 here", where=folder, hint="make it with: e2h run table2")
-        found.append({_key_of(row): row["accuracy"]["hard"][0] for row in table["rows"]})
-    return found
-
-
 def as_tables(
     lines: Sequence[Line],
     orderings: Sequence[Mapping[str, Any]],
-    others: Sequence[Mapping[Key, float]],
     made_at: str,
 ) -> tuple[list[ReportTable], list[str]]:
     """The table, the table of orderings if there are any, and the notes below them."""
     interval = f"({made_at}, intervals over problems)"
     title = f"Greedy accuracy in percent after RL {interval} beside the paper's Table 5"
-    tables = [ReportTable(title, *table_rows(lines, others))]
+    tables = [ReportTable(title, *table_rows(lines))]
     notes = [
         "reads hard: whether hard gold answers were used in training, or to choose the checkpoint",
         f"p: corrected by Holm for {len(lines) - 1} tests against SFT",
         "paper: easy / hard / all of Llemma 7b, PRM800K; * MetaMath, where the other has no row",
     ]
-    if others:
-        notes.append(f"others: hard, of {len(others)} more runs, each its own from the split on")
     if orderings:
         title = (
             "The paper's orderings on hard problems, paired test on ours "
@@ -214,9 +198,7 @@ def as_markdown(tables: Sequence[ReportTable], notes: Sequence[str]) -> str:
     return markdown_of(tables) + "\n" + "".join(f"* {note}\n" for note in notes)
 
 
-def table_rows(
-    lines: Sequence[Line], others: Sequence[Mapping[Key, float]]
-) -> tuple[Row, list[Row]]:
+def table_rows(lines: Sequence[Line]) -> tuple[Row, list[Row]]:
     """Header and rows of the table; the paper's numbers are easy/hard/all."""
     # Where both blocks have a row, that of the first stands in the table.
     paper = {
@@ -231,11 +213,9 @@ def table_rows(
         accuracy = [f"{mean:.1f} ({low:.0f}-{high:.0f})" for mean, low, high in intervals]
         sft = line.against_sft.get("hard")
         against_sft = f"{sft[0]:+.1f} ({shown_p(sft[2])})" if sft else ""
-        row = (*about, *accuracy, against_sft, paper.get(line.key, "-"), line.reads_hard)
-        hard = [f"{other[line.key]:.1f}" if line.key in other else "-" for other in others]
-        rows.append((*row, "/".join(hard)) if others else row)
+        rows.append((*about, *accuracy, against_sft, paper.get(line.key, "-"), line.reads_hard))
     ours = ("method", "data", "answers", "PRM", *MAIN_GROUPS, "hard - SFT (p)")
-    return (*ours, "paper", "reads hard", *(["others"] if others else [])), rows
+    return (*ours, "paper", "reads hard"), rows
 
 
 def as_json(lines: Sequence[Line], orderings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -165,8 +165,7 @@ def _table5(
         problem_groups([problems[i] for i in ids], levels),
         confidence=context.settings.confidence,
     )
-    others = table5.other_seeds(context.inputs["others"])
-    tables, notes = table5.as_tables(lines, orderings, others, context.made_at)
+    tables, notes = table5.as_tables(lines, orderings, context.made_at)
     for line in [*tables, *(f"[dim]{note}[/dim]" for note in notes)]:
         console.print(line)
     return table5.as_markdown(tables, notes), table5.as_json(lines, orderings)

@@ -187,3 +187,25 @@ def test_a_signal_says_how_to_go_on(tmp_path: Path, sent: signal.Signals) -> Non
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1].startswith("error: stopped")
     assert record(tmp_path / "runs/mini-tiny", "sample")["status"] == "failed"
+
+
+@pytest.mark.parametrize("seeds", ["3", "3,3", "3,x", "-1,2", "3,"])
+def test_seeds_are_several_whole_numbers(cli: Cli, tmp_path: Path, seeds: str) -> None:
+    assert_one_line(cli("run", MINI, f"--seeds={seeds}"), f"--seeds {seeds}", "--seeds 3,4,5")
+    assert_one_line(cli("run", MINI, "--seeds", "3,4", "--seed", "3"), "--seed and --seeds")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_several_seeds_stand_side_by_side(cli: Cli, tmp_path: Path) -> None:
+    done = cli("run", MINI, "--seeds", "3,0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folders = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    # The recipe's own seed is in the folder of the recipe.
+    assert folders == ["mini-tiny", "mini-tiny-seed3", "mini-tiny-seeds-3-0"]
+    text = (tmp_path / "runs/mini-tiny-seeds-3-0/results.md").read_text()
+    for method in ("majority", "weighted-voting (prod)", "best-of-n (min)", "pass", "greedy"):
+        assert f"| {method} |" in text
+    again = cli("run", MINI, "--seeds", "3,0")
+    assert again.stdout.count("is up to date") == 20
+    assert (tmp_path / "runs/mini-tiny-seeds-3-0/results.md").read_text() == text

@@ -56,15 +56,13 @@ def test_rows_with_intervals_and_tests() -> None:
 
 def test_the_table_as_text() -> None:
     lines, orderings = rows_of_ours()
-    others = [{("SFT", "-", "-", False): 41.0, ("PPO", "all", "easy", True): 62.0}] * 2
-    tables, notes = table5.as_tables(lines, orderings, others, "tiny scale")
-    header, rows = table5.table_rows(lines, others)
+    tables, notes = table5.as_tables(lines, orderings, "tiny scale")
+    header, rows = table5.table_rows(lines)
     assert rows[1][:4] == ("PPO", "all", "easy", "yes")
     assert rows[1][header.index("paper")] == "45.4/14.9/29.4"
     assert rows[1][header.index("hard - SFT (p)")].startswith("+20.0 (<= 0.0001")
     assert rows[3][header.index("paper")] == "-"  # the paper has no GRPO
     assert rows[3][header.index("reads hard")] == "choice"
-    assert rows[2][header.index("others")] == "-/-"
     assert "tiny scale" in tables[0].title
     shown = io.StringIO()
     wide = Console(file=shown, width=200, soft_wrap=True)
@@ -79,21 +77,11 @@ def test_the_table_as_text() -> None:
 def test_a_reversed_ordering_is_explained() -> None:
     lines, orderings = rows_of_ours()
     turned = [{**orderings[0], "verdict": "reversed"}]
-    _, notes = table5.as_tables(lines, turned, [], "tiny scale")
+    _, notes = table5.as_tables(lines, turned, "tiny scale")
     assert "reversed: the tiny start solves 50 %" in notes[-1]
     for given, scale in ((turned, "paper scale"), (orderings, "tiny scale")):
-        _, notes = table5.as_tables(lines, given, [], scale)
+        _, notes = table5.as_tables(lines, given, scale)
         assert not any(note.startswith("reversed:") for note in notes)
-
-
-def test_other_seeds(tmp_path: Path) -> None:
-    lines, orderings = rows_of_ours()
-    (tmp_path / "results.json").write_text(json.dumps({"table5": table5.as_json(lines, orderings)}))
-    (found,) = table5.other_seeds([str(tmp_path)])
-    assert found["PPO", "all", "easy", True] == pytest.approx(70)
-    (tmp_path / "results.json").write_text("{}")
-    with pytest.raises(InputError, match="no table 5 here"):
-        table5.other_seeds([str(tmp_path)])
 
 
 def record(command: str, **settings: str) -> dict[str, Any]:

@@ -1,0 +1,186 @@
+"""The results of one recipe over several seeds: mean, spread, and tests whose unit is the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from e2h_cli.common.errors import InputError
+from e2h_cli.common.files import read_json, write_atomic, write_json
+from e2h_cli.evaluation import statistics
+from e2h_cli.reports import table5
+from e2h_cli.reports.result_files import RESULTS, read_results
+from e2h_cli.reports.results import (
+    BY,
+    MAIN_GROUPS,
+    is_main,
+    label,
+    main_metrics,
+    main_names,
+    several_reward_models,
+    shown_p,
+    significant,
+)
+from e2h_cli.reports.tables import ReportTable, markdown_of
+
+
+@dataclass(frozen=True, slots=True)
+class SeedValues:
+    """A figure of every run, in percent, and its mean, standard deviation and t interval.
+
+    ``name`` is a method, or "a - b"; for differences ``p`` is that of a paired t-test over runs,
+    and ``p_holm`` corrected for the ``family`` of all differences. None where there is none.
+    """
+
+    group: str
+    name: str
+    values: list[float]
+    mean: float
+    sd: float
+    low: float
+    high: float
+    p: float | None = None
+    p_holm: float | None = None
+    family: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResults:
+    """Accuracy of every method, and differences of methods, over runs with different seeds."""
+
+    seeds: list[int]
+    made_at: str
+    accuracy: list[SeedValues]
+    differences: list[SeedValues]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Accuracy of one run by (group, method), and the contrasts of methods that it tests."""
+
+    accuracy: dict[tuple[str, str], float]
+    contrasts: list[tuple[str, str, str]]
+
+
+def over_seeds(folders: Mapping[int, Path], made_at: str, confidence: float = 0.95) -> SeedResults:
+    """Put the results of finished run folders, by seed, together.
+
+    Methods that not every run has are left out.
+
+    Raises:
+        InputError: fewer than two runs, or a run has no results.
+    """
+    if len(folders) < 2:
+        raise InputError("one run has no spread", hint="give several seeds, as --seeds 3,4,5")
+    runs = [_read(folder) for folder in folders.values()]
+    first = runs[0]
+    accuracy = [
+        _values(*key, [run.accuracy[key] for run in runs], confidence)
+        for key in sorted(first.accuracy, key=lambda key: MAIN_GROUPS.index(key[0]))
+        if all(key in run.accuracy for run in runs)
+    ]
+    known = {(one.group, one.name): one.values for one in accuracy}
+    differences = [
+        _difference(group, a, b, known[group, a], known[group, b], confidence)
+        for group, a, b in dict.fromkeys(first.contrasts)
+        if (group, a) in known and (group, b) in known
+    ]
+    return SeedResults(list(folders), made_at, accuracy, _with_holm(differences))
+
+
+def _read(folder: Path) -> _Run:
+    if not (folder / RESULTS).is_file():
+        message = "no results here"
+        raise InputError(message, where=folder, hint="the recipe needs an eval stage")
+    if table := read_json(folder / RESULTS).get(table5.NAME):
+        return _of_table5(table)
+    results = read_results(folder)
+    shown = [m for m in main_metrics(results.metrics) if m.group in MAIN_GROUPS]
+    several = several_reward_models(shown)
+    largest: dict[tuple[str, str], tuple[int, float]] = {}
+    for m in shown:
+        key = m.group, label(m) + (BY + m.reward_model if several and m.reward_model else "")
+        largest[key] = max(largest.get(key, (0, 0.0)), (m.n, m.accuracy))
+    names = main_names(results.metrics)
+    tested = [c for c in results.comparisons if c.group in MAIN_GROUPS and is_main(c, names)]
+    return _Run(
+        {key: value for key, (_, value) in largest.items()},
+        [(c.group, c.a, c.b) for c in tested],
+    )
+
+
+def _of_table5(table: Mapping[str, Any]) -> _Run:
+    names: dict[str, str] = {}
+    accuracy: dict[tuple[str, str], float] = {}
+    for row in table["rows"]:
+        name = table5.name_of((row["method"], row["questions"], row["answers"], row["prm"]))
+        reads = "" if row["reads_hard"] == "no" else f" (reads hard answers: {row['reads_hard']})"
+        names[name] = name + reads
+        accuracy |= {(g, name + reads): row["accuracy"][g][0] for g in MAIN_GROUPS}
+    contrasts = [("hard", names[name], names["SFT"]) for name in names if name != "SFT"]
+    contrasts += [(o["group"], names[o["better"]], names[o["worse"]]) for o in table["orderings"]]
+    return _Run(accuracy, contrasts)
+
+
+def _values(group: str, name: str, values: Sequence[float], confidence: float) -> SeedValues:
+    spread = statistics.mean_and_spread(values, confidence)
+    assert spread is not None  # there are two runs
+    numbers = {key: round(value, 2) for key, value in asdict(spread).items()}
+    return SeedValues(group, name, [round(value, 2) for value in values], **numbers)
+
+
+def _difference(
+    group: str, a: str, b: str, of_a: Sequence[float], of_b: Sequence[float], confidence: float
+) -> SeedValues:
+    differences = [x - y for x, y in zip(of_a, of_b, strict=True)]
+    test = statistics.paired_test_over_runs(of_a, of_b, confidence)
+    values = asdict(_values(group, f"{a} - {b}", differences, confidence))
+    return SeedValues(**values | {"p": None if test is None else significant(test.p)})
+
+
+def _with_holm(differences: Sequence[SeedValues]) -> list[SeedValues]:
+    tested = [i for i, one in enumerate(differences) if one.p is not None]
+    corrected = dict(
+        zip(tested, statistics.holm([differences[i].p or 0.0 for i in tested]), strict=True)
+    )
+    return [
+        SeedValues(**asdict(one) | {"p_holm": significant(corrected[i]), "family": len(tested)})
+        if i in corrected
+        else one
+        for i, one in enumerate(differences)
+    ]
+
+
+def seed_tables(results: SeedResults) -> list[ReportTable]:
+    """A table of the accuracy of every run, and one of the differences with their tests."""
+    runs = [f"seed {seed}" for seed in results.seeds]
+    title = f"Accuracy in percent of {len(runs)} training runs ({results.made_at})"
+    header = ("", "method", *runs, "mean", "sd")
+    rows = [
+        (one.group, one.name, *(f"{v:.1f}" for v in one.values), f"{one.mean:.1f}", f"{one.sd:.1f}")
+        for one in results.accuracy
+    ]
+    tables = [ReportTable(title, header, rows, range(2, 2 + len(runs)))]
+    if results.differences:
+        title = (
+            "Differences in points (95% t intervals over training runs; p: paired t-test over "
+            f"{len(runs)} runs, corrected by Holm for {results.differences[0].family} tests)"
+        )
+        rows = [
+            (
+                one.group, one.name, *(f"{v:+.1f}" for v in one.values), f"{one.mean:+.1f}",
+                f"{one.low:+.1f} to {one.high:+.1f}", shown_p(one.p_holm),
+            )
+            for one in results.differences
+        ]  # fmt: skip
+        header = ("", "difference", *runs, "mean", "interval", "p")
+        tables.append(ReportTable(title, header, rows, range(2, 2 + len(runs))))
+    return tables
+
+
+def write_seed_results(folder: Path, results: SeedResults, tables: Sequence[ReportTable]) -> None:
+    """Write results.json and results.md."""
+    write_json(folder / RESULTS, asdict(results))
+    write_atomic(folder / "results.md", markdown_of(tables))
