@@ -48,9 +48,12 @@ _PROPER_FRACTION = re.compile(  # over the texts of tokens, joined by spaces
 _TWO: Node = ("number", Fraction(2))
 
 
-def parse_expression(tokens: Sequence[Token]) -> Expression:
-    r"""Parse one scalar, or raise ``ParseError``. Units are ignored: ``5\text{ cm}^2`` is 5."""
-    parser = _Parser(list(tokens))
+def parse_expression(tokens: Sequence[Token], constants: bool = True) -> Expression:
+    r"""Parse one scalar, or raise ``ParseError``. Units are ignored: ``5\text{ cm}^2`` is 5.
+
+    ``constants``: whether e and i are the constants, not variables.
+    """
+    parser = _Parser(list(tokens), constants)
     node = parser.sum()
     rest = parser.tokens[parser.position :]
     if rest and not _is_unit(rest):
@@ -82,8 +85,9 @@ def _is_unit(tokens: Sequence[Token]) -> bool:
 class _Parser:
     """Parses tokens from left to right; one method per rule of the grammar."""
 
-    def __init__(self, tokens: list[Token]) -> None:
+    def __init__(self, tokens: list[Token], constants: bool) -> None:
         self.tokens = tokens
+        self.constants = constants
         self.position = 0
         self.open_bars = 0  # of absolute values
         self.symbols: set[str] = set()
@@ -274,7 +278,7 @@ class _Parser:
                 while not self.accept("}"):
                     subscript += self.take().text
             name = f"{name}_{subscript}"
-        elif name in ("e", "i"):
+        elif self.constants and name in ("e", "i"):
             return ("constant", name)
         self.symbols.add(name)
         return ("symbol", name)
