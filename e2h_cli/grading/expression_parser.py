@@ -26,7 +26,6 @@ class Expression:
     symbols: set[str]  # names of the variables
     two_signs: bool  # whether it has a plus-minus sign
     percent: bool
-    places: int  # decimal places if the whole expression is one decimal number, else 0
 
 
 _MAGNITUDES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -61,15 +60,8 @@ def parse_expression(tokens: Sequence[Token], constants: bool = True) -> Express
     unit = rest[0].text.lower().split()[0] if rest else ""
     if unit in _MAGNITUDES:
         node = ("multiply", node, ("number", Fraction(_MAGNITUDES[unit])))
-    unsigned = node[1] if node[0] == "negative" else node
-    places = max((token.places for token in tokens if token.kind == "number"), default=0)
-    return Expression(
-        node,
-        parser.symbols,
-        parser.two_signs,
-        parser.percent or unit == "percent",
-        places if unsigned[0] == "number" else 0,
-    )
+    percent = parser.percent or unit == "percent"
+    return Expression(node, parser.symbols, parser.two_signs, percent)
 
 
 def _is_unit(tokens: Sequence[Token]) -> bool:
@@ -286,7 +278,7 @@ class _Parser:
     def number(self, token: Token) -> Node:
         r"""A number with the proper fraction of a mixed number: ``7\frac{3}{4}``, ``7 3/4``."""
         node: Node = ("number", token.value)
-        if token.places or not token.text.isdigit():
+        if not token.text.isdigit():
             return node
         ahead = " ".join(token.text for token in self.tokens[self.position : self.position + 8])
         if match := _PROPER_FRACTION.match(ahead):

@@ -14,7 +14,8 @@ from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 
-from e2h_cli.grading.answer_text import MAX_LENGTH, closing_brace
+from e2h_cli.data.final_answer import closing_brace
+from e2h_cli.grading.answer_text import MAX_LENGTH
 from e2h_cli.grading.verdict import Keys, Rule, Verdict, refused
 
 _UNITS = (
