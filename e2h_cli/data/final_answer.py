@@ -68,7 +68,7 @@ def stated_answer(text: str) -> str | None:
         formulas = _formulas(rest)
         if formulas and len(_WORD.findall(rest[: formulas[0][0]])) < 3:
             return _joined(rest, formulas)
-        return _SENTENCE_END.split(rest, maxsplit=1)[0].strip("* ") or None
+        return _SENTENCE_END.split(rest, maxsplit=1)[0].strip("* ").removesuffix(".") or None
     return _end_of_prose(text)
 
 

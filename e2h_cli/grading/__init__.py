@@ -14,11 +14,11 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.grading.e2h_rule import E2hRule, MathVerifyRule
 from e2h_cli.grading.grading_workers import DEFAULT_TIMEOUT, WorkerPool
 from e2h_cli.grading.prm800k_rule import Prm800kRule
-from e2h_cli.grading.rule_grader import RuleGrader, grade_file
+from e2h_cli.grading.rule_grader import RuleGrader, compare_file, grade_file
 from e2h_cli.grading.string_rules import ExactRule, OfficialRule
 from e2h_cli.grading.verdict import Grader, Rule, Verdict, VerdictCache
 
-__all__ = ["RULES", "Grader", "RuleGrader", "Verdict", "get_grader", "grade_file"]
+__all__ = ["RULES", "Grader", "RuleGrader", "Verdict", "compare_file", "get_grader", "grade_file"]
 
 RULES: dict[str, Callable[[], Rule]] = {
     rule.name: rule for rule in (E2hRule, MathVerifyRule, Prm800kRule, OfficialRule, ExactRule)

@@ -229,9 +229,7 @@ def test_reasons_say_what_decided(e2h: RuleGrader) -> None:
         ("f(2) < f(1) < f(4)", "f(2)<f(1)<f(4)", True),
     ],
 )
-def test_the_library_decides_the_rest(
-    e2h: RuleGrader, gold: str, answer: str, right: bool
-) -> None:
+def test_the_library_decides_the_rest(e2h: RuleGrader, gold: str, answer: str, right: bool) -> None:
     assert e2h.grade([(gold, answer)])[0].right is right
 
 

@@ -12,8 +12,15 @@ from e2h_cli.grading import RuleGrader
 def high_powers() -> Iterator[tuple[str, str]]:
     """A sum and the same sum without its low terms, in many spellings."""
     for n in (*range(1, 30), *range(30, 201, 10)):
-        for power in (rf"x^{{{n}}}", rf"3x^{{{n}}}", rf"\frac{{x^{{{n}}}}}{{2}}", rf"\pi x^{{{n}}}",
-                      rf"\left(x^{{{n}}}\right)", rf"x^{{{n}}}y", rf"x^{{{n - 1}}} \cdot x"):  # fmt: skip
+        x = rf"x^{{{n}}}"
+        for power in (
+            x,
+            f"3{x}",
+            rf"\frac{{{x}}}{{2}}",
+            rf"\pi {x}",
+            rf"\left({x}\right)",
+            f"{x}y",
+        ):
             for low in ("1", "k", rf"\frac{{1}}{{x^{{{n}}}}}", r"\sqrt{2}", "(x-1)"):
                 yield power, f"{power}+{low}"
         yield rf"z^{{{n}}}(4z+1)", rf"4z^{{{n + 1}}}"

@@ -64,7 +64,13 @@ LIMIT = 2.0
 
 @pytest.mark.parametrize(
     "rule",
-    [pytest.param("e2h", marks=pytest.mark.slow), "prm800k", "official", "exact"],
+    [
+        pytest.param("e2h", marks=pytest.mark.slow),
+        pytest.param("math-verify", marks=pytest.mark.slow),
+        "prm800k",
+        "official",
+        "exact",
+    ],
 )
 def test_hostile_answers(rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

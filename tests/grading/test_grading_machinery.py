@@ -11,8 +11,8 @@ import pytest
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.grading import RULES, RuleGrader, Verdict, get_grader
-from e2h_cli.grading.grading_workers import WorkerPool
 from e2h_cli.grading.e2h_rule import E2hRule
+from e2h_cli.grading.grading_workers import WorkerPool
 from e2h_cli.grading.verdict import Question, VerdictCache
 
 LIBRARY_PAIR = (r"\sum_{k=1}^{4} k", "10")

@@ -94,7 +94,8 @@ def test_bare_answers_stay_as_they_are(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["$", "$$", r"\(", r"\boxed{", "answer ", "answer is ", "# answer\n", "is 1 ", "{", "$a "]
+    "part",
+    ["$", "$$", r"\(", r"\boxed{", "answer ", "answer is ", "# answer\n", "is 1 ", "{", "$a "],
 )
 def test_hostile_solutions_end(e2h: RuleGrader, part: str) -> None:
     """They would take hours if the time grew with a power of the length."""
