@@ -43,7 +43,7 @@ _SPELLINGS: list[tuple[re.Pattern[str], Any]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\d+(?:\{,\}\d+)+", lambda match: _without_braces(match[0])),  # 10{,}000, 25{,}6
-        (r"(?<=\d),\s*\\[!,;: ]\s*(?=\d{3}(?!\d))", ""),  # 10,\!000
+        (r"(?<=\d),\s*\\!\s*(?=\d{3}(?!\d))", ""),  # 10,\!000
         (r"(?<=\d)\\[,;:! ]\s*(?=\d{3}(?!\d))", ""),  # 10\,000
         (r"\\(?:left|right|middle)\s*\.", ""),
         (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])\s*", ""),
@@ -86,7 +86,7 @@ def unreadable_reason(text: str, limit: int = MAX_LENGTH) -> str | None:
     return f"brackets nested deeper than {MAX_DEPTH}" if deepest > MAX_DEPTH else None
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def unwrap(text: str) -> str:
     r"""The answer that a text states, without ``$..$``, a final full stop or a backslash."""
     for _ in range(8 if len(text) <= MAX_SOLUTION else 0):

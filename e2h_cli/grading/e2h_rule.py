@@ -21,11 +21,10 @@ Decisions that MATH's conventions leave open:
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
-from itertools import combinations
 from typing import Any
 
 from e2h_cli.grading.answer_parser import parse_answer
@@ -41,8 +40,6 @@ from e2h_cli.grading.parsed_answer import ParsedAnswer
 from e2h_cli.grading.verdict import Keys, Question, Rule, Verdict, VerdictKind, refused
 
 LONG_DECIMAL = 6  # decimal places from which on a decimal may stand for a number that it rounds
-MAX_BUCKET = 12  # unparsed answers with the same numbers and letters to compare pair by pair
-_PIECE = re.compile(r"\d+|[A-Za-z]")
 _RELATIONS = frozenset({"equation", "inequality"})
 _SETS = frozenset({"equation", "inequality", "interval", "union"})
 _PLURALS = {"number in a base": "numbers in a base", "matrix": "matrices", "text": "texts"}
@@ -80,18 +77,6 @@ class E2hRule(Rule):
             else:
                 keys.append(parsed.keys)
         return keys
-
-    def undecided_pairs(self, answers: Sequence[str]) -> list[tuple[int, int]]:
-        """Pairs of unparsed answers with the same numbers and letters."""
-        buckets: dict[object, list[int]] = defaultdict(list)
-        for index, answer in enumerate(map(unwrap, answers)):
-            if unreadable_reason(answer) is None and not isinstance(
-                parse_answer(answer), ParsedAnswer | TooLargeError
-            ):
-                pieces = Counter(_PIECE.findall(clean(answer)))
-                buckets[frozenset(pieces.items())].append(index)
-        small = (bucket for bucket in buckets.values() if len(bucket) <= MAX_BUCKET)
-        return [pair for bucket in small for pair in combinations(bucket, 2)]
 
 
 class MathVerifyRule(E2hRule):

@@ -59,12 +59,7 @@ class RuleGrader:
         The partition does not depend on the order of the answers.
         """
         distinct = sorted(set(answers))
-        undecided = self.rule.undecided_pairs(distinct)
-        pairs = [(distinct[a], distinct[b]) for a, b in undecided]
-        verdicts = self.grade(pairs + [(b, a) for a, b in pairs])
-        both_ways = zip(undecided, verdicts[: len(pairs)], verdicts[len(pairs) :], strict=True)
-        equal = [pair for pair, there, back in both_ways if there.right and back.right]
-        class_of = dict(zip(distinct, partition(self.rule.keys(distinct), equal), strict=True))
+        class_of = dict(zip(distinct, partition(self.rule.keys(distinct)), strict=True))
         labels: dict[int, int] = {}
         return [labels.setdefault(class_of[answer], len(labels)) for answer in answers]
 
@@ -89,10 +84,8 @@ class RuleGrader:
         return [known[index] for index in range(len(questions))]
 
 
-def partition(
-    keys: Sequence[Iterable[Hashable]], equal: Iterable[tuple[int, int]] = ()
-) -> list[int]:
-    """Label items that share a key or are listed as equal, transitively (union-find).
+def partition(keys: Sequence[Iterable[Hashable]]) -> list[int]:
+    """Label items that share a key, transitively (union-find).
 
     The labels are 0, 1, ... in order of first appearance.
     """
@@ -108,8 +101,6 @@ def partition(
     for item, keys_of_item in enumerate(keys):
         for key in keys_of_item:
             parent[root(item)] = root(first_with.setdefault(key, item))
-    for a, b in equal:
-        parent[root(a)] = root(b)
     labels: dict[int, int] = {}
     return [labels.setdefault(root(item), len(labels)) for item in range(len(keys))]
 

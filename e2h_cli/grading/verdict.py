@@ -73,10 +73,6 @@ class Rule(ABC):
     def keys(self, answers: Sequence[str]) -> list[Keys]:
         """The keys of distinct answers; answers that share a key are equal."""
 
-    def undecided_pairs(self, answers: Sequence[str]) -> list[tuple[int, int]]:
-        """Pairs of distinct answers (by position) that keys cannot compare; none by default."""
-        return []
-
 
 def refused(gold: str, answer: str, limit: int = MAX_LENGTH) -> Verdict | None:
     """The verdict on a pair with an answer that is not parsed: empty, too long or too deep."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
-from tests.conftest import Cli, assert_one_line
+from tests.conftest import TESTS, Cli, assert_one_line
 
 
 def test_a_file_of_pairs(cli: Cli, tmp_path: Path) -> None:
@@ -74,6 +75,17 @@ def test_two_rules_are_compared(cli: Cli, tmp_path: Path) -> None:
     before = sorted(path.name for path in tmp_path.iterdir())
     assert cli("grade", "--in", "pairs.jsonl", "--against", "exact").returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_the_example_of_the_documentation(cli: Cli, tmp_path: Path) -> None:
+    page = (TESTS.parent / "docs" / "grading.md").read_text(encoding="utf-8")
+    example = page.partition("## Two rules")[2]
+    rows, command, output = re.findall(r"```(?:json|text)?\n(.+?)```", example, re.DOTALL)
+    (tmp_path / "pairs.jsonl").write_text(rows)
+    done = cli(*command.split()[1:])
+    printed = [" ".join(line.split()) for line in done.stdout.splitlines() if line.strip()]
+    expected = [" ".join(line.split()) for line in output.splitlines()]
+    assert printed[-len(expected) :] == expected, done.stdout
 
 
 def test_mistakes(cli: Cli, tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def thousands() -> Iterator[tuple[str, str]]:
                 yield gold, ", ".join(str(int(part)) for part in parts)
                 yield gold, ", ".join(str(int(part)) for part in reversed(parts))
     yield "333", "0,333"
+    yield "5100", r"5, \; 100"
+    yield "5100", "5, 100"
 
 
 def others() -> Iterator[tuple[str, str]]:
