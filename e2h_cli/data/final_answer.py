@@ -33,6 +33,7 @@ _SENTENCE_END = re.compile(r"\n|(?<=[^.\s])\.(?=\s)")
 _ENDS_IN = re.compile(  # after the last of these words
     r".*(?:\b(?:is|are|equals?|gives?|get)\b|:)\s*((?:\w+\s*=\s*)?[-+]?[\d(\[\\|].*)"
 )
+_NEGATED = re.compile(r"(?:\bnot|n't|\bnever|\bneither|\bexcept|\bunless)\s+(?:\w+\s+){0,3}\Z")
 _WORD = re.compile(r"(?<![\\A-Za-z])(?!and\b|or\b)[A-Za-z]{2,}")
 
 
@@ -66,7 +67,10 @@ def stated_answer(text: str) -> str | None:
     if anchors:
         rest = text[anchors[-1].end() :].strip()
         formulas = _formulas(rest)
-        if formulas and len(_WORD.findall(rest[: formulas[0][0]])) < 3:
+        before = rest[: formulas[0][0]] if formulas else ""
+        if _NEGATED.search(f"{anchors[-1][0]} {before}"):
+            return None
+        if formulas and len(_WORD.findall(before)) < 3:
             return _joined(rest, formulas)
         return _SENTENCE_END.split(rest, maxsplit=1)[0].strip("* ").removesuffix(".") or None
     return _end_of_prose(text)
@@ -95,6 +99,7 @@ def _end_of_prose(text: str) -> str | None:
     if len(_WORD.findall(outside)) < 2:
         return None
     if formulas and not re.search(r"\d", text[formulas[-1][1] :]):
-        return _joined(text, formulas[::-1])
+        negated = _NEGATED.search(text[max(0, formulas[-1][0] - 60) : formulas[-1][0]])
+        return None if negated else _joined(text, formulas[::-1])
     match = _ENDS_IN.match(text.strip().rpartition("\n")[2])
     return match[1] if match and len(_WORD.findall(match[1])) < 3 else None

@@ -43,6 +43,7 @@ LONG_DECIMAL = 6  # decimal places from which on a decimal may stand for a numbe
 _RELATIONS = frozenset({"equation", "inequality"})
 _SETS = frozenset({"equation", "inequality", "interval", "union"})
 _PLURALS = {"number in a base": "numbers in a base", "matrix": "matrices", "text": "texts"}
+_DOLLAR = re.compile(r"\\?\$")
 _WHOLE_TEXT = re.compile(r"(?s).*(?:\n|\\\(|\\\[|[^$\\]\$+[^$])")
 
 
@@ -112,7 +113,9 @@ def _decide(gold: str, answer: str) -> Verdict | Question:
     verdict = None
     if isinstance(expected, ParsedAnswer) and isinstance(given, ParsedAnswer):
         verdict = _compare(expected, given)
-    return verdict or Question("latex", _as_formula(gold), _as_formula(answer))
+    # Without dollar signs the library takes no formula out of prose.
+    formulas = (f"${_DOLLAR.sub(' ', text)}$" for text in (gold, answer))
+    return verdict or Question("latex", *formulas)
 
 
 def _compare(gold: ParsedAnswer, answer: ParsedAnswer) -> Verdict | None:

@@ -71,6 +71,13 @@ WRONG = [
     ("(-\\infty,\\frac{1}{3}]", r"(-\infty, 0.33]"),
     ("15", "Each costs $5 and there are $3 to pay more."),
     ("5", LONG),
+    ("5", "The answer is not $5$."),
+    ("5", "The answer is not 5."),
+    ("5", "We see that $x$ is not $5$."),
+    ("5", "The answer can't be $5$."),
+    ("5", "The value is not 5"),
+    ("5", r"The answer is \boxed{6}, not $5$."),
+    ("5", "It is 6.\nNote that $5$ would be wrong, so the answer is 6."),
 ]
 
 
