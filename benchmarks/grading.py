@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=50, help="number of problems")
     parser.add_argument("--samples", type=int, default=1024, help="samples per problem")
     parser.add_argument("--plain", type=int, default=400, help="samples given to math-verify alone")
-    parser.add_argument("--rule", choices=sorted(RULES), default="math-verify")
+    parser.add_argument("--rule", choices=sorted(RULES), default="e2h")
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

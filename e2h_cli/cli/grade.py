@@ -1,35 +1,73 @@
-"""``e2h grade``: judge a file of pairs."""
+"""``e2h grade``: judge a file of pairs, by one rule or by two."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+FIRST = 10  # pairs that are printed
 
 
 def grade(
     source: Annotated[Path, typer.Option("--in", help="JSONL rows with 'gold' and 'pred'.")],
     target: Annotated[
-        Path, typer.Option("--out", help="The same rows with 'verdict', 'reason' and 'ms'.")
-    ],
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The same rows with 'verdict', 'reason' and 'ms'; with --against, where given, "
+            "the pairs on which the rules differ.",
+        ),
+    ] = None,
     grader: Annotated[
-        str, typer.Option(help="math-verify, prm800k (paper p.5), official or exact.")
-    ] = "math-verify",
+        str,
+        typer.Option(
+            help="e2h, math-verify (that library alone), prm800k (paper p.5), official or exact."
+        ),
+    ] = "e2h",
+    against: Annotated[
+        str | None, typer.Option(help="Another rule: report on which pairs the two differ.")
+    ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that one pair may take.")] = 5.0,
 ) -> None:
     """Judge whether answers are right: one verdict and reason per row."""
     from e2h_cli.common.console import console
-    from e2h_cli.grading import get_grader, grade_file
+    from e2h_cli.common.errors import InputError
+    from e2h_cli.common.files import write_jsonl
+    from e2h_cli.grading import compare_file, get_grader, grade_file
     from e2h_cli.reports.tables import ReportTable
 
-    with get_grader(grader, timeout=timeout) as rule:
-        counts = grade_file(source, target, rule)
-        title = f"{rule.name} {rule.version} -> {target}"
-    total = sum(counts.values())
+    differences: list[dict[str, Any]] = []
+    if against is not None:
+        if against == grader:
+            raise InputError("--against names the rule of --grader", hint="name another rule")
+        with (
+            get_grader(grader, timeout=timeout) as rule,
+            get_grader(against, timeout=timeout) as other,
+        ):
+            counts, differences = compare_file(source, rule, other)
+            title = f"{rule.name} {rule.version} against {other.name} {other.version}"
+        total = sum(list(counts.values())[:4])
+        if target is not None:
+            write_jsonl(target, differences)
+    elif target is None:
+        raise InputError("no --out", hint="name a file for the verdicts")
+    else:
+        with get_grader(grader, timeout=timeout) as rule:
+            counts = grade_file(source, target, rule)
+            title = f"{rule.name} {rule.version} -> {target}"
+        total = sum(counts.values())
     rows = [
         (verdict, f"{count:,}", f"{100 * count / max(total, 1):.1f} %")
         for verdict, count in counts.items()
     ]
     console.print(ReportTable(title, ("verdict", "rows", "share"), rows))
+    for row in differences[:FIRST]:
+        pair = json.dumps([row["gold"], row["pred"]])  # escapes what would move the cursor
+        said = ", ".join(f"{name} {row[name]}" for name in (grader, against or ""))
+        console.print(f"{source}:{row['line']}: {pair}: {said}", markup=False)
+    if len(differences) > FIRST:
+        console.print(f"{len(differences) - FIRST:,} more pairs differ")
     console.print(f"{total:,} rows")

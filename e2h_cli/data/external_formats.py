@@ -8,8 +8,8 @@
 | official | the paper's ``inference_reward.py`` | a sample | ``reward``, logits |
 
 Answers are those that the format extracted itself (``pred`` of qwen, the text after ``# Answer`` of
-official), else the content of the last ``\\boxed{}``, else the text after ``# Answer``, for rlhflow
-else that after "The answer is".
+official), else what ``final_answer.stated_answer`` takes out of the solution: the last boxes, what
+the text calls the answer, the last formula.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from typing import Any, Literal
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import template
 from e2h_cli.data.external_rows import Record
+from e2h_cli.data.final_answer import stated_answer
 from e2h_cli.data.math_shepherd import STEP_MARK
-from e2h_cli.data.problem import Problem, last_boxed, problem_from_row
+from e2h_cli.data.problem import Problem, problem_from_row
 
 ImportFormat = Literal["qwen", "search-and-learn", "rlhflow", "official"]
 Scale = Literal["probability", "logit", "unknown"]
@@ -32,8 +33,6 @@ Scale = Literal["probability", "logit", "unknown"]
 UNKNOWN_LEVEL = 0
 
 _PROMPT = re.compile(r"\s*# Question\n(?P<question>.*)\n\s*# Solution\s*", re.DOTALL)
-# MetaMath's last line; Math-Shepherd's step mark may follow.
-_THE_ANSWER_IS = re.compile(r"[Tt]he answer is:?[ \t]*([^\n]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def _qwen(record: Record) -> ExternalRow:
     texts = _texts(record, "code")
     problem = _problem(record, "question", f"qwen/{row.get('idx', record.number)}", gold="gt")
     if row.get("pred") is None:
-        answers = [_boxed(text) for text in texts]
+        answers = [_answer(text) for text in texts]
     else:
         extracted = _list(record, "pred", length=len(texts))
         answers = [None if a is None else str(a).strip() or None for a in extracted]
@@ -66,7 +65,7 @@ def _search_and_learn(record: Record) -> ExternalRow:
     tokens = record.row.get("completion_tokens")
     if not isinstance(tokens, list) or len(tokens) != len(texts):
         tokens = None  # one number in some versions, -1 for tree searches
-    answers = [_boxed(text) for text in texts]
+    answers = [_answer(text) for text in texts]
     return ExternalRow(problem, texts, answers, _scores(record, "scores", len(texts)), tokens)
 
 
@@ -76,7 +75,7 @@ def _rlhflow(record: Record) -> ExternalRow:
     A problem whose samples are all wrong has no gold answer then.
     """
     texts = _texts(record, "answers")
-    answers = [_boxed(text) or _stated(text) for text in texts]
+    answers = [_answer(text) for text in texts]
     key = "labels" if "labels" in record.row else "label"
     problem = _problem(record, "prompt", f"rlhflow/{record.number}")
     if problem.answer is None and key in record.row:
@@ -147,11 +146,7 @@ def _scores(record: Record, key: str, length: int) -> list[Any] | None:
     return None if record.row.get(key) is None else _list(record, key, length=length)
 
 
-def _boxed(text: str) -> str | None:
-    boxed = last_boxed(text)
-    return template.parse(text).answer if boxed is None else boxed.strip() or None
-
-
-def _stated(text: str) -> str | None:
-    stated = _THE_ANSWER_IS.findall(text)
-    return (stated[-1].replace(STEP_MARK, "").strip(" \t.") or None) if stated else None
+def _answer(text: str) -> str | None:
+    text = text.replace(STEP_MARK, "")
+    in_template = None if r"\boxed{" in text else template.parse(text).answer
+    return (in_template or stated_answer(text) or "").strip() or None

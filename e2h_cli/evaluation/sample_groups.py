@@ -54,9 +54,9 @@ def group_samples(
     """One group per sampled problem, all of the same size N, in the order of their first rows.
 
     N is the smallest number of samples that any problem has; of the others the samples with the
-    lowest numbers are taken, which is logged. An answer class is right if one of its
-    answers is, so that votes and verdicts agree. InputError if a sampled problem is unknown or has
-    no gold answer, or a sample stands twice.
+    lowest numbers are taken, which is logged. Each answer has its own verdict: equal answers with
+    different verdicts are two classes, so that none is right because of another. InputError if a
+    sampled problem is unknown or has no gold answer, or a sample stands twice.
     """
     answers: dict[str, dict[int, str | None]] = {}
     columns = (samples[name].to_pylist() for name in ("id", "sample", "answer"))
@@ -86,13 +86,13 @@ def group_samples(
     verdicts = iter(grader.grade(pairs))
     groups = []
     for key, texts in distinct.items():
-        labels = grader.classes(texts)
-        right = np.zeros(max(labels, default=-1) + 1, dtype=bool)
-        for label in labels:
-            right[label] |= next(verdicts).right
-        label_of: dict[str | None, int] = dict(zip(texts, labels, strict=True))
+        labels = zip(grader.classes(texts), (next(verdicts).right for _ in texts), strict=True)
+        label_of: dict[str | None, tuple[int, bool]] = dict(zip(texts, labels, strict=True))
+        class_of = {label: i for i, label in enumerate(dict.fromkeys(label_of.values()))}
+        right = np.array([is_right for _, is_right in class_of], dtype=bool)
         numbers, given = tuple(answers[key]), tuple(answers[key].values())
-        classes = np.array([label_of.get(a, NO_ANSWER) for a in given], dtype=np.int64)
+        numbered = (NO_ANSWER if a is None else class_of[label_of[a]] for a in given)
+        classes = np.fromiter(numbered, dtype=np.int64)
         groups.append(SampleGroup(problems[key], numbers, given, classes, right))
     return groups
 

@@ -2,7 +2,7 @@
 
 from e2h_cli.grading import get_grader
 
-with get_grader("math-verify") as grader:
+with get_grader("e2h") as grader:
     grader.grade([("\\frac{1}{2}", "0.5")])  # [Verdict(verdict="right", ...)]
     grader.classes(["1/2", "0.5", "2"])  # [0, 0, 1]
 """
@@ -11,22 +11,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from e2h_cli.common.errors import InputError
+from e2h_cli.grading.e2h_rule import E2hRule, MathVerifyRule
 from e2h_cli.grading.grading_workers import DEFAULT_TIMEOUT, WorkerPool
-from e2h_cli.grading.math_verify_rule import MathVerifyRule
 from e2h_cli.grading.prm800k_rule import Prm800kRule
-from e2h_cli.grading.rule_grader import RuleGrader, grade_file
+from e2h_cli.grading.rule_grader import RuleGrader, compare_file, grade_file
 from e2h_cli.grading.string_rules import ExactRule, OfficialRule
 from e2h_cli.grading.verdict import Grader, Rule, Verdict, VerdictCache
 
-__all__ = ["RULES", "Grader", "RuleGrader", "Verdict", "get_grader", "grade_file"]
+__all__ = ["RULES", "Grader", "RuleGrader", "Verdict", "compare_file", "get_grader", "grade_file"]
 
 RULES: dict[str, Callable[[], Rule]] = {
-    rule.name: rule for rule in (MathVerifyRule, Prm800kRule, OfficialRule, ExactRule)
+    rule.name: rule for rule in (E2hRule, MathVerifyRule, Prm800kRule, OfficialRule, ExactRule)
 }
 
 
 def get_grader(
-    name: str = "math-verify",
+    name: str = "e2h",
     *,
     workers: int | None = None,
     timeout: float = DEFAULT_TIMEOUT,
@@ -35,8 +35,8 @@ def get_grader(
     """Get a grader by the name of its rule.
 
     Args:
-        name: ``math-verify`` (default), ``prm800k`` (the paper's grader, p.5), ``official`` (what
-            the paper's released code does) or ``exact`` (equal strings).
+        name: ``e2h`` (default), ``math-verify`` (that library alone), ``prm800k`` (the paper's
+            grader, p.5), ``official`` (the paper's released code) or ``exact`` (equal strings).
         workers: most worker processes; by default half of the cores, at most 8.
         timeout: seconds per pair in a worker, after which the pair is ``timed out``.
         cache: a file that keeps the verdicts of workers for later runs; processes may share it.

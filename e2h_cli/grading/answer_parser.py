@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import chain
 
 from e2h_cli.grading.answer_text import FUNCTIONS, ParseError, Token, clean, tokenize
-from e2h_cli.grading.expression_value import Key, number_key
+from e2h_cli.grading.expression_value import Key, key_value, number_key
 from e2h_cli.grading.parsed_answer import (
     EMPTY_SET,
     REALS,
@@ -31,7 +31,8 @@ from e2h_cli.grading.parsed_answer import (
 )
 
 _INTEGER = re.compile(r"[+-]?\d{1,300}|-?\d{1,3}(?: \d{3})+")
-_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,[1-9]\d\d)+")  # which may also be a list
+_DECIMAL_COMMA = re.compile(r"(-?\d+),(\d+)")
 _PROSE = re.compile(r"[A-Za-z0-9 ,.'\"\-:;/()?!&]+")
 _LONG_WORD = re.compile(r"[A-Za-z]{3,}")
 _TEXT_COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mathrm|mbox)\s*\{([^{}]*)\}")
@@ -71,6 +72,9 @@ def _parse(text: str) -> ParsedAnswer:
     if _THOUSANDS.fullmatch(text):
         members = frozenset(number_key(Fraction(int(part))) for part in text.split(","))
         return replace(parsed, loose=(("set", members),))
+    if (match := _DECIMAL_COMMA.fullmatch(text)) and parsed.kind == "list":
+        decimal = number(Fraction(f"{match[1]}.{match[2]}"))
+        return replace(parsed, loose=(*parsed.loose, decimal.key))
     return parsed
 
 
@@ -99,7 +103,7 @@ def parse_tokens(tokens: list[Token]) -> ParsedAnswer:
     for index, token in enumerate(tokens[:4]):
         if token.text in _OPENING:
             break
-        if token.text == "\\in":
+        if token.text == "\\in" and name_of(tokens[:index]):
             tokens = tokens[index + 1 :]
             break
     parts = [part for part in _split(tokens, {",", ";"}) if part]
@@ -148,8 +152,10 @@ def _list(parts: Sequence[ParsedAnswer]) -> ParsedAnswer:
     if all(variables) and len(set(variables)) == len(variables):
         values = dict(zip(variables, keys, strict=True))
         key: Key = ("assignments", tuple((name, values[name]) for name in sorted(values)))
+        if len({name.partition("_")[0] for name in variables}) == 1:  # x_1 = 2, x_2 = 3
+            loose = (*loose, set_key(parts, repeated=True))
         return ParsedAnswer("assignments", (key,), loose)
-    return ParsedAnswer("list", (set_key(parts),), loose)
+    return ParsedAnswer("list", (set_key(parts, repeated=True),), loose)
 
 
 def _item(tokens: list[Token]) -> ParsedAnswer:
@@ -208,6 +214,8 @@ def _relation(tokens: list[Token]) -> ParsedAnswer | None:
         position += len(side)
         signs.append(RELATIONS[tokens[position].text])
         position += 1
+    if len(sides) > 2 and tokens[-len(sides[-1]) - 1].text == "\\approx":
+        return _relation(tokens[: -len(sides[-1]) - 1])  # x = 4/3 \\approx 1.33
     if any(sign != "=" for sign in signs):
         return inequality(sides, signs)
     left, right = sides[0], sides[-1]
@@ -280,7 +288,7 @@ def _ratio(parts: Sequence[ParsedAnswer]) -> ParsedAnswer:
     if any(part.kind not in ("number", "expression") for part in parts):
         raise ParseError("a ratio of something else than numbers")
     loose: tuple[Key, ...] = ()
-    first, second = parts[0].value, parts[1].value
+    first, second = key_value(parts[0].key), key_value(parts[1].key)
     if len(parts) == 2 and first is not None and second:
         loose = number(first / second).keys
     return ParsedAnswer("ratio", (("ratio", *(part.key for part in parts)),), loose)

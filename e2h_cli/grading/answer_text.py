@@ -11,7 +11,10 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Literal
 
-MAX_LENGTH = 2_000  # characters; the longest gold answer of MATH has 159
+from e2h_cli.data.final_answer import closing_brace, stated_answer
+
+MAX_LENGTH = 2_000  # characters of an answer; the longest gold answer of MATH has 159
+MAX_SOLUTION = 100_000  # characters of a text that an answer is taken out of
 MAX_DEPTH = 50  # brackets; more would overflow a recursive parser
 MAX_TOKENS = 600
 
@@ -39,8 +42,8 @@ _COMMANDS = {
 _SPELLINGS: list[tuple[re.Pattern[str], Any]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"(?<=\d)\{,\}(?=\d{3})", ""),  # 10{,}000
-        (r"(?<=\d),\s*\\[!,;: ]\s*(?=\d{3}(?!\d))", ""),  # 10,\!000
+        (r"\d+(?:\{,\}\d+)+", lambda match: _without_braces(match[0])),  # 10{,}000, 25{,}6
+        (r"(?<=\d),\s*\\!\s*(?=\d{3}(?!\d))", ""),  # 10,\!000
         (r"(?<=\d)\\[,;:! ]\s*(?=\d{3}(?!\d))", ""),  # 10\,000
         (r"\\(?:left|right|middle)\s*\.", ""),
         (r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])\s*", ""),
@@ -66,14 +69,12 @@ _WRAPPERS = [
         (r"\\\[", r"\\\]"), (r"\*\*", r"\*\*"), ("`", "`"),
     )
 ]  # fmt: skip
-_ANSWER_IS = re.compile(r"(?:the\s+)?(?:final\s+)?answer\s*(?:is\s*:?|:)\s*", re.IGNORECASE)
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 
 
-def unreadable_reason(text: str) -> str | None:
+def unreadable_reason(text: str, limit: int = MAX_LENGTH) -> str | None:
     """Why an answer is not parsed at all (``unreadable``), or None."""
-    if len(text) > MAX_LENGTH:
-        return f"longer than {MAX_LENGTH:,} characters"
+    if len(text) > limit:
+        return f"longer than {limit:,} characters"
     if not text.strip():
         return "empty"
     if _CONTROL.search(text):
@@ -85,38 +86,21 @@ def unreadable_reason(text: str) -> str | None:
     return f"brackets nested deeper than {MAX_DEPTH}" if deepest > MAX_DEPTH else None
 
 
-def closing_brace(text: str, start: int) -> int:
-    """The index of the brace that closes the one at ``start``, or -1."""
-    level = 0
-    for index in range(start, len(text)):
-        if text[index] == "{":
-            level += 1
-        elif text[index] == "}":
-            level -= 1
-            if level == 0:
-                return index
-    return -1
-
-
+@lru_cache(maxsize=4_096)
 def unwrap(text: str) -> str:
-    r"""The answer without ``$..$``, ``\boxed{..}``, "the answer is" and a final full stop."""
-    for _ in range(8):
+    r"""The answer that a text states, without ``$..$``, a final full stop or a backslash."""
+    for _ in range(8 if len(text) <= MAX_SOLUTION else 0):
         before = text
         text = text.strip()
+        text = stated_answer(text) or text
         if len(text) > 1 and text.endswith(".") and text[-2] not in ".\\":
-            text = text[:-1].rstrip()
+            text = text[:-1]
+        text = text.rstrip("\\ \n")
         for wrapper in _WRAPPERS:
             if match := wrapper.fullmatch(text):
                 text = match[1].strip()
-        boxes = list(_BOX.finditer(text))
-        if boxes:
-            end = closing_brace(text, boxes[-1].end() - 1)
-            if end > 0:
-                text = text[boxes[-1].end() : end].strip()
         if text.startswith("{") and closing_brace(text, 0) == len(text) - 1:
             text = text[1:-1]
-        if match := _ANSWER_IS.match(text):
-            text = text[match.end() :]
         if text == before:
             break
     return text
@@ -134,6 +118,14 @@ def clean(text: str) -> str:
     return unwrap(text)
 
 
+def _without_braces(number: str) -> str:
+    """The number without the braces around its commas, which separate thousands or decimals."""
+    first, *rest = number.split("{,}")
+    if len(first) < 4 and first[0] != "0" and all(len(part) == 3 for part in rest):
+        return first + "".join(rest)
+    return f"{first}.{rest[0]}" if len(rest) == 1 else number.replace("{,}", ",")
+
+
 class ParseError(Exception):
     """The answer is in no form that this package parses."""
 
@@ -149,7 +141,6 @@ class Token:
     kind: Literal["number", "symbol", "function", "command", "text", "mark"]
     text: str
     value: Fraction = Fraction(0)  # of a number
-    places: int = 0  # decimal places of a number
     spaced: bool = False  # whether white space stood before the token
 
 
@@ -167,7 +158,7 @@ _TOKEN = re.compile(
     | (?P<whole>\d*)\.(?P<lead>\d*)\\overline\s*(?:\{\s*(?P<cycle>\d+)\s*\}|(?P<digit>\d))
     | (?P<command>\\[a-zA-Z]+)
     | (?P<escape>\\.)
-    | (?P<thousands>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?)
+    | (?P<thousands>[1-9]\d{0,2}(?:,\d{3})+(?!\d)(?:\.\d+)?)
     | (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:(?:(?<=^1)e|(?<=\.\d)e|(?<=\.\d\d)e|E)[+-]?\d{1,3})?)
     | (?P<word>[A-Za-z]+)
     | (?P<stars>\*\*)
@@ -224,11 +215,10 @@ def _tokens_of(match: re.Match[str], spaced: bool) -> list[Token]:
 
 def _number(digits: str) -> Token:
     mantissa, _, power = digits.replace("E", "e").partition("e")
-    places = len(mantissa.partition(".")[2])
     value = Fraction(mantissa.removesuffix("."))
     if power:
         value *= Fraction(10) ** int(power)
-    return Token("number", digits, value, places)
+    return Token("number", digits, value)
 
 
 def _repeating_decimal(match: re.Match[str]) -> Token:

@@ -26,7 +26,6 @@ class Expression:
     symbols: set[str]  # names of the variables
     two_signs: bool  # whether it has a plus-minus sign
     percent: bool
-    places: int  # decimal places if the whole expression is one decimal number, else 0
 
 
 _MAGNITUDES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -48,9 +47,12 @@ _PROPER_FRACTION = re.compile(  # over the texts of tokens, joined by spaces
 _TWO: Node = ("number", Fraction(2))
 
 
-def parse_expression(tokens: Sequence[Token]) -> Expression:
-    r"""Parse one scalar, or raise ``ParseError``. Units are ignored: ``5\text{ cm}^2`` is 5."""
-    parser = _Parser(list(tokens))
+def parse_expression(tokens: Sequence[Token], constants: bool = True) -> Expression:
+    r"""Parse one scalar, or raise ``ParseError``. Units are ignored: ``5\text{ cm}^2`` is 5.
+
+    ``constants``: whether e and i are the constants, not variables.
+    """
+    parser = _Parser(list(tokens), constants)
     node = parser.sum()
     rest = parser.tokens[parser.position :]
     if rest and not _is_unit(rest):
@@ -58,15 +60,8 @@ def parse_expression(tokens: Sequence[Token]) -> Expression:
     unit = rest[0].text.lower().split()[0] if rest else ""
     if unit in _MAGNITUDES:
         node = ("multiply", node, ("number", Fraction(_MAGNITUDES[unit])))
-    unsigned = node[1] if node[0] == "negative" else node
-    places = max((token.places for token in tokens if token.kind == "number"), default=0)
-    return Expression(
-        node,
-        parser.symbols,
-        parser.two_signs,
-        parser.percent or unit == "percent",
-        places if unsigned[0] == "number" else 0,
-    )
+    percent = parser.percent or unit == "percent"
+    return Expression(node, parser.symbols, parser.two_signs, percent)
 
 
 def _is_unit(tokens: Sequence[Token]) -> bool:
@@ -82,8 +77,9 @@ def _is_unit(tokens: Sequence[Token]) -> bool:
 class _Parser:
     """Parses tokens from left to right; one method per rule of the grammar."""
 
-    def __init__(self, tokens: list[Token]) -> None:
+    def __init__(self, tokens: list[Token], constants: bool) -> None:
         self.tokens = tokens
+        self.constants = constants
         self.position = 0
         self.open_bars = 0  # of absolute values
         self.symbols: set[str] = set()
@@ -274,7 +270,7 @@ class _Parser:
                 while not self.accept("}"):
                     subscript += self.take().text
             name = f"{name}_{subscript}"
-        elif name in ("e", "i"):
+        elif self.constants and name in ("e", "i"):
             return ("constant", name)
         self.symbols.add(name)
         return ("symbol", name)
@@ -282,7 +278,7 @@ class _Parser:
     def number(self, token: Token) -> Node:
         r"""A number with the proper fraction of a mixed number: ``7\frac{3}{4}``, ``7 3/4``."""
         node: Node = ("number", token.value)
-        if token.places or not token.text.isdigit():
+        if not token.text.isdigit():
             return node
         ahead = " ".join(token.text for token in self.tokens[self.position : self.position + 8])
         if match := _PROPER_FRACTION.match(ahead):

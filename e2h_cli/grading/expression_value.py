@@ -1,8 +1,8 @@
 """Values of expression trees, and hashable keys that equal values share.
 
-Values are exact fractions where possible, else mpmath numbers with 50 significant digits. An
+Values are exact fractions where possible, else mpmath numbers with 600 significant digits. An
 operation whose result would be too large is refused before it is computed, so ``9**9**9**9`` costs
-microseconds.
+microseconds. So is a sum whose small terms would not show in the key, as in ``x^{900}+1``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from e2h_cli.grading.expression_parser import Node
 Key = tuple[Any, ...]
 """Equal values have equal keys."""
 
-DIGITS = 50  # working precision of irrational values
+WORKING_BITS = 2_048  # precision of irrational values
 MAX_BITS = 20_000  # largest exact integer, and largest binary exponent of a power
-TINY_BITS = 130  # a sum that cancels to less than 2^-130 of its terms is zero
-_KEY_BITS = 83  # 25 digits: half of the working precision, so that rounding errors never show
+TINY_BITS = 1_800  # a sum that cancels to less than 2^-1800 of its terms is zero
+_KEY_BITS = 1_536  # less than the working precision, so that rounding errors never show
+_MAX_SPREAD = 1_400  # binary digits by which sums may push a term down: it still shows in the key
 _MAX_DENOMINATOR = 10**6
 _TRIGONOMETRIC = frozenset({"sin", "cos", "tan", "cot", "sec", "csc"})
 _MPMATH_NAMES = {"arcsin": "asin", "arccos": "acos", "arctan": "atan"}
@@ -38,7 +39,7 @@ def context() -> Any:
         import mpmath  # type: ignore[import-untyped]
 
         _THREAD.context = mpmath.MPContext()
-        _THREAD.context.dps = DIGITS
+        _THREAD.context.prec = WORKING_BITS
     return _THREAD.context
 
 
@@ -63,15 +64,20 @@ class Evaluator:
         self.sign = sign
         self.exact = True  # nothing was rounded so far
         self._degrees = False
+        self._spread = 0
 
     def __call__(self, node: Node) -> Any:
         """The value, a Fraction or an mpmath number; ``ParseError`` if it has none, as 1/0."""
         try:
-            return self._value(node)
+            value = self._value(node)
         except ZeroDivisionError as error:
             raise ParseError("division by zero") from error
         except (ValueError, OverflowError, TypeError, NotImplementedError) as error:
             raise ParseError("no value") from error
+        # A constant, which is evaluated at point 0 only, keeps all digits if it is a fraction.
+        if self._spread > _MAX_SPREAD and (self.point or not isinstance(value, Fraction)):
+            raise ParseError("terms of too different size")
+        return value
 
     def _value(self, node: Node) -> Any:
         match node:
@@ -112,6 +118,8 @@ class Evaluator:
         return self._root(*values)
 
     def _add(self, a: Any, b: Any) -> Any:
+        if a and b:
+            self._spread += abs(magnitude(a) - magnitude(b))
         if isinstance(a, Fraction) and isinstance(b, Fraction):
             return _bounded(a + b)
         a, b = inexact(a), inexact(b)
@@ -185,7 +193,9 @@ def inexact(value: Any) -> Any:
 
 
 def magnitude(value: Any) -> int:
-    """The binary exponent of a number; very small for zero."""
+    """The binary exponent of a number, at most 2 too large; very small for zero."""
+    if isinstance(value, Fraction) and value:
+        return value.numerator.bit_length() - value.denominator.bit_length() + 1
     return int(context().mag(value)) if value else -MAX_BITS
 
 
@@ -221,9 +231,9 @@ def _integer_root(value: int, index: int) -> int | None:
 
 
 def number_key(value: Any) -> Key:
-    """The key of a constant: exact for fractions, 25 digits for irrational numbers.
+    """The key of a constant: exact for fractions, 460 digits for irrational numbers.
 
-    A number that equals a simple fraction to 39 digits, such as sin(30°), gets the fraction's key.
+    A number that equals a simple fraction to 440 digits, as sin(30°), gets the fraction's key.
     """
     if isinstance(value, Fraction):
         return ("q", value.numerator, value.denominator)
@@ -231,7 +241,7 @@ def number_key(value: Any) -> Key:
 
 
 def sample_key(value: Any) -> Key:
-    """The key of an expression's value at a test point: 25 digits, exact or not."""
+    """The key of an expression's value at a test point: 460 digits, exact or not."""
     return _complex_key(inexact(value), _rounded)
 
 
@@ -243,16 +253,14 @@ def ratio_keys(values: Iterable[Any]) -> Key:
     return tuple(sample_key(_apply(operator.truediv, value, first)) for value in rest)
 
 
-def as_fraction(value: Any) -> Fraction | None:
-    """A real number as an exact fraction; None for complex, huge and tiny numbers."""
-    if isinstance(value, Fraction):
-        return value
-    if value.imag:
-        return None
-    sign, mantissa, exponent, _ = value.real._mpf_
-    if abs(exponent) > 1_000:
-        return None
-    return Fraction(-int(mantissa) if sign else int(mantissa)) * Fraction(2) ** exponent
+def key_value(key: Key) -> Fraction | None:
+    """The value of the key of a real number; None for other keys, and huge and tiny numbers."""
+    match key:
+        case ("q", above, below):
+            return Fraction(above, below)
+        case ("r", mantissa, exponent) if abs(exponent) <= MAX_BITS:
+            return Fraction(mantissa) * Fraction(2) ** exponent
+    return None
 
 
 def _complex_key(value: Any, key: Callable[[Any], Key]) -> Key:
@@ -269,11 +277,12 @@ def _complex_key(value: Any, key: Callable[[Any], Key]) -> Key:
 def _real_key(value: Any) -> Key:
     if not value:
         return ("q", 0, 1)
-    if -40 <= magnitude(value) <= 60 and (exact := as_fraction(value)) is not None:
+    rounded = _rounded(value)
+    if -40 <= magnitude(value) <= 60 and (exact := key_value(rounded)) is not None:
         simple = exact.limit_denominator(_MAX_DENOMINATOR)
-        if abs(exact - simple) * 2**TINY_BITS <= max(4, abs(exact)):
+        if abs(exact - simple) * 2 ** (_KEY_BITS - 60) <= 1:
             return ("q", simple.numerator, simple.denominator)
-    return _rounded(value)
+    return rounded
 
 
 def _rounded(value: Any) -> Key:

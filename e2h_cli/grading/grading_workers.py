@@ -204,7 +204,7 @@ def load_libraries() -> None:
     """Load what the libraries load on first use, and keep sympy from evaluating text."""
     import logging
 
-    import sympy
+    import math_verify.parser
     from sympy.parsing import sympy_parser
 
     for library in ("math_verify", "latex2sympy2_extended"):
@@ -214,22 +214,31 @@ def load_libraries() -> None:
         (r"\begin{pmatrix}1\\2\end{pmatrix}", "(1,2)"), (r"\int_0^1 x dx", r"\frac{1}{2}"),
         (r"\sqrt{2}\sin x", r"\log_2 8"), ("2x<3y", r"y>\frac{2x}{3}"), (r"\text{east}", "west"),
     ):  # fmt: skip
-        judge("library", gold, answer)
+        judge("library", f"${gold}$", f"${answer}$")
     judge("sympy", "3\\sqrt{2}", "\\sqrt{18}")
 
-    def parse_number(text: str, *_: Any, **__: Any) -> Any:
-        """What math-verify needs of ``parse_expr``, which would end in Python's ``eval``."""
-        if not re.fullmatch(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", text):
-            raise ValueError("not a number")
-        return sympy.Float(text) if "." in text else sympy.Integer(text)
-
-    sympy_parser.parse_expr = parse_number
+    math_verify.parser.parse_expr = _parse_without_eval
+    sympy_parser.parse_expr = _parse_without_eval
     judge("sympy", "\\sin(x)", "2\\sin(x/2)\\cos(x/2)")
+
+
+def _parse_without_eval(text: str, *_: Any, **__: Any) -> Any:
+    """What math-verify needs of sympy's ``parse_expr``, which would end in Python's ``eval``."""
+    import sympy
+
+    from e2h_cli.grading.answer_text import tokenize
+    from e2h_cli.grading.expression_parser import parse_expression
+    from e2h_cli.grading.prm800k_rule import to_sympy
+
+    if re.fullmatch(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", text):
+        return sympy.Float(text) if "." in text else sympy.Integer(text)
+    with sympy.evaluate(False):
+        return to_sympy(parse_expression(tokenize(text)).node)
 
 
 def judge(task: str, gold: str, answer: str, timeout: float = 60) -> tuple[VerdictKind, str, float]:
     """Grade one pair with a library: verdict, reason, milliseconds. An error is ``unreadable``."""
-    from e2h_cli.grading.math_verify_rule import library_verdict
+    from e2h_cli.grading.e2h_rule import library_verdict
     from e2h_cli.grading.prm800k_rule import compare, difference_is_zero
 
     signal.setitimer(signal.ITIMER_REAL, timeout + _GRACE)
@@ -240,7 +249,7 @@ def judge(task: str, gold: str, answer: str, timeout: float = 60) -> tuple[Verdi
             verdict = compare(gold, answer, difference_is_zero)
             kind, reason = verdict.verdict, f"sympy: {verdict.reason}"
         else:
-            kind, reason = library_verdict(gold, answer)
+            kind, reason = library_verdict(gold, answer, task == "latex")
     except MemoryError:
         reason = "too much memory"
     except RecursionError:

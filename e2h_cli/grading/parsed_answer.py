@@ -11,6 +11,7 @@ The functions raise ``ParseError`` if the tokens or parts do not make such an an
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,7 +23,7 @@ from e2h_cli.grading.expression_parser import Expression, parse_expression
 from e2h_cli.grading.expression_value import (
     Evaluator,
     Key,
-    as_fraction,
+    key_value,
     number_key,
     ratio_keys,
     sample_key,
@@ -40,7 +41,7 @@ _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!=", "=": "="}
 _TEST_POINTS = 3
 _NAME = re.compile(
     r"[A-Za-z](?:_(?:\{\w+\}|\w))?(?:\^(?:\{-1\}|-1))?(?:\(\w+(?:,\w+)*\))?"
-    r"|[A-Z]{2,4}"
+    r"|m?[A-Z]{2,4}|\|[A-Z]{2}\||\\overline\{[A-Z]{2}\}"
     r"|\\[a-zA-Z]+(?:_(?:\{\w+\}|\w))?(?:\(\w+\))?"
     r"|\(\w(?:,\w)+\)"
 )
@@ -53,9 +54,6 @@ class ParsedAnswer:
     kind: str
     keys: tuple[Key, ...]
     loose: tuple[Key, ...] = ()
-    exact: bool = True  # whether the keys of a scalar were computed without rounding
-    value: Fraction | None = None  # of a real constant, to at least 25 digits
-    places: int = 0  # decimal places if the answer is one decimal number
     variable: str = ""  # the left-hand side of an assignment such as x = 5
 
     @property
@@ -71,42 +69,38 @@ def text_of(tokens: Sequence[Token]) -> str:
 
 def number(value: Fraction) -> ParsedAnswer:
     """An exact number."""
-    return ParsedAnswer("number", (number_key(value),), value=value)
+    return ParsedAnswer("number", (number_key(value),))
 
 
 def scalar(tokens: Sequence[Token]) -> ParsedAnswer:
     """Parse one scalar expression: a number, or an expression with variables."""
     expression = parse_expression(tokens)
     if expression.two_signs:
-        both = [_evaluated(expression, sign) for sign in (1, -1)]
-        return ParsedAnswer("list", (set_key(both),), exact=all(part.exact for part in both))
+        return ParsedAnswer("list", (set_key([_evaluated(expression, sign) for sign in (1, -1)]),))
     return _evaluated(expression, 1)
 
 
 def _evaluated(expression: Expression, sign: int) -> ParsedAnswer:
-    first = Evaluator(0, sign)
-    value = first(expression.node)
+    value = Evaluator(0, sign)(expression.node)
     if expression.symbols:
-        second = Evaluator(1, sign)
-        samples = sample_key(value), sample_key(second(expression.node))
+        samples = sample_key(value), sample_key(Evaluator(1, sign)(expression.node))
         if samples[0] != samples[1]:
-            exact = first.exact and second.exact
-            return ParsedAnswer("expression", (("expression", *samples),), exact=exact)
-    return ParsedAnswer(
-        "number",
-        (number_key(value),),
-        (number_key(value / 100),) if expression.percent else (),
-        first.exact,
-        as_fraction(value),
-        expression.places,
-    )
+            return ParsedAnswer("expression", (("expression", *samples),))
+    loose = (number_key(value / 100),) if expression.percent else ()
+    return ParsedAnswer("number", (number_key(value),), loose)
 
 
-def set_key(parts: Sequence[ParsedAnswer]) -> Key:
-    """The key of an unordered set; a set of one element is that element, as in math-verify."""
-    members: set[Key] = set()
+def set_key(parts: Sequence[ParsedAnswer], repeated: bool = False) -> Key:
+    """The key of an unordered set; a set of one element is that element, as in math-verify.
+
+    ``repeated``: whether an element that stands twice counts twice, as the angles 75°, 75° do.
+    """
+    counts: Counter[Key] = Counter()
     for part in parts:
-        members |= part.key[1] if part.key[0] == "set" else {part.key}
+        counts.update(part.key[1] if part.key[0] == "set" else [part.key])
+    members = set(counts)
+    if repeated:
+        members |= {("again", key, n) for key, count in counts.items() for n in range(1, count)}
     return next(iter(members)) if len(members) == 1 else ("set", frozenset(members))
 
 
@@ -133,9 +127,10 @@ def reals_without(points: Sequence[ParsedAnswer], variable: str = "") -> ParsedA
     """The real line without some points, as a union of open intervals."""
     values = {}
     for point in points:
-        if point.value is None:
+        value = key_value(point.key)
+        if value is None:
             raise ParseError("not a real number")
-        values[point.value] = point.key
+        values[value] = point.key
     keys = [MINUS_INFINITY, *(values[value] for value in sorted(values)), INFINITY]
     return union([interval(low, high, "(", ")") for low, high in pairwise(keys)], variable)
 

@@ -59,12 +59,7 @@ class RuleGrader:
         The partition does not depend on the order of the answers.
         """
         distinct = sorted(set(answers))
-        undecided = self.rule.undecided_pairs(distinct)
-        pairs = [(distinct[a], distinct[b]) for a, b in undecided]
-        verdicts = self.grade(pairs + [(b, a) for a, b in pairs])
-        both_ways = zip(undecided, verdicts[: len(pairs)], verdicts[len(pairs) :], strict=True)
-        equal = [pair for pair, there, back in both_ways if there.right and back.right]
-        class_of = dict(zip(distinct, partition(self.rule.keys(distinct), equal), strict=True))
+        class_of = dict(zip(distinct, partition(self.rule.keys(distinct)), strict=True))
         labels: dict[int, int] = {}
         return [labels.setdefault(class_of[answer], len(labels)) for answer in answers]
 
@@ -89,10 +84,8 @@ class RuleGrader:
         return [known[index] for index in range(len(questions))]
 
 
-def partition(
-    keys: Sequence[Iterable[Hashable]], equal: Iterable[tuple[int, int]] = ()
-) -> list[int]:
-    """Label items that share a key or are listed as equal, transitively (union-find).
+def partition(keys: Sequence[Iterable[Hashable]]) -> list[int]:
+    """Label items that share a key, transitively (union-find).
 
     The labels are 0, 1, ... in order of first appearance.
     """
@@ -108,8 +101,6 @@ def partition(
     for item, keys_of_item in enumerate(keys):
         for key in keys_of_item:
             parent[root(item)] = root(first_with.setdefault(key, item))
-    for a, b in equal:
-        parent[root(a)] = root(b)
     labels: dict[int, int] = {}
     return [labels.setdefault(root(item), len(labels)) for item in range(len(keys))]
 
@@ -126,20 +117,55 @@ def grade_file(source: Path, target: Path, grader: Grader) -> dict[str, int]:
         InputError: for a missing file or an invalid row; it names the line.
     """
     counts: Counter[str] = Counter()
-    rows = _pair_rows(source)
     with atomic_file(target) as output:
-        while part := list(islice(rows, _ROWS_AT_ONCE)):
-            pairs = [(_as_text(row["gold"]), _as_text(row["pred"])) for row in part]
-            for row, verdict in zip(part, grader.grade(pairs), strict=True):
-                counts[verdict.verdict] += 1
-                row["verdict"] = verdict.verdict
-                row["reason"] = verdict.reason
-                row["ms"] = round(verdict.ms, 3)
-                output.write(json_line(row))
+        for _, row, (verdict,) in _graded_rows(source, [grader]):
+            counts[verdict.verdict] += 1
+            row |= {"verdict": verdict.verdict, "reason": verdict.reason}
+            output.write(json_line(row | {"ms": round(verdict.ms, 3)}))
     return dict(counts)
 
 
-def _pair_rows(source: Path) -> Iterator[dict[str, Any]]:
+def compare_file(
+    source: Path, first: Grader, second: Grader
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Grade the rows of a JSON lines file by two rules, as ``grade_file`` does by one.
+
+    Returns:
+        The numbers of rows by who calls them right and by who cannot read them, and the rows on
+        which the rules differ: line number, gold, pred, and a verdict and reason per rule.
+    """
+    a, b = first.name, second.name
+    sides = {(True, True): "both right", (True, False): f"only {a}", (False, True): f"only {b}"}
+    counts = dict.fromkeys((*sides.values(), "neither"), 0)
+    unread = {f"unreadable by {name}": 0 for name in (a, b)}
+    differences = []
+    for number, row, verdicts in _graded_rows(source, [first, second]):
+        right = (verdicts[0].right, verdicts[1].right)
+        counts[sides.get(right, "neither")] += 1
+        for key, verdict in zip(unread, verdicts, strict=True):
+            unread[key] += verdict.verdict not in ("right", "wrong")
+        if right[0] != right[1]:
+            said = {
+                name: f"{verdict.verdict} ({verdict.reason})"
+                for name, verdict in zip((a, b), verdicts, strict=True)
+            }
+            differences.append({"line": number, "gold": row["gold"], "pred": row["pred"]} | said)
+    return counts | unread, differences
+
+
+def _graded_rows(
+    source: Path, graders: Sequence[Grader]
+) -> Iterator[tuple[int, dict[str, Any], tuple[Verdict, ...]]]:
+    """Line number, row, and the verdict of each grader."""
+    rows = _pair_rows(source)
+    while part := list(islice(rows, _ROWS_AT_ONCE)):
+        pairs = [(_as_text(row["gold"]), _as_text(row["pred"])) for _, row in part]
+        graded = [grader.grade(pairs) for grader in graders]
+        for (number, row), *verdicts in zip(part, *graded, strict=True):
+            yield number, row, tuple(verdicts)
+
+
+def _pair_rows(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, row in read_jsonl(source):
         where = f"{source}:{number}"
         for key, allowed in (("gold", str | int | float), ("pred", str | int | float | None)):
@@ -147,12 +173,10 @@ def _pair_rows(source: Path) -> Iterator[dict[str, Any]]:
                 raise InputError(f"no '{key}'", where=where, hint="rows need 'gold' and 'pred'")
             if isinstance(row[key], bool) or not isinstance(row[key], allowed):
                 raise InputError(f"'{key}' is neither a string nor a number", where=where)
-        yield row
+        yield number, row
 
 
 def _as_text(value: str | int | float | None) -> str:
-    return (
-        ""
-        if value is None
-        else str(int(value) if isinstance(value, float) and value.is_integer() else value)
-    )
+    if value is None:
+        return ""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)

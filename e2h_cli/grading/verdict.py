@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from e2h_cli.grading.answer_text import unreadable_reason
+from e2h_cli.grading.answer_text import MAX_LENGTH, unreadable_reason
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +49,12 @@ class Grader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A pair that a sandboxed worker process has to grade with math-verify or with sympy."""
+    """A pair that a sandboxed worker process has to grade.
 
-    task: Literal["library", "sympy"]
+    ``task``: with the math-verify library, with its reader of LaTeX alone, or with sympy.
+    """
+
+    task: Literal["library", "latex", "sympy"]
     gold: str
     answer: str
 
@@ -70,16 +73,12 @@ class Rule(ABC):
     def keys(self, answers: Sequence[str]) -> list[Keys]:
         """The keys of distinct answers; answers that share a key are equal."""
 
-    def undecided_pairs(self, answers: Sequence[str]) -> list[tuple[int, int]]:
-        """Pairs of distinct answers (by position) that keys cannot compare; none by default."""
-        return []
 
-
-def refused(gold: str, answer: str) -> Verdict | None:
+def refused(gold: str, answer: str, limit: int = MAX_LENGTH) -> Verdict | None:
     """The verdict on a pair with an answer that is not parsed: empty, too long or too deep."""
-    if reason := unreadable_reason(answer):
+    if reason := unreadable_reason(answer, limit):
         return Verdict("unreadable", reason)
-    reason = unreadable_reason(gold)
+    reason = unreadable_reason(gold, limit)
     return Verdict("unreadable", f"gold answer: {reason}") if reason else None
 
 

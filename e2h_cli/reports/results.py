@@ -215,7 +215,7 @@ def finding(
         f"{weighted.accuracy:.1f} % of {weighted.problems} hard problems "
         f"(levels {max_level + 1} and up) against {majority.accuracy:.1f} % by majority, with "
         f"{comparison.n} solutions each: {comparison.difference:+.1f} points "
-        f"(interval over problems {comparison.low:+.1f} to {comparison.high:+.1f}, "
+        f"(one training run; over problems {comparison.low:+.1f} to {comparison.high:+.1f}, "
         f"p {shown_p(comparison.p_holm, '= ')})"
     )
     origin = origins[weighted.reward_model]

@@ -169,14 +169,15 @@ def as_tables(
     title = f"Greedy accuracy in percent after RL {interval} beside the paper's Table 5"
     tables = [ReportTable(title, *table_rows(lines))]
     notes = [
-        "reads hard: whether hard gold answers were used in training, or to choose the checkpoint",
+        "reads hard: whether hard gold answers were used, in training or to choose the checkpoint, "
+        "anywhere in the lineage",
         f"p: corrected by Holm for {len(lines) - 1} tests against SFT",
         "paper: easy / hard / all of Llemma 7b, PRM800K; * MetaMath, where the other has no row",
     ]
     if orderings:
         title = (
-            "The paper's orderings on hard problems, paired test on ours "
-            f"(p: corrected by Holm for {len(orderings)} tests)"
+            "The paper's orderings on hard problems in this one training run (test over problems, "
+            f"p: corrected by Holm for {len(orderings)} tests)"
         )
         rows = []
         for o in orderings:

@@ -79,8 +79,10 @@ Family = Literal[
     "sequence-classification",
 ]  # fmt: skip
 EngineName = Literal["auto", "vllm", "transformers"]
-GraderName = Literal["math-verify", "prm800k", "official", "exact"]
-GRADER_HELP = "The rule that compares answers; prm800k is the paper's (p.5)."
+GraderName = Literal["e2h", "math-verify", "prm800k", "official", "exact"]
+GRADER_HELP = (
+    "The rule that compares answers; math-verify is that library alone, prm800k the paper's (p.5)."
+)
 
 
 class Settings(BaseModel):

@@ -21,4 +21,4 @@ class EvalSettings(Settings):
         None, description="A table of the paper to print beside ours; table5 holds its Table 2."
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
-    grader: GraderName = Field("math-verify", description=GRADER_HELP)
+    grader: GraderName = Field("e2h", description=GRADER_HELP)

@@ -46,7 +46,7 @@ class RerankSettings(ShowTokensSettings):
         description="Random subsets that each voting accuracy averages over.",
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
-    grader: GraderName = Field("math-verify", description=GRADER_HELP)
+    grader: GraderName = Field("e2h", description=GRADER_HELP)
     batch_tokens: int | None = Field(
         None,
         ge=1,

@@ -70,7 +70,7 @@ class RLSettings(DecodingSettings, OptimizerSettings):
         description="Solutions per question and step or iteration: PPO 1, GRPO 16, ReST-EM 32 and "
         "DPO 8 if not given (paper p.19).",
     )
-    grader: GraderName = Field("math-verify", description=GRADER_HELP)
+    grader: GraderName = Field("e2h", description=GRADER_HELP)
     family: Family = Field("auto", description="How the reward model is read; see e2h rerank.")
     engine: EngineName = Field("auto", exclude=True, description="What generates the solutions.")
     engine_arg: Pairs = Field({}, exclude=True, description="An engine argument of vLLM.")

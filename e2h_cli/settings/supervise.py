@@ -37,7 +37,7 @@ class SuperviseSettings(Settings):
     ratio: float | None = Field(
         3, ge=1, description="Samples: at most ratio:1 right to wrong or reverse (paper p.19: 3)."
     )
-    grader: GraderName = Field("math-verify", description=GRADER_HELP)
+    grader: GraderName = Field("e2h", description=GRADER_HELP)
     official: bool = Field(
         False, description="Also write the rows in the format of the paper's code."
     )

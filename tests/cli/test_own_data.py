@@ -41,7 +41,7 @@ def test_an_imported_file_is_graded_as_mathematics(cli: Cli, tmp_path: Path) -> 
     assert "tiny" not in done.stdout.lower()
     assert "own data" in done.stdout
     by_default = json.loads((tmp_path / "runs/own/rerank/results.json").read_text())
-    done = cli("rerank", "--import", "qwen", file, "--grader", "math-verify", "--run-dir", "named")
+    done = cli("rerank", "--import", "qwen", file, "--grader", "e2h", "--run-dir", "named")
     assert done.returncode == 0
     named = json.loads((tmp_path / "named/rerank/results.json").read_text())
     assert by_default["metrics"] == named["metrics"]
@@ -96,9 +96,9 @@ def test_later_commands_go_on_with_the_data_of_the_first(
     assert (sft["learning_rate"], sft["batch_size"], sft["max_length"]) == (2e-5, 128, 768)
     sampled = settings(run, "sample")
     assert (sampled["temperature"], sampled["top_k"]) == (0.7, 20)
-    assert settings(run, "rerank")["grader"] == "math-verify"
+    assert settings(run, "rerank")["grader"] == "e2h"
     record = json.loads((run / "run.json").read_text())
-    assert record == {"recipe": "quickstart", "scale": "own", "seed": 0}
+    assert record == {"recipe": "quickstart", "scale": "own", "seed": 3}
     assert_one_line(
         cli("sample", "--run-dir", run, "--scale", "tiny"), "this run is of scale own, not tiny"
     )

@@ -33,13 +33,25 @@ def samples(**answers: list[str | None]) -> pa.Table:
 
 def test_equal_answers_are_one_class_and_groups_are_of_one_size() -> None:
     table = samples(q=["5", None, "7", "7"], p=["0.5", "3", "\\frac12"])
-    with get_grader("math-verify") as grader:
+    with get_grader("e2h") as grader:
         q, p = group_samples(table, PROBLEMS, grader)
     assert (q.problem.id, q.size, q.answers) == ("q", 3, ("5", None, "7"))
     assert q.answer_classes.tolist() == [0, -1, 1]
     assert q.right_samples.tolist() == [True, False, False]
     assert p.answer_classes.tolist() == [0, 1, 0]
     assert p.right_classes.tolist() == [True, False]
+
+
+def test_no_answer_is_right_for_another_of_its_class() -> None:
+    pair = {"p": Problem("p", "p", 1, "", "", answer="(-2,1)")}
+    given = ["1,-2", "-2,1", "(-2,1)", "1, -2"]
+    with get_grader("e2h") as grader:
+        assert len(set(grader.classes(["1,-2", "-2,1"]))) == 1
+        alone = [verdict.right for verdict in grader.grade([("(-2,1)", a) for a in given])]
+        (group,) = group_samples(samples(p=given), pair, grader)
+    assert group.right_samples.tolist() == alone == [False, True, True, False]
+    assert group.answer_classes.tolist() == [0, 1, 2, 0]
+    assert group.right_classes.tolist() == [False, True, True]
 
 
 def test_accuracy_as_a_function_of_n() -> None:

@@ -17,8 +17,8 @@ def gold_answers() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def math_verify() -> Iterator[RuleGrader]:
-    with get_grader("math-verify", workers=1) as grader:
+def e2h() -> Iterator[RuleGrader]:
+    with get_grader("e2h", workers=1) as grader:
         yield grader
 
 

@@ -23,7 +23,7 @@ def test_rows_keep_their_fields_and_order(tmp_path: Path) -> None:
         '{"id": 3, "gold": "5", "pred": ""}',
     )
     target = tmp_path / "out" / "verdicts.jsonl"
-    counts = grade_file(source, target, get_grader("math-verify"))
+    counts = grade_file(source, target, get_grader("e2h"))
     assert counts == {"right": 1, "wrong": 1, "unreadable": 1}
     rows = [json.loads(line) for line in target.open(encoding="utf-8")]
     assert [row["id"] for row in rows] == [1, 2, 3]

@@ -64,7 +64,13 @@ LIMIT = 2.0
 
 @pytest.mark.parametrize(
     "rule",
-    [pytest.param("math-verify", marks=pytest.mark.slow), "prm800k", "official", "exact"],
+    [
+        pytest.param("e2h", marks=pytest.mark.slow),
+        pytest.param("math-verify", marks=pytest.mark.slow),
+        "prm800k",
+        "official",
+        "exact",
+    ],
 )
 def test_hostile_answers(rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -92,10 +98,10 @@ KINDS = {"right", "wrong", "unreadable", "timed out"}
 @FUZZ
 @given(data=st.binary(max_size=300))
 def test_random_bytes(
-    math_verify: RuleGrader, prm800k: RuleGrader, official: RuleGrader, data: bytes
+    e2h: RuleGrader, prm800k: RuleGrader, official: RuleGrader, data: bytes
 ) -> None:
     text = data.decode("utf-8", "surrogateescape")
-    for grader in (math_verify, prm800k, official):
+    for grader in (e2h, prm800k, official):
         for verdict in grader.grade([("5", text), (text, "5"), (text, text)]):
             assert verdict.verdict in KINDS
         assert len(grader.classes(["5", text])) == 2
@@ -105,7 +111,7 @@ def test_random_bytes(
 @FUZZ
 @given(seed=st.integers(0, 10**9))
 def test_mutated_gold_answers(
-    math_verify: RuleGrader,
+    e2h: RuleGrader,
     prm800k: RuleGrader,
     official: RuleGrader,
     gold_answers: list[str],
@@ -124,7 +130,7 @@ def test_mutated_gold_answers(
         else:
             text[position:position] = generator.choice(gold_answers)[:20]
     answer = "".join(text)
-    for grader in (math_verify, prm800k, official):
+    for grader in (e2h, prm800k, official):
         forth, back = grader.grade([(gold, answer), (answer, gold)])
         assert {forth.verdict, back.verdict} <= KINDS
         assert grader.classes([gold, answer]) in ([0, 0], [0, 1])

@@ -18,8 +18,8 @@ from e2h_cli.grading import RuleGrader, Verdict, get_grader
 from e2h_cli.grading.grading_workers import WorkerPool
 from e2h_cli.grading.verdict import Question
 
-EASY = Question("library", r"\sum_{k=1}^{4} k", "10")
-SLOW = Question("library", "5", r"\sum_{k=0}^{99999999} k!")
+EASY = Question("library", r"$\sum_{k=1}^{4} k$", "$10$")
+SLOW = Question("library", "$5$", r"$\sum_{k=0}^{99999999} k!$")
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_grades_in_a_thread() -> None:
     found: list[Verdict] = []
 
     def grade() -> None:
-        with get_grader("math-verify", workers=1) as grader:
+        with get_grader("e2h", workers=1) as grader:
             found.extend(grader.grade([("5", "5"), (EASY.gold, EASY.answer)]))
 
     thread = threading.Thread(target=grade)
@@ -204,12 +204,12 @@ def test_grades_in_a_thread() -> None:
     assert [verdict.right for verdict in found] == [True, True]
 
 
-def test_threads_share_a_grader(math_verify: RuleGrader) -> None:
+def test_threads_share_a_grader(e2h: RuleGrader) -> None:
     right: list[int] = []
 
     def grade(n: int) -> None:
         pairs = [(f"{n}", rf"\sqrt{{{n * n}}}"), (rf"\sum_{{k=1}}^{{{n}}} 1", f"{n}")]
-        if all(verdict.right for verdict in math_verify.grade(pairs)):
+        if all(verdict.right for verdict in e2h.grade(pairs)):
             right.append(n)
 
     threads = [threading.Thread(target=grade, args=(n,)) for n in range(2, 8)]

@@ -84,7 +84,7 @@ def test_rows_of_table_5(tmp_path: Path) -> None:
     for seed, (ppo, sft) in HARD.items():
         rows = [
             {"method": method, "questions": "-", "answers": "-", "prm": False, "reads_hard": reads,
-             "accuracy": dict.fromkeys(("easy", "hard", "all"), [accuracy])}
+             "accuracy": {group: [accuracy] for group in ("easy", "hard", "all")}}
             for method, reads, accuracy in (("SFT", "no", sft), ("PPO", "train", ppo))
         ]  # fmt: skip
         folders[seed] = tmp_path / str(seed)

@@ -1,13 +1,15 @@
-r"""The rule ``math-verify``, the default.
+r"""The rules ``e2h``, the default, and ``math-verify``, the library of that name alone.
 
-An answer that parses (``answer_parser.py``) is graded by what it means: exact fractions, 25 digits
-of irrational numbers, brackets, entries. Answers that do not parse, and equations and inequalities
-that are not the same up to a factor, go to the math-verify library in a worker process.
+For ``e2h`` an answer that parses (``answer_parser.py``) is graded by what it means: exact
+fractions, 460 digits of irrational numbers, brackets, entries. Answers that do not parse, and
+equations and inequalities that are not the same up to a factor, go to the math-verify library in a
+worker process.
 
 Parsing first makes the verdict symmetric, reproducible, and right where the library is not:
 ``9999`` is not ``10{,}000``, ``\{1,2\}`` is not ``(1,2)``, and 7\frac{3}{4} is a mixed number.
 Decisions that MATH's conventions leave open:
 
+* the answer is taken out of a whole solution (``data/final_answer.py``);
 * units, degree signs and currency are dropped; so is a percent sign, but ``10\%`` also equals 0.1;
 * a list without brackets is a set (MATH's "find all"), and also the tuple of its entries;
 * (1,2) is a pair and an open interval; [1,2] is another answer;
@@ -19,71 +21,80 @@ Decisions that MATH's conventions leave open:
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import version
-from itertools import combinations
 from typing import Any
 
 from e2h_cli.grading.answer_parser import parse_answer
-from e2h_cli.grading.answer_text import TooLargeError, clean, unreadable_reason, unwrap
-from e2h_cli.grading.expression_value import Key
+from e2h_cli.grading.answer_text import (
+    MAX_SOLUTION,
+    TooLargeError,
+    clean,
+    unreadable_reason,
+    unwrap,
+)
+from e2h_cli.grading.expression_value import Key, key_value
 from e2h_cli.grading.parsed_answer import ParsedAnswer
 from e2h_cli.grading.verdict import Keys, Question, Rule, Verdict, VerdictKind, refused
 
 LONG_DECIMAL = 6  # decimal places from which on a decimal may stand for a number that it rounds
-MAX_BUCKET = 12  # unparsed answers with the same numbers and letters to compare pair by pair
-_PIECE = re.compile(r"\d+|[A-Za-z]")
 _RELATIONS = frozenset({"equation", "inequality"})
 _SETS = frozenset({"equation", "inequality", "interval", "union"})
 _PLURALS = {"number in a base": "numbers in a base", "matrix": "matrices", "text": "texts"}
+_DOLLAR = re.compile(r"\\?\$")
+_WHOLE_TEXT = re.compile(r"(?s).*(?:\n|\\\(|\\\[|[^$\\]\$+[^$])")
 
 
-class MathVerifyRule(Rule):
+class E2hRule(Rule):
     """Answers are right when they mean the same as the gold answer."""
 
-    name = "math-verify"
+    name = "e2h"
 
     def __init__(self) -> None:
-        self.version = f"1+math-verify-{version('math-verify')}+sympy-{version('sympy')}"
+        self.version = f"2+math-verify-{version('math-verify')}+sympy-{version('sympy')}"
 
     def decide(self, gold: str, answer: str) -> Verdict | Question:
         """Grade one pair, or defer to the library."""
-        return _decide(gold, answer)
+        return _decide(unwrap(gold), unwrap(answer))
 
     def keys(self, answers: Sequence[str]) -> list[Keys]:
         """The keys of each answer; a long decimal shares that of the one number that it rounds."""
-        parsed_answers = [_parsed(answer) for answer in answers]
-        short: dict[int, dict[Key, ParsedAnswer]] = defaultdict(dict)
+        texts = [unwrap(answer) for answer in answers]
+        parsed_answers = [_parsed(text) for text in texts]
+        short: dict[int | None, set[Key]] = defaultdict(set)
         for parsed in parsed_answers:
-            if parsed and parsed.value is not None and parsed.places < LONG_DECIMAL:
-                short[_rounded(parsed.value)][parsed.key] = parsed
+            if parsed and not _is_long(parsed.key):
+                short[_rounded(parsed.key)].add(parsed.key)
         keys: list[Keys] = []
-        for answer, parsed in zip(answers, parsed_answers, strict=True):
+        for text, parsed in zip(texts, parsed_answers, strict=True):
             if parsed is None:
-                text = answer if unreadable_reason(answer) else _unspaced(answer)
-                keys.append((("string", text),))
-            elif parsed.value is not None and parsed.places >= LONG_DECIMAL:
-                rounded = _rounded(parsed.value)
-                near = [key for key, other in short[rounded].items() if _near(parsed, other)]
+                keys.append((("string", text if unreadable_reason(text) else _unspaced(text)),))
+            elif _is_long(parsed.key):
+                rounded = _rounded(parsed.key)
+                near = [key for key in short[rounded] if _near(parsed.key, key)]
                 keys.append((*parsed.keys, ("decimal", rounded), *(near if len(near) == 1 else ())))
             else:
                 keys.append(parsed.keys)
         return keys
 
-    def undecided_pairs(self, answers: Sequence[str]) -> list[tuple[int, int]]:
-        """Pairs of unparsed answers with the same numbers and letters."""
-        buckets: dict[object, list[int]] = defaultdict(list)
-        for index, answer in enumerate(answers):
-            if unreadable_reason(answer) is None and not isinstance(
-                parse_answer(answer), ParsedAnswer | TooLargeError
-            ):
-                pieces = Counter(_PIECE.findall(clean(answer)))
-                buckets[frozenset(pieces.items())].append(index)
-        small = (bucket for bucket in buckets.values() if len(bucket) <= MAX_BUCKET)
-        return [pair for bucket in small for pair in combinations(bucket, 2)]
+
+class MathVerifyRule(E2hRule):
+    """The library alone gives the verdicts. It groups no answers: they vote as under ``e2h``."""
+
+    name = "math-verify"
+
+    def decide(self, gold: str, answer: str) -> Verdict | Question:
+        """Defer to the library."""
+        return refused(gold, answer, MAX_SOLUTION) or Question(
+            "library", _as_formula(gold), _as_formula(answer)
+        )
+
+
+def _as_formula(text: str) -> str:
+    """A bare answer in dollar signs, as the library asks for; a whole solution as it is."""
+    return text if _WHOLE_TEXT.match(text) else f"${text}$"
 
 
 @lru_cache(maxsize=65_536)
@@ -99,9 +110,12 @@ def _decide(gold: str, answer: str) -> Verdict | Question:
         return Verdict("unreadable", str(given))
     if isinstance(expected, TooLargeError):
         return Verdict("unreadable", f"gold answer: {expected}")
-    if not isinstance(expected, ParsedAnswer) or not isinstance(given, ParsedAnswer):
-        return Question("library", gold, answer)
-    return _compare(expected, given) or Question("library", gold, answer)
+    verdict = None
+    if isinstance(expected, ParsedAnswer) and isinstance(given, ParsedAnswer):
+        verdict = _compare(expected, given)
+    # Without dollar signs the library takes no formula out of prose.
+    formulas = (f"${_DOLLAR.sub(' ', text)}$" for text in (gold, answer))
+    return verdict or Question("latex", *formulas)
 
 
 def _compare(gold: ParsedAnswer, answer: ParsedAnswer) -> Verdict | None:
@@ -112,10 +126,12 @@ def _compare(gold: ParsedAnswer, answer: ParsedAnswer) -> Verdict | None:
             return Verdict("wrong", "different variables")
     if not set(gold.keys).isdisjoint(answer.keys):
         return Verdict("right", f"equal {_plural(gold.kind)}")
-    loosely = set(gold.keys) & set(answer.loose) or set(gold.loose) & set(answer.keys)
-    if loosely or (gold.kind != answer.kind and set(gold.loose) & set(answer.loose)):
+    # Of the gold answer only the first loose key counts: the others guess what a model meant.
+    first = set(gold.loose[:1])
+    loosely = set(gold.keys) & set(answer.loose) or first & set(answer.keys)
+    if loosely or (gold.kind != answer.kind and first & set(answer.loose)):
         return Verdict("right", f"{answer.kind} equals {gold.kind}, written otherwise")
-    if _near(gold, answer):
+    if _near(gold.key, answer.key):
         return Verdict("right", f"equal to {LONG_DECIMAL} decimal places")
     if {gold.kind, answer.kind} & _RELATIONS and all(
         side.kind in _SETS or side.variable for side in (gold, answer)
@@ -144,34 +160,53 @@ def _parsed(answer: str) -> ParsedAnswer | None:
     return parsed if isinstance(parsed, ParsedAnswer) else None
 
 
-def _rounded(value: Fraction) -> int:
-    return round(value * 10**LONG_DECIMAL)
+def _rounded(key: Key) -> int | None:
+    value = key_value(key)
+    return None if value is None else round(value * 10**LONG_DECIMAL)
 
 
-def _near(a: ParsedAnswer, b: ParsedAnswer) -> bool:
-    """Whether one is a long decimal that equals the other to six places and to five digits."""
-    if a.value is None or b.value is None or max(a.places, b.places) < LONG_DECIMAL:
+def _is_long(key: Key) -> bool:
+    """Whether a key is that of a finite decimal with six places or more."""
+    return (
+        key[0] == "q"
+        and 10 ** (LONG_DECIMAL - 1) % key[2] != 0
+        and pow(10, key[2].bit_length(), key[2]) == 0
+    )
+
+
+def _near(a: Key, b: Key) -> bool:
+    """Whether one is a long decimal that equals the other to six places and to five digits.
+
+    So are the entries of a tuple and the bounds of an interval.
+    """
+    if a[0] == b[0] == "sequence" and a[:3] == b[:3] and len(a[3]) == len(b[3]):
+        return all(x == y or _near(x, y) for x, y in zip(a[3], b[3], strict=True))
+    if not (_is_long(a) or _is_long(b)) or _rounded(a) != _rounded(b):
         return False
-    if _rounded(a.value) != _rounded(b.value):
+    first, second = key_value(a), key_value(b)
+    if first is None or second is None:
         return False
-    return abs(a.value - b.value) * 10**5 <= max(abs(a.value), abs(b.value))
+    return abs(first - second) * 10**5 <= max(abs(first), abs(second))
 
 
-def library_verdict(gold: str, answer: str) -> tuple[VerdictKind, str]:
+@lru_cache(maxsize=1_024)
+def _library_parsed(text: str, latex_only: bool) -> list[Any]:
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
+
+    targets = [LatexExtractionConfig(), *([] if latex_only else [ExprExtractionConfig()])]
+    # Its time limits need signals and a main thread; the worker pool has its own.
+    found: list[Any] = parse(text, targets, parsing_timeout=None)
+    return found
+
+
+def library_verdict(gold: str, answer: str, latex_only: bool) -> tuple[VerdictKind, str]:
     """The verdict of the math-verify library and its reason. Call it in a sandbox only.
 
-    Only the library's LaTeX parser is used: that of plain expressions ends in Python's ``eval``.
-    Its time limits need signals and a main thread; the worker pool has its own.
+    ``latex_only``: without its reading of plain numbers, which finds 204 in ``204_``.
     """
-    from math_verify import LatexExtractionConfig, parse, verify
+    from math_verify import verify
 
-    def parsed(text: str) -> list[Any]:
-        text = unwrap(text)
-        if "$" not in text.replace("\\$", ""):
-            text = f"${text}$"
-        return parse(text, extraction_config=[LatexExtractionConfig()], parsing_timeout=None)
-
-    expected, given = parsed(gold), parsed(answer)
+    expected, given = (_library_parsed(text, latex_only) for text in (gold, answer))
     if verify(expected, given, timeout_seconds=None):
         return "right", "math-verify: equal"
     if all(isinstance(item, str) for item in given):
