@@ -106,6 +106,6 @@ def load_pretrained(auto_class: Any, name_or_path: str, what: str, **options: An
         )
     try:
         return auto_class.from_pretrained(name_or_path, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # of many libraries, by what is broken in the folder
         reason = next(filter(str.strip, str(error).splitlines()), type(error).__name__)
         raise InputError(f"cannot load the {what}: {reason}", where=name_or_path) from error

@@ -132,7 +132,7 @@ class Runner:
                 )
             return ResolvedInput(given, folder.fingerprint)
         path = Path(given)
-        if path.exists():
+        if os.path.exists(path):  # False, where Path.exists raises for a name that is too long
             return ResolvedInput(str(path.resolve()), fingerprint(path))
         if spec.hub and _HUB_NAME.match(given):
             return ResolvedInput(given, f"hub:{given}")
@@ -171,6 +171,13 @@ class Runner:
         """Whether the stage is up to date. Clears its folder if it must be rebuilt, or refuses."""
         status = folder.status
         if status == "missing":
+            if not folder.is_empty and self.replace != "all":
+                raise InputError(
+                    f"holds files, but no record of how {stage.name} was made",
+                    where=folder.path,
+                    hint="--force deletes them; another --run-dir keeps them",
+                )
+            folder.clear()
             return False
         extendable = stage.command.extendable
         defaults = type(stage.settings).model_validate({}).model_dump(mode="json")
