@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import ENGINE_STATS, fingerprint, make_folder
+from e2h_cli.common.files import ENGINE_STATS, fingerprint, make_folder, write_atomic
 from e2h_cli.pipeline.stage_record import host, read_record, versions, write_record
 
 STAGE_RECORD = "stage.json"
@@ -201,6 +201,16 @@ class StageFolder:
             fingerprint=_fingerprint_of(outputs),
         )
         write_record(self.path / STAGE_RECORD, record)
+
+    def publish(self, names: Sequence[str], run_dir: Path) -> None:
+        """Copy files into the run folder, unless what is there is the same."""
+        for name in names:
+            source, target = self.path / name, run_dir / name
+            if not source.is_file():
+                continue
+            data = source.read_bytes()
+            if target.is_symlink() or not target.is_file() or target.read_bytes() != data:
+                write_atomic(target, data)
 
     def fail(self, why: str, seconds: float) -> None:
         """Record why the stage stopped."""

@@ -77,6 +77,7 @@ class Runner:
                 _load(stage.command.show_tokens)(context)
             if not current:
                 self._execute(stage, folder, settings, inputs, context)
+            folder.publish(stage.command.published, self.run_folder.path)
 
     def run_all(self, last: str | None = None) -> None:
         """Bring every stage up to date, in the order of the recipe, up to ``last``."""
@@ -133,6 +134,9 @@ class Runner:
             return ResolvedInput(given, folder.fingerprint)
         path = Path(given)
         if os.path.exists(path):  # False, where Path.exists raises for a name that is too long
+            if not path.is_file() and not path.is_dir():
+                what = "is neither a file nor a folder"
+                raise InputError(what, where=given, hint=f"give {spec.about}")
             return ResolvedInput(str(path.resolve()), fingerprint(path))
         if spec.hub and _HUB_NAME.match(given):
             return ResolvedInput(given, f"hub:{given}")
