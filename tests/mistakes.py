@@ -22,13 +22,16 @@ VALUES = (
 )  # fmt: skip
 
 
+NUMBERS = ("-1", "0", "1", "2", "3", "7", "30", "0.5", "1.5", "1e-300", "1e300", "-0.0", "1e3")
+
+
 def edited_recipe(text: str, rng: random.Random) -> tuple[str, str]:
     """A recipe with one mistake in it, and what it is."""
     lines = text.splitlines(keepends=True)
     at = rng.randrange(len(lines))
     kind = rng.choice(
-        ("delete line", "delete key", "rename key", "value", "value", "value", "swap", "repeat",
-         "indent", "byte", "truncate", "bomb", "control", "path")
+        ("delete line", "delete key", "rename key", "value", "value", "number", "stage", "swap",
+         "repeat", "indent", "byte", "truncate", "bomb", "control", "path")
     )  # fmt: skip
     keys = [m for m in re.finditer(r"[\w-]+(?=: )", text)]
     values = [m for m in re.finditer(r"(?<=: )[^\s{}\[\],:]+(?=[,}\s])", text)]
@@ -44,6 +47,13 @@ def edited_recipe(text: str, rng: random.Random) -> tuple[str, str]:
         new = rng.choice(VALUES)
         named = f"{value[0]} to {new[:20]!r} at {value.start()}"
         return text[: value.start()] + new + text[value.end() :], f"{kind} {named}"
+    if kind in ("number", "stage"):
+        stages = re.findall(r"(?<=\n  )[\w-]+(?=:)", text)
+        pattern = r"[\d.e-]+" if kind == "number" else "|".join(stages)
+        value = rng.choice([found for found in values if re.fullmatch(pattern, found[0])])
+        new = rng.choice(stages if kind == "stage" else NUMBERS)
+        named = f"{value[0]} to {new} at {value.start()}"
+        return text[: value.start()] + new + text[value.end() :], f"{kind} {named}"
     if kind == "swap":
         (a, b) = sorted((value, other), key=lambda found: found.start())
         middle = text[a.end() : b.start()]
@@ -55,7 +65,9 @@ def edited_recipe(text: str, rng: random.Random) -> tuple[str, str]:
         return "".join(lines), f"{kind} line {at + 1}"
     if kind == "byte":
         where = rng.randrange(len(text))
-        return text[:where] + chr(ord(text[where]) ^ 1 << rng.randrange(7)) + text[where + 1 :], kind
+        return text[:where] + chr(ord(text[where]) ^ 1 << rng.randrange(7)) + text[
+            where + 1 :
+        ], kind
     if kind == "truncate":
         where = rng.randrange(len(text))
         return text[:where], f"{kind} at {where}"
@@ -122,7 +134,7 @@ ARGUMENTS = (
     "\udcff", "\u0663", "true", "none", "null", "1,,2", ",", "[1", "{", "--", "-", "--help", "-x",
     ".", "..", "/dev/null", "/proc/nowhere", "~", "*", "folder", "file", "fifo", "run", "run/split",
     "run/sample", "run/train-rm", "run/results.json", "split", "sample", "exact", "easy", "1/2",
-    "2/1", "foo=[1", "foo=bar",
+    "2/1", "foo=[1", "foo=bar", "3", "0.5", "max", "all", "pairs.jsonl",
 )  # fmt: skip
 
 
@@ -131,11 +143,13 @@ def garbled_arguments(command: Sequence[str], rng: random.Random) -> list[str]:
     words = list(command)
     for _ in range(rng.choice((1, 1, 2))):
         at = rng.randrange(len(words))
+        after = [i + 1 for i, word in enumerate(words[:-1]) if word.startswith("--")]
         changes: list[Callable[[], object]] = [
             lambda: words.pop(at),
             lambda: words.insert(at, words[at]),
             lambda: words.__setitem__(at, rng.choice(ARGUMENTS)),
             lambda: words.__setitem__(at, rng.choice(ARGUMENTS)),
+            *[lambda: words.__setitem__(rng.choice(after or [at]), rng.choice(ARGUMENTS))] * 8,
             lambda: words.insert(at + 1, rng.choice(ARGUMENTS)),
             lambda: words.__setitem__(at, words[at][:-1] + rng.choice("xé-=")),
             lambda: words.__setitem__(at, f"{words[at]}={rng.choice(ARGUMENTS)}"),

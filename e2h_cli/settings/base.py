@@ -83,9 +83,7 @@ Levels = Literal["easy", "hard", "all"]
 Part = Literal["easy", "hard", "validation", "test"]
 Aggregation = Literal["min", "max", "prod", "mean", "last", "mean_logit", "mean_odd"]
 AGGREGATIONS = get_args(Aggregation)
-Aggregations = Annotated[
-    list[Aggregation], BeforeValidator(_all_or_some), Field(min_length=1)
-]
+Aggregations = Annotated[list[Aggregation], BeforeValidator(_all_or_some), Field(min_length=1)]
 
 
 Family = Literal[
