@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 VALUES = (
-    "-1", "0", "1e400", "-1e9", ".nan", ".inf", "9" * 400, "1" * 5000, "true", "null", "''", "[]",
+    "-1", "0", "1e400", "-1e9", ".nan", ".inf", "9" * 400, "1" * 5000, "true", "null", "''",
+    "[]",
     "{}", "[1, [2]]", "2026-99-99", "2026-11-24", "!!int abc", "!!python/none x", "!!binary aGVs",
-    '"a\\0b"', '"\\e[31mx"', "../../x", "/etc/passwd", "x" * 300, "\u202e\u0661\u0662", "'\U0001f4a9'",
+    '"a\\0b"', '"\\e[31mx"', "../../x", "/etc/passwd", "x" * 300,
+    "\u202e\u0661\u0662", "'\U0001f4a9'",
     "*nowhere", "&a [*a]", "[" * 3000, "0x1F", "1_000", "3.7", "paper", "split", "none", "easy",
     "exact", "rl", "~", "&a [&b [x, x, x, x], *b, *b, *b]",
 )  # fmt: skip
@@ -33,8 +35,8 @@ def edited_recipe(text: str, rng: random.Random) -> tuple[str, str]:
         ("delete line", "delete key", "rename key", "value", "value", "number", "stage", "swap",
          "repeat", "indent", "byte", "truncate", "bomb", "control", "path")
     )  # fmt: skip
-    keys = [m for m in re.finditer(r"[\w-]+(?=: )", text)]
-    values = [m for m in re.finditer(r"(?<=: )[^\s{}\[\],:]+(?=[,}\s])", text)]
+    keys = list(re.finditer(r"[\w-]+(?=: )", text))
+    values = list(re.finditer(r"(?<=: )[^\s{}\[\],:]+(?=[,}\s])", text))
     key, value, other = rng.choice(keys), *rng.sample(values, 2)
     if kind == "delete line":
         return "".join(lines[:at] + lines[at + 1 :]), f"{kind} {at + 1}"
@@ -142,23 +144,26 @@ def garbled_arguments(command: Sequence[str], rng: random.Random) -> list[str]:
     """A command line with one or two mistakes."""
     words = list(command)
     for _ in range(rng.choice((1, 1, 2))):
-        at = rng.randrange(len(words))
-        after = [i + 1 for i, word in enumerate(words[:-1]) if word.startswith("--")]
-        changes: list[Callable[[], object]] = [
-            lambda: words.pop(at),
-            lambda: words.insert(at, words[at]),
-            lambda: words.__setitem__(at, rng.choice(ARGUMENTS)),
-            lambda: words.__setitem__(at, rng.choice(ARGUMENTS)),
-            *[lambda: words.__setitem__(rng.choice(after or [at]), rng.choice(ARGUMENTS))] * 8,
-            lambda: words.insert(at + 1, rng.choice(ARGUMENTS)),
-            lambda: words.__setitem__(at, words[at][:-1] + rng.choice("xé-=")),
-            lambda: words.__setitem__(at, f"{words[at]}={rng.choice(ARGUMENTS)}"),
-            lambda: rng.shuffle(words),
-        ]
-        rng.choice(changes)()
-        if not words:
-            break
+        if words:
+            _garble(words, rng)
     return words
+
+
+def _garble(words: list[str], rng: random.Random) -> None:
+    at = rng.randrange(len(words))
+    values = [i + 1 for i, word in enumerate(words[:-1]) if word.startswith("--")] or [at]
+    new = rng.choice(ARGUMENTS)
+    changes: list[Callable[[], object]] = [
+        lambda: words.pop(at),
+        lambda: words.insert(at, words[at]),
+        lambda: words.__setitem__(at, new),
+        lambda: words.insert(at + 1, new),
+        lambda: words.__setitem__(at, words[at][:-1] + rng.choice("x\u00e9-=")),
+        lambda: words.__setitem__(at, f"{words[at]}={new}"),
+        lambda: rng.shuffle(words),
+        *[lambda: words.__setitem__(rng.choice(values), new)] * 8,
+    ]
+    rng.choice(changes)()
 
 
 def sentinels(folder: Path) -> dict[str, str]:

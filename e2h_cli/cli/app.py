@@ -37,8 +37,9 @@ app.command("grade")(grade)
 _INTERRUPTED = 130
 # Failures of the disk, not of what the user has named.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-# What torch says of a full disk, on which it cannot write a checkpoint.
-_DISK_WORDS = ("No space left", "PytorchStreamWriter", "inline_container")
+_DISK_WORDS = "No space left"
+# What torch says of a disk on which a checkpoint does not fit.
+_TORCH_WORDS = ("PytorchStreamWriter", "inline_container")
 _MEMORY_WORDS = ("allocate memory", "out of memory")
 
 
@@ -69,8 +70,8 @@ def main() -> None:
     # SIGTERM, which Slurm sends before it kills, stops the work as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A file that is opened later must not become the standard output of a program without one.
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
         code = run_app(sys.argv[1:])
     except KeyboardInterrupt:  # the second, which interrupted the last words of the first
@@ -123,8 +124,10 @@ def _known(error: Exception) -> E2HError | None:
     """What a library raised, as a line: about a path, a full disk or too little memory."""
     text, number = str(error), getattr(error, "errno", None)
     name = getattr(error, "filename", None)
-    if number in _DISK_ERRORS or any(word in text for word in _DISK_WORDS):
-        reason = os.strerror(number) if number else text.splitlines()[0]
+    if any(word in text for word in _TORCH_WORDS):
+        number = errno.ENOSPC
+    if number in _DISK_ERRORS or _DISK_WORDS in text:
+        reason = os.strerror(number or errno.ENOSPC)
         return RunError(
             f"cannot write: {reason}", where=name or "", hint="free space, or choose another folder"
         )

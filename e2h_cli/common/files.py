@@ -70,6 +70,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
+def path_exists(path: Path) -> bool:
+    """Whether there is something at a path; False for a name that no file can have."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def fsync_folder(folder: Path) -> None:
     """Flush a folder's directory entries to disk, so that renames survive a crash."""
     handle = os.open(folder, os.O_RDONLY)
@@ -162,7 +170,7 @@ def open_data(path: Path) -> Iterator[IO[bytes]]:
     """Open a file of text for reading: decompressed if it is gzip, without its byte order mark."""
     with path.open("rb") as file:
         compressed = file.peek(2).startswith(b"\x1f\x8b")
-        stream = io.BufferedReader(gzip.GzipFile(fileobj=file)) if compressed else file  # type: ignore[type-var]
+        stream = io.BufferedReader(gzip.GzipFile(fileobj=file)) if compressed else file
         if stream.peek(3).startswith(codecs.BOM_UTF8):
             stream.read(3)
         yield stream

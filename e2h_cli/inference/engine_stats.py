@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, Va
 from e2h_cli.common.files import ENGINE_STATS
 from e2h_cli.inference.engines.base import Engine, Generation, Request, SamplingParameters
 
-
 logger = logging.getLogger(__name__)
 
 
@@ -94,7 +93,7 @@ def append_engine_stats(folder: Path, record: Mapping[str, Any]) -> None:
                 return
         reason = "not a regular file"
     except OSError as error:
-        reason = error.strerror
+        reason = error.strerror or str(error)
     logger.warning(f"{file}: cannot write the speed of this engine: {reason}")
 
 

@@ -18,7 +18,6 @@ scales:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -28,6 +27,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from e2h_cli.common.errors import InputError
+from e2h_cli.common.files import path_exists
 from e2h_cli.pipeline.checked_yaml import (
     Key,
     did_you_mean,
@@ -186,14 +186,14 @@ class Recipe:
 def find(name: str) -> Path:
     """The file of a recipe: a path, or the name of a recipe that comes with e2h."""
     path = Path(name)
-    if os.path.isfile(path):  # False, where Path.is_file raises for a name that is too long
+    if path_exists(path) and path.is_file():
         return path
     package = Path(__file__).parents[1]
     # Installed wheels carry the recipes inside the package; a checkout has them beside it.
     folders = [package / "recipes", package.parent / "recipes"]
     for folder in folders:
         for candidate in (folder / path.name, folder / f"{path.name}.yaml"):
-            if os.path.isfile(candidate):
+            if path_exists(candidate) and candidate.is_file():
                 return candidate
     known = sorted({f.stem for folder in folders for f in folder.glob("*.yaml")})
     raise InputError(

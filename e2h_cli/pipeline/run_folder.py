@@ -312,7 +312,7 @@ def _fingerprint_of(outputs: dict[str, str]) -> str:
 
 
 def _stat(file: Path) -> list[int]:
-    """Size in bytes, and in nanoseconds the time of the file and, which none can set, of the disk."""
+    """Size in bytes; times in ns of the last change, and of the last that the system noted."""
     found = file.stat()
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 

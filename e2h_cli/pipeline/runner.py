@@ -17,7 +17,7 @@ from rich.markup import escape
 from e2h_cli.common import distributed
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import E2HError, InputError
-from e2h_cli.common.files import fingerprint, remove_leftovers
+from e2h_cli.common.files import fingerprint, path_exists, remove_leftovers
 from e2h_cli.pipeline.checked_yaml import flag_of
 from e2h_cli.pipeline.recipe import Recipe, Scale, Stage
 from e2h_cli.pipeline.registry import InputSpec
@@ -133,7 +133,7 @@ class Runner:
                 )
             return ResolvedInput(given, folder.fingerprint)
         path = Path(given)
-        if os.path.exists(path):  # False, where Path.exists raises for a name that is too long
+        if path_exists(path):
             if not path.is_file() and not path.is_dir():
                 what = "is neither a file nor a folder"
                 raise InputError(what, where=given, hint=f"give {spec.about}")

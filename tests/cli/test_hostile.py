@@ -1,4 +1,4 @@
-"""Hostile paths, values, files, disks and terminals: one line each, and nothing outside is touched."""
+"""Hostile paths, values, files, disks and terminals: one line each, nothing outside changes."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_escapes_never_reach_the_terminal(cli: Cli, tmp_path: Path) -> None:
     command = ("split", "--source", "math", "--data", "data", "--validation-size", "1")
     done = cli(*command, "--run-dir", "r\x1b[31m")
     assert not set(done.stdout + done.stderr) & {"\x1b", "\x07", "\u202e"}
-    assert "\\x1b]0;owned" in done.stdout
+    assert "\\x1b]0;" in done.stdout
 
 
 def test_a_smaller_validation_set_is_said(cli: Cli) -> None:
