@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import tempfile
 import traceback
+from itertools import pairwise
 
 import typer
 
@@ -15,7 +17,8 @@ from e2h_cli.cli.grade import grade
 from e2h_cli.cli.options import stage_command
 from e2h_cli.cli.run import run
 from e2h_cli.common.console import show_on_terminal
-from e2h_cli.common.errors import E2HError
+from e2h_cli.common.errors import E2HError, InputError, RunError
+from e2h_cli.common.escapes import one_line
 from e2h_cli.pipeline.registry import COMMANDS
 
 app = typer.Typer(
@@ -32,6 +35,12 @@ app.command("grade")(grade)
 
 
 _INTERRUPTED = 130
+# Failures of the disk, not of what the user has named.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_DISK_WORDS = "No space left"
+# What torch says of a disk on which a checkpoint does not fit.
+_TORCH_WORDS = ("PytorchStreamWriter", "inline_container")
+_MEMORY_WORDS = ("allocate memory", "out of memory")
 
 
 def _version(shown: bool) -> None:
@@ -60,14 +69,31 @@ def main() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # SIGTERM, which Slurm sends before it kills, stops the work as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run_app(sys.argv[1:]))
+    # A file that is opened later must not become the standard output of a program without one.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    try:
+        code = run_app(sys.argv[1:])
+    except KeyboardInterrupt:  # the second, which interrupted the last words of the first
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: os._exit(_INTERRUPTED))
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The interpreter would try once more at its end, and print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
 
 
 def run_app(arguments: list[str]) -> int:
     """Run a command line; print errors as one line; return the exit code."""
     show_on_terminal()
     try:
+        _refuse_empty(arguments)
         code = app(arguments, prog_name="e2h", standalone_mode=False)
+        sys.stdout.flush()
     except E2HError as error:
         return _complain(error.line, error.exit_code)
     except typer.TyperException as error:
@@ -75,14 +101,43 @@ def run_app(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has gone; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+        return 1  # whoever read the output has gone; there is nobody left to tell
     except Exception as error:
-        return _complain(_unexpected(error), 1)
+        known = _known(error)
+        return _complain(known.line, known.exit_code) if known else _complain(_unexpected(error), 1)
     if code == _INTERRUPTED:
         return _complain("stopped; the same command goes on from here", _INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """Raise InputError for an empty argument: a shell variable that is not set."""
+    for before, argument in pairwise(["", *arguments]):
+        option, equals, value = argument.partition("=")
+        if not argument or (option.startswith("--") and equals and not value):
+            option = option or before
+            shown = option if option.startswith("-") else "an argument"
+            raise InputError(f"{shown}: empty", hint="leave it out, or give a value")
+
+
+def _known(error: Exception) -> E2HError | None:
+    """What a library raised, as a line: about a path, a full disk or too little memory."""
+    text, number = str(error), getattr(error, "errno", None)
+    name = getattr(error, "filename", None)
+    if any(word in text for word in _TORCH_WORDS):
+        number = errno.ENOSPC
+    if number in _DISK_ERRORS or _DISK_WORDS in text:
+        reason = os.strerror(number or errno.ENOSPC)
+        return RunError(
+            f"cannot write: {reason}", where=name or "", hint="free space, or choose another folder"
+        )
+    if isinstance(error, OSError) and name is not None:
+        return InputError(error.strerror or text, where=name, hint="name another path")
+    if isinstance(error, MemoryError) or any(word in text for word in _MEMORY_WORDS):
+        return RunError(
+            f"not enough memory ({text or 'MemoryError'})", hint="take a smaller batch or model"
+        )
+    return None
 
 
 def _usage(error: typer.TyperException) -> str:
@@ -107,5 +162,5 @@ def _unexpected(error: Exception) -> str:
 
 
 def _complain(line: str, code: int) -> int:
-    typer.secho(f"error: {line}", err=True, fg="red")
+    typer.secho(f"error: {one_line(line)}", err=True, fg="red")
     return code

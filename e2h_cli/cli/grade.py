@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 FIRST = 10  # pairs that are printed
+# Bounds on the seconds of a pair.
+_SHORTEST, _LONGEST = 0.01, 86_400
 
 
 def grade(
@@ -39,6 +41,12 @@ def grade(
     from e2h_cli.grading import compare_file, get_grader, grade_file
     from e2h_cli.reports.tables import ReportTable
 
+    if not _SHORTEST <= timeout <= _LONGEST:
+        raise InputError(
+            f"--timeout {timeout:g}: not a time", hint=f"give {_SHORTEST} to {_LONGEST} seconds"
+        )
+    # The file that the user names may be a link, which stays one.
+    target = target and target.resolve()
     differences: list[dict[str, Any]] = []
     if against is not None:
         if against == grader:

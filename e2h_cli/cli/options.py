@@ -70,9 +70,6 @@ def stage_command(name: str) -> Callable[..., None]:
 
     def command(**options: Any) -> None:
         common = {option: options.pop(option) for option in _COMMON}
-        for option, value in options.items():
-            if value == "" or (isinstance(value, (list, tuple)) and "" in value):
-                raise InputError(f"{flag_of(option)}: empty", hint="leave the option out")
         inputs = {
             one: value for one in spec.inputs if (value := options.pop(one)) not in (None, [])
         }

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterable
 
-from rich.console import Console, ConsoleRenderable
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType
 from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
@@ -23,15 +24,31 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
+
+from e2h_cli.common.escapes import printable
 
 # Files and pipes have no width; tables should not be cut there.
 _WIDTH_WITHOUT_TERMINAL = 120
 
-console = Console(
+
+class _Console(Console):
+    """A console that writes control characters in texts out, so that the terminal ignores them."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
+# A program that was started without a standard output has none.
+_on_terminal = sys.stdout is not None and sys.stdout.isatty()
+console = _Console(
     highlight=False,
     soft_wrap=True,
-    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL,
+    width=None if _on_terminal or "COLUMNS" in os.environ else _WIDTH_WITHOUT_TERMINAL,
 )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from e2h_cli.common.escapes import one_line
+
 
 class E2HError(Exception):
     """A failure whose message tells the user what is wrong, where, and what to do.
@@ -28,7 +30,7 @@ class E2HError(Exception):
         text = f"{self.where}: {self.problem}" if self.where else self.problem
         if self.hint:
             text = f"{text}; {self.hint}"
-        return " ".join(text.split())
+        return one_line(text)
 
 
 class InputError(E2HError):

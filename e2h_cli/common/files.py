@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import hashlib
+import io
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,14 +32,13 @@ _CHUNK = 2**20
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears complete or not at all (temporary file, fsync, rename).
 
-    A symbolic link is followed to its file.
+    A symbolic link is replaced, not followed: in a run folder it could lead anywhere.
 
     Raises:
         InputError: the path is a device, a pipe or a folder.
         RunError: the folder is not writable or the disk is full. The old file is unchanged.
     """
     temporary = None
-    path = path.resolve() if path.is_symlink() else path
     if path.exists() and not path.is_file():
         raise InputError("not a regular file", where=path, hint="name another file")
     try:
@@ -65,6 +68,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Write a file atomically; see ``atomic_file``."""
     with atomic_file(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+def path_exists(path: Path) -> bool:
+    """Whether there is something at a path; False for a name that no file can have."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def fsync_folder(folder: Path) -> None:
@@ -98,8 +109,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises InputError if it is missing or invalid."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not valid JSON ({error})", where=path) from error
     except OSError as error:
         raise InputError(f"cannot read: {error.strerror}", where=path) from error
@@ -126,11 +137,13 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, row) of a JSON-lines file; blank lines are skipped.
 
+    The file may be compressed with gzip, and begin with a byte order mark.
+
     Raises:
         InputError: a missing file, or a line that is not a JSON object, with its line number.
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with open_data(path) as data, io.TextIOWrapper(data, encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
@@ -145,10 +158,22 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if not isinstance(row, dict):
                     raise InputError("not a JSON object", where=f"{path}:{number}")
                 yield number, row
-    except OSError as error:
-        raise InputError(f"cannot read: {error.strerror}", where=path) from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read: {reason}", where=path) from error
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 text ({error.reason})", where=path) from error
+
+
+@contextmanager
+def open_data(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file of text for reading: decompressed if it is gzip, without its byte order mark."""
+    with path.open("rb") as file:
+        compressed = file.peek(2).startswith(b"\x1f\x8b")
+        stream = io.BufferedReader(gzip.GzipFile(fileobj=file)) if compressed else file
+        if stream.peek(3).startswith(codecs.BOM_UTF8):
+            stream.read(3)
+        yield stream
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -5,6 +5,7 @@ Records are read one at a time, so that memory stays flat: MetaMathQA is one arr
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import read_jsonl
+from e2h_cli.common.files import open_data, read_jsonl
 
 # The default backend of ijson, in C, refuses integers over 64 bits and unpaired surrogates (a cut
 # emoji), which the files of language models hold.
@@ -78,20 +79,20 @@ def text_of(row: dict[str, Any], key: str, where: str) -> str:
 
 def _is_array(file: Path) -> bool:
     try:
-        with file.open("rb") as stream:
+        with open_data(file) as stream:
             return stream.read(4096).lstrip().startswith(b"[")
-    except OSError as error:
-        raise InputError(f"cannot read: {error.strerror}", where=file) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"cannot read: {error}", where=file) from error
 
 
 def _read_array(file: Path) -> Iterator[Any]:
     count = 0
-    with file.open("rb") as stream:
+    with open_data(file) as stream:
         try:
             for row in _IJSON.items(stream, "item", use_float=True):
                 count += 1
                 yield row
-        except (ijson.JSONError, ValueError) as error:
+        except (ijson.JSONError, ValueError, EOFError, zlib.error) as error:
             raise InputError(f"not valid JSON after {count} rows ({error})", where=file) from error
 
 

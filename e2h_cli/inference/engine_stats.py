@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from e2h_cli.common.files import ENGINE_STATS, read_jsonl
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, ValidationError
+
+from e2h_cli.common.files import ENGINE_STATS
 from e2h_cli.inference.engines.base import Engine, Generation, Request, SamplingParameters
+
+logger = logging.getLogger(__name__)
+
+
+class _SpeedRecord(BaseModel):
+    """What is read of a line of ``engines.jsonl``."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    engine: str
+    samples: NonNegativeInt
+    tokens: NonNegativeInt
+    busy_seconds: NonNegativeFloat
+    idle_seconds: NonNegativeFloat
+    gpu_gib: NonNegativeFloat | None
 
 
 @dataclass
@@ -59,17 +79,40 @@ class EngineClock:
 
 
 def append_engine_stats(folder: Path, record: Mapping[str, Any]) -> None:
-    """Append a line; several shards may, since a line is written in one piece."""
-    with (folder / ENGINE_STATS).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(record) + "\n")
+    """Append a line; several shards may, since a line is written in one piece.
+
+    A file that is not a regular one (a link that leads elsewhere, a pipe) is logged and left alone.
+    """
+    file = folder / ENGINE_STATS
+    # A pipe that nobody reads would block without O_NONBLOCK.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        with os.fdopen(os.open(file, flags, 0o666), "w", encoding="utf-8") as stream:
+            if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                stream.write(json.dumps(record) + "\n")
+                return
+        reason = "not a regular file"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    logger.warning(f"{file}: cannot write the speed of this engine: {reason}")
 
 
 def sum_engine_stats(folder: Path) -> dict[str, Any]:
-    """Totals over the sampling engines of a folder; empty if none has finished there."""
+    """Totals over the sampling engines of a folder; empty if none has finished there.
+
+    A line that tells no speed is logged and left out: samples are worth more than their speed.
+    """
     file = folder / ENGINE_STATS
-    if not file.is_file():
+    records = []
+    # Of a link or a pipe nothing is read.
+    regular = file.is_file() and not file.is_symlink()
+    for number, line in enumerate(file.read_bytes().splitlines() if regular else (), 1):
+        try:
+            records.append(_SpeedRecord.model_validate_json(line).model_dump())
+        except ValidationError:
+            logger.warning(f"{file}:{number}: not the speed of an engine; left out")
+    if not records:
         return {}
-    records = [record for _, record in read_jsonl(file)]
     seconds = sum(r["busy_seconds"] + r["idle_seconds"] for r in records) or 1e-9
     return {
         "engines": sorted({r["engine"] for r in records}),

@@ -106,6 +106,7 @@ def load_pretrained(auto_class: Any, name_or_path: str, what: str, **options: An
         )
     try:
         return auto_class.from_pretrained(name_or_path, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = next(filter(str.strip, str(error).splitlines()), type(error).__name__)
+    except Exception as error:  # of many libraries, by what is broken in the folder
+        lines = list(filter(str.strip, str(error).splitlines())) or [type(error).__name__]
+        reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
         raise InputError(f"cannot load the {what}: {reason}", where=name_or_path) from error

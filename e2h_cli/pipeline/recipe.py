@@ -20,12 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from e2h_cli.common.errors import InputError
+from e2h_cli.common.files import path_exists
 from e2h_cli.pipeline.checked_yaml import (
     Key,
     did_you_mean,
@@ -111,6 +113,8 @@ class Stage:
                 raise InputError(f"{flag_of(name)} {reason}", where=where)
         values = {**held, **after.expand_preset(new), **changes}
         settings = validate(after, values, where, {}, as_flags=True)
+        if any(self.name in given for given in inputs.values()):
+            raise InputError(f"{self.name} cannot read itself", where=where)
         dropped = {r for name in inputs for r in self.command.inputs[name].replaces}
         kept = {name: given for name, given in self.inputs.items() if name not in dropped}
         # All that differs, not the options alone: a preset or an algorithm changes other settings.
@@ -145,7 +149,7 @@ def _of_other_variants(command: Command, chosen: type[Settings], name: str) -> s
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A recipe at one scale: stages in order, each after the stages that it reads."""
+    """A recipe at one scale: stages in order, none read by a stage that it is made of."""
 
     name: str
     about: str
@@ -183,14 +187,14 @@ class Recipe:
 def find(name: str) -> Path:
     """The file of a recipe: a path, or the name of a recipe that comes with e2h."""
     path = Path(name)
-    if path.is_file():
+    if path_exists(path) and path.is_file():
         return path
     package = Path(__file__).parents[1]
     # Installed wheels carry the recipes inside the package; a checkout has them beside it.
     folders = [package / "recipes", package.parent / "recipes"]
     for folder in folders:
         for candidate in (folder / path.name, folder / f"{path.name}.yaml"):
-            if candidate.is_file():
+            if path_exists(candidate) and candidate.is_file():
                 return candidate
     known = sorted({f.stem for folder in folders for f in folder.glob("*.yaml")})
     raise InputError(
@@ -241,7 +245,25 @@ def load(path: Path, scale: Scale, seed: int | None = None) -> Recipe:
         if name not in scaled.substitutes:
             builder = _StageBuilder(name, stage_entry, scale, scaled, path, lines)
             stages[name] = builder.build(run_seed, stages)
+    _refuse_cycles(stages, path, lines)
     return Recipe(entry.name, entry.about, scale, run_seed, path, stages)
+
+
+def _refuse_cycles(stages: Mapping[str, Stage], path: Path, lines: Mapping[Key, int]) -> None:
+    """Raise InputError for a stage that reads itself, or a stage that is made of it."""
+    reads = {
+        name: {given for names in stage.inputs.values() for given in names if given in stages}
+        for name, stage in stages.items()
+    }
+    try:
+        tuple(TopologicalSorter(reads).static_order())
+    except CycleError as error:
+        circle = error.args[1]
+        raise InputError(
+            f"stages read each other in a circle: {' -> '.join(circle)}",
+            where=location(path, lines, ("stages", circle[0])),
+            hint="a stage reads stages that can be made before it",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +346,8 @@ class _StageBuilder:
         if len(names) > 1 and not spec.many:
             raise InputError(f"{name} takes one input", where=where)
         for given in names:
+            if not given:
+                raise InputError(f"{name}: empty", where=where, hint="remove the key")
             if given in earlier and earlier[given].command.name not in spec.commands:
                 raise InputError(
                     f"{name} cannot be the {earlier[given].command.name} stage {given!r}",

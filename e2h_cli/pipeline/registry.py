@@ -60,6 +60,7 @@ class Command:
         cheap_to_rebuild: the output is rebuilt without asking when only its inputs have changed.
         preserve: files and folders that check for themselves whether they are still valid, and are
             not deleted when the stage is rebuilt.
+        published: files that are copied to the run folder when the stage is made or up to date.
         distributed: whether several processes (accelerate launch) may work at it together.
         recipe: the recipe of the command where none is named.
     """
@@ -73,6 +74,7 @@ class Command:
     extendable: tuple[str, ...] = ()
     cheap_to_rebuild: bool = False
     preserve: tuple[str, ...] = ()
+    published: tuple[str, ...] = ()
     distributed: bool = False
     recipe: str = "quickstart"
 
@@ -230,6 +232,13 @@ COMMANDS: dict[str, Command] = {
                 "votes": InputSpec(("rerank",), "rerank stages", many=True, optional=True),
             },
             cheap_to_rebuild=True,
+            published=(
+                "results.json",
+                "results.csv",
+                "results.md",
+                "accuracy-against-n.png",
+                "accuracy-against-n.svg",
+            ),
         ),
     ]
 }

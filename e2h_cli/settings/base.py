@@ -48,7 +48,11 @@ def _pairs(value: object) -> object:
         key, equals, text = str(pair).partition("=")
         if not equals or not key.strip():
             raise ValueError(f"{pair!r} is not key=value")
-        found[key.strip().removeprefix("--").replace("-", "_")] = yaml.safe_load(text)
+        try:
+            read = yaml.safe_load(text)
+        except (yaml.YAMLError, ArithmeticError, RecursionError) as error:
+            raise ValueError(f"{pair!r} is not a value in YAML") from error
+        found[key.strip().removeprefix("--").replace("-", "_")] = read
     return found
 
 
@@ -64,14 +68,22 @@ def _shard(value: object) -> object:
 Texts = Annotated[list[str], BeforeValidator(_with_newlines)]
 Pairs = Annotated[dict[str, Any], BeforeValidator(_pairs)]
 Shard = Annotated[tuple[int, int], BeforeValidator(_shard)]
-Counts = Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_comma_separated)]
-Sizes = Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_comma_separated)]
+Counts = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**31)]],
+    BeforeValidator(_comma_separated),
+    Field(min_length=1),
+]
+Sizes = Annotated[
+    list[Annotated[int, Field(ge=1, lt=2**31)]],
+    BeforeValidator(_comma_separated),
+    Field(min_length=1),
+]
 
 Levels = Literal["easy", "hard", "all"]
 Part = Literal["easy", "hard", "validation", "test"]
 Aggregation = Literal["min", "max", "prod", "mean", "last", "mean_logit", "mean_odd"]
 AGGREGATIONS = get_args(Aggregation)
-Aggregations = Annotated[list[Aggregation], BeforeValidator(_all_or_some)]
+Aggregations = Annotated[list[Aggregation], BeforeValidator(_all_or_some), Field(min_length=1)]
 
 
 Family = Literal[
@@ -104,6 +116,13 @@ class Settings(BaseModel):
         annotation = cls.model_fields[info.field_name or ""].annotation
         if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
             raise ValueError("true and false are no values of this setting")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_huge_number(cls, value: object) -> object:
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError("not a number of 64 bits")
         return value
 
     @classmethod

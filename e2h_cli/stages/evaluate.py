@@ -2,12 +2,11 @@
 
 Reads the problems, sample stages (accuracy of single samples), rerank stages (accuracy of voting)
 and, with ``--reward-metrics``, the scores of these. Writes results.{json,csv,md} and the plots to
-its own folder, and all but the plots of reward models to the run folder as well.
+its own folder; all but the plots of reward models are copied to the run folder as well.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -55,7 +54,7 @@ _Measured = tuple[list[str], list[Measurement]]
 
 
 def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
-    """Measure, compare, print, plot; write the results here and into the run folder."""
+    """Measure, compare, print, plot, write the results."""
     settings, votes = context.settings, list(map(Path, context.inputs["votes"]))
     problems = read_answered_problems(context.input_path("problems"))
     levels = max_level(context.input_path("problems"))
@@ -84,8 +83,7 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
         markdown, about[settings.table] = _table5(context, measured, problems, levels)
     if diagnostics:
         about["diagnostics"] = diagnostics
-    for folder in (context.output_dir, context.run_dir):
-        write_results(folder, results, about, markdown)
+    write_results(context.output_dir, results, about, markdown)
     if any(metric.method == "majority" for metric in results.metrics):
         _plot(context, results.metrics, levels)
     if sentence:
@@ -134,15 +132,13 @@ def _summarise(
 
 
 def _plot(context: StageContext[EvalSettings], metrics: Sequence[Metric], levels: int) -> None:
-    """Plot accuracy against N, here and in the run folder."""
+    """Plot accuracy against N."""
     confidence = context.settings.confidence
     note = f"{context.made_at}; bands: {confidence:.0%} intervals over problems"
     if several_reward_models(metrics):
         note += f"; reward model: {next(m.reward_model for m in metrics if m.reward_model)}"
     target = context.output_dir / PLOT
     paths = plot_accuracy_against_n(metrics, target, max_level=levels, note=note)
-    for path in paths:
-        shutil.copyfile(path, context.run_dir / path.name)
     console.print(f"Plot: {context.run_dir / paths[0].name} (and .svg)")
 
 

@@ -25,6 +25,12 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
     loss: their digits are random, and there is nothing to learn in them.
     """
     settings = context.settings
+    if settings.hidden_size % (2 * settings.num_heads):
+        raise InputError(
+            f"hidden_size {settings.hidden_size} is not a multiple of 2 * num_heads "
+            f"({2 * settings.num_heads})",
+            hint="choose other sizes",
+        )
     split = context.input_path("problems")
     held_out = {p.problem for part in ("validation", "test") for p in read_split(split, part)}
     try:

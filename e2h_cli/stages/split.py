@@ -34,7 +34,7 @@ def run(context: StageContext[SplitSettings]) -> dict[str, Any]:
         message = f"no training problem has a level up to {level}"
         raise InputError(message, hint="raise --max-level")
     write_split(context.output_dir, done, source=settings.source)
-    _print(done)
+    _print(done, len(test) if size is None else size)
     easy = sum(p.level <= level for p in done.parts["test"])
     return {
         **{part: len(problems) for part, problems in done.parts.items()},
@@ -45,7 +45,14 @@ def run(context: StageContext[SplitSettings]) -> dict[str, Any]:
     }
 
 
-def _print(done: Split) -> None:
+def _print(done: Split, wanted: int) -> None:
+    """Print what a split holds. ``wanted``: size of the validation set that was asked for."""
+    held_out = len(done.parts["validation"])
+    if held_out < wanted:
+        console.print(
+            f"[yellow]validation has {held_out:,} problems, not {wanted:,}: there are no more of "
+            "the subjects and levels of the test set[/yellow]"
+        )
     leaks, duplicates = len(done.leaks), len(done.duplicates)
     console.print(_table(done, "level"))
     console.print(_table(done, "subject"))

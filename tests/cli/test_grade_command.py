@@ -94,6 +94,11 @@ def test_mistakes(cli: Cli, tmp_path: Path) -> None:
     assert_one_line(cli("grade", "--in", "bad.jsonl", "--out", "v.jsonl"), "bad.jsonl", "2", "pred")
     assert not (tmp_path / "v.jsonl").exists()
     assert_one_line(cli("grade", "--in", "bad.jsonl", "--out", "/dev/null"), "not a regular file")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    (tmp_path / "one.jsonl").write_text('{"gold": "1", "pred": "1"}\n')
+    assert cli("grade", "--in", "one.jsonl", "--out", "link").returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    assert "right" in (tmp_path / "target").read_text()
     (tmp_path / "null.jsonl").write_text('{"gold": null, "pred": "1"}\n')
     assert_one_line(cli("grade", "--in", "null.jsonl", "--out", "v.jsonl"), "null.jsonl:1", "gold")
     (tmp_path / "empty.jsonl").write_text("")

@@ -55,13 +55,14 @@ def test_devices_pipes_and_folders_are_not_replaced(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
-def test_a_link_is_followed_to_its_file(tmp_path: Path) -> None:
+def test_a_link_is_replaced_and_its_file_stays(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     link = tmp_path / "link"
+    (tmp_path / "data/file").write_text("mine")
     link.symlink_to(tmp_path / "data/file")
     write_atomic(link, "x")
-    assert link.is_symlink()
-    assert (tmp_path / "data/file").read_text() == "x"
+    assert link.read_text() == "x"
+    assert (tmp_path / "data/file").read_text() == "mine"
 
 
 def test_files_have_the_mode_of_the_umask(tmp_path: Path) -> None:

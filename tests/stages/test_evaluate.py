@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2h_cli.common.errors import InputError
+from e2h_cli.pipeline.stage_record import read_record, write_record
 from e2h_cli.stages.evaluate import table5_line
 from tests.conftest import MINI, Cli, assert_one_line, copy_stages
 
@@ -63,10 +64,9 @@ def test_the_sentence_says_what_the_lineage_proves(
         assert cli("eval", *common, *options).returncode == 0
         return json.loads((run / "results.json").read_text())["finding"]
 
-    file = run / "supervise/stage.json"
-    record = json.loads(file.read_text())
+    record = read_record(run / "supervise/stage.json")
     record["counts"]["seen"]["labels"] = [1, 5]
-    file.write_text(json.dumps(record))
+    write_record(run / "supervise/stage.json", record)
     text = sentence("--confidence", "0.9")
     assert "a reward model that saw labels of levels 1, 2, 3, 5 solves" in text
     assert "beyond" not in text
