@@ -117,7 +117,7 @@ def _refuse_empty(arguments: list[str]) -> None:
         if not argument or (option.startswith("--") and equals and not value):
             option = option or before
             shown = option if option.startswith("-") else "an argument"
-            raise InputError(f"{shown}: empty", hint="leave it out, or give a value")
+            raise InputError(f"{shown}: empty", hint="leave the option out")
 
 
 def _known(error: Exception) -> E2HError | None:

@@ -82,7 +82,8 @@ def _is_array(file: Path) -> bool:
         with open_data(file) as stream:
             return stream.read(4096).lstrip().startswith(b"[")
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"cannot read: {error}", where=file) from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read: {reason}", where=file) from error
 
 
 def _read_array(file: Path) -> Iterator[Any]:
