@@ -342,7 +342,9 @@ class _StageBuilder:
             )
         spec = command.inputs[name]
         values = [value] if isinstance(value, str) else value
-        names = tuple(filter(None, (self.scaled.substitutes.get(v, v) for v in values)))
+        substitutes = self.scaled.substitutes
+        found = (substitutes.get(v, v) for v in values if substitutes.get(v) != "")
+        names = tuple(found)
         if len(names) > 1 and not spec.many:
             raise InputError(f"{name} takes one input", where=where)
         for given in names:
