@@ -164,18 +164,19 @@ def seed_tables(results: SeedResults) -> list[ReportTable]:
     ]
     tables = [ReportTable(title, header, rows, range(2, 2 + len(runs)))]
     if results.differences:
+        tests = max(one.family for one in results.differences)
         title = (
             "Differences in points (95% t intervals over training runs; p: paired t-test over "
-            f"{len(runs)} runs, corrected by Holm for {results.differences[0].family} tests)"
+            f"{len(runs)} runs, and corrected by Holm for {tests} tests)"
         )
         rows = [
             (
                 one.group, one.name, *(f"{v:+.1f}" for v in one.values), f"{one.mean:+.1f}",
-                f"{one.low:+.1f} to {one.high:+.1f}", shown_p(one.p_holm),
+                f"{one.low:+.1f} to {one.high:+.1f}", shown_p(one.p), shown_p(one.p_holm),
             )
             for one in results.differences
         ]  # fmt: skip
-        header = ("", "difference", *runs, "mean", "interval", "p")
+        header = ("", "difference", *runs, "mean", "interval", "p", "p (Holm)")
         tables.append(ReportTable(title, header, rows, range(2, 2 + len(runs))))
     return tables
 
