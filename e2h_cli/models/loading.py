@@ -68,26 +68,32 @@ def load_generator(
     """A causal language model by folder or Hub name, on the GPU if there is one.
 
     ``precision`` is "auto", "fp32" or "bf16"; trainers take the model from the CPU (``to_device``).
-    Raises InputError if there is no causal language model, or if weights are missing (transformers
-    would initialise them at random) or not finite.
+    Raises InputError as ``load_complete``.
+    """
+    model = load_complete(AutoModelForCausalLM, "causal language model", name_or_path, precision)
+    return model.to(device()) if to_device else model
+
+
+def load_complete(auto_class: Any, what: str, name_or_path: str, precision: str) -> PreTrainedModel:
+    """A model of ``auto_class`` with all its weights, on the CPU; ``what`` is for messages.
+
+    Raises InputError if there is no such model, or if weights are missing (transformers would
+    initialise them at random) or not finite.
     """
     model, info = load_pretrained(
-        AutoModelForCausalLM,
-        name_or_path,
-        "causal language model",
-        dtype=dtype(precision),
-        output_loading_info=True,
+        auto_class, name_or_path, what, dtype=dtype(precision), output_loading_info=True
     )
     if missing := sorted(info["missing_keys"]):
         raise InputError(
             f"no weights for {', '.join(missing[:3])}",
             where=name_or_path,
-            hint="give a causal language model; this may be a classifier or a part of a model",
+            hint=f"give a {what}; this may be another kind of model, or a part of one",
         )
     for name, weights in model.named_parameters():
         if not weights.isfinite().all():
             raise InputError(f"{name} has values that are not finite", where=name_or_path)
-    return model.to(device()) if to_device else model
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def load_config(name_or_path: str) -> Any:

@@ -13,7 +13,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data.template import TEMPLATE_NAME
-from e2h_cli.models.loading import device, dtype, load_config, load_pretrained
+from e2h_cli.models.loading import device, dtype, load_complete, load_config, load_pretrained
 
 
 def new_reward_model(name_or_path: str, kind: str, precision: str = "fp32") -> PreTrainedModel:
@@ -59,9 +59,7 @@ def load_reward_model(name_or_path: str, precision: str = "auto") -> PreTrainedM
             f"trained on template {description['template']!r}, this e2h writes {TEMPLATE_NAME!r}",
             where=name_or_path,
         )
-    model = load_pretrained(
-        AutoModelForTokenClassification, name_or_path, "reward model", dtype=dtype(precision)
-    )
+    model = load_complete(AutoModelForTokenClassification, "reward model", name_or_path, precision)
     return model.to(device())
 
 

@@ -64,6 +64,20 @@ def test_generators_without_all_their_weights_are_refused(tmp_path: Path) -> Non
         load_generator(str(base))
 
 
+def test_reward_models_without_all_their_weights_are_refused(tmp_path: Path) -> None:
+    base = builders.llama(tmp_path / "m", builders.tokenizer("byte-bpe"))
+    new_reward_model(str(base), "prm").save_pretrained(tmp_path / "rm")
+    file = tmp_path / "rm/model.safetensors"
+    whole = load_file(file)
+    save_file({k: v for k, v in whole.items() if "score" not in k}, file, {"format": "pt"})
+    with pytest.raises(InputError, match=r"no weights for score"):
+        load_reward_model(str(tmp_path / "rm"))
+    whole["score.weight"][0, 0] = float("inf")
+    save_file(whole, file, {"format": "pt"})
+    with pytest.raises(InputError, match=r"score\.weight has values that are not finite"):
+        load_reward_model(str(tmp_path / "rm"))
+
+
 def test_broken_model_folders_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     for load in (load_generator, load_tokenizer):

@@ -22,7 +22,13 @@ from transformers import (
 )
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.models.loading import load_config, load_generator, load_tokenizer
+from e2h_cli.models.loading import (
+    device,
+    load_complete,
+    load_config,
+    load_generator,
+    load_tokenizer,
+)
 from e2h_cli.models.reward_formats.e2h_format import encode_e2h
 from e2h_cli.models.reward_formats.llemma import encode_llemma, llemma_head
 from e2h_cli.models.reward_formats.math_shepherd_prm import encode_math_shepherd
@@ -31,7 +37,6 @@ from e2h_cli.models.reward_formats.sequence_classification import encode_for_seq
 from e2h_cli.models.reward_formats.shared_heads import (
     Head,
     classifier_head,
-    load_classifier,
     plus_or_minus_head,
 )
 from e2h_cli.models.reward_formats.token_classification import encode_for_tokens
@@ -78,8 +83,8 @@ class Family(NamedTuple):
     encode: Callable[[PreTrainedTokenizerFast, str, str, bool], EncodedSolution]
 
 
-_token = partial(load_classifier, AutoModelForTokenClassification)
-_sequence = partial(load_classifier, AutoModelForSequenceClassification)
+_token = partial(load_complete, AutoModelForTokenClassification, "reward model")
+_sequence = partial(load_complete, AutoModelForSequenceClassification, "reward model")
 FAMILIES = {
     "e2h": Family("", load_reward_model, classifier_head, encode_e2h),
     "llemma": Family("oprm", load_generator, llemma_head, encode_llemma),
@@ -107,7 +112,7 @@ def open_reward_model(
     """
     name = family_of(name_or_path) if family == "auto" else family
     _, load, make_head, encode = FAMILIES[name]
-    model, tokenizer = load(name_or_path, precision), load_tokenizer(name_or_path)
+    model, tokenizer = load(name_or_path, precision).to(device()), load_tokenizer(name_or_path)
     head = make_head(model, tokenizer)
     kind, encode_solution = kind_of(name_or_path, name), partial(encode, tokenizer)
     return RewardModel(name, kind, tokenizer, model.base_model, head, encode_solution, model.device)

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import template
-from e2h_cli.models.loading import device, dtype, load_pretrained
 from e2h_cli.models.reward_model import score_head
 
 # (positions, features) -> P(correct) of shape (positions,)
 Head = Callable[[torch.Tensor], torch.Tensor]
-
-
-def load_classifier(auto_class: Any, name_or_path: str, precision: str) -> PreTrainedModel:
-    """A classifier with a trained head. Raises InputError if its files hold no head."""
-    model, info = load_pretrained(
-        auto_class, name_or_path, "reward model", dtype=dtype(precision), output_loading_info=True
-    )
-    # transformers initialises a missing head at random.
-    if any(name.startswith(("score", "classifier")) for name in info["missing_keys"]):
-        raise InputError(
-            "this model has no weights for a score",
-            where=name_or_path,
-            hint="choose another --family",
-        )
-    return model.to(device())
 
 
 def classifier_head(model: PreTrainedModel, _: PreTrainedTokenizerFast) -> Head:
