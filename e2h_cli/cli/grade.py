@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -35,11 +35,7 @@ def grade(
     timeout: Annotated[float, typer.Option(help="Seconds that one pair may take.")] = 5.0,
 ) -> None:
     """Judge whether answers are right: one verdict and reason per row."""
-    from e2h_cli.common.console import console
     from e2h_cli.common.errors import InputError
-    from e2h_cli.common.files import write_jsonl
-    from e2h_cli.grading import compare_file, get_grader, grade_file
-    from e2h_cli.reports.tables import ReportTable
 
     if not _SHORTEST <= timeout <= _LONGEST:
         raise InputError(
@@ -47,35 +43,56 @@ def grade(
         )
     # The file that the user names may be a link, which stays one.
     target = target and target.resolve()
-    differences: list[dict[str, Any]] = []
     if against is not None:
         if against == grader:
             raise InputError("--against names the rule of --grader", hint="name another rule")
-        with (
-            get_grader(grader, timeout=timeout) as rule,
-            get_grader(against, timeout=timeout) as other,
-        ):
-            counts, differences = compare_file(source, rule, other)
-            title = f"{rule.name} {rule.version} against {other.name} {other.version}"
-        total = sum(list(counts.values())[:4])
-        if target is not None:
-            write_jsonl(target, differences)
+        _compare(source, target, grader, against, timeout)
     elif target is None:
         raise InputError("no --out", hint="name a file for the verdicts")
     else:
-        with get_grader(grader, timeout=timeout) as rule:
-            counts = grade_file(source, target, rule)
-            title = f"{rule.name} {rule.version} -> {target}"
+        _grade(source, target, grader, timeout)
+
+
+def _grade(source: Path, target: Path, grader: str, timeout: float) -> None:
+    """Write a verdict for each pair, and print how many there are of each."""
+    from e2h_cli.common.console import console
+    from e2h_cli.grading import get_grader, grade_file
+
+    with get_grader(grader, timeout=timeout) as rule:
+        counts = grade_file(source, target, rule)
         total = sum(counts.values())
-    rows = [
-        (verdict, f"{count:,}", f"{100 * count / max(total, 1):.1f} %")
-        for verdict, count in counts.items()
-    ]
-    console.print(ReportTable(title, ("verdict", "rows", "share"), rows))
+        _print(f"{rule.name} {rule.version} -> {target}", counts, total)
+    console.print(f"{total:,} rows")
+
+
+def _compare(source: Path, target: Path | None, a: str, b: str, timeout: float) -> None:
+    """Print how often two rules differ, and the first pairs; write all of these to ``target``."""
+    from e2h_cli.common.console import console
+    from e2h_cli.common.files import write_jsonl
+    from e2h_cli.grading import compare_file, get_grader
+
+    with get_grader(a, timeout=timeout) as rule, get_grader(b, timeout=timeout) as other:
+        counts, differences = compare_file(source, rule, other)
+        title = f"{rule.name} {rule.version} against {other.name} {other.version}"
+    if target is not None:
+        write_jsonl(target, differences)
+    total = sum(list(counts.values())[:4])
+    _print(title, counts, total)
     for row in differences[:FIRST]:
         pair = json.dumps([row["gold"], row["pred"]])  # escapes what would move the cursor
-        said = ", ".join(f"{name} {row[name]}" for name in (grader, against or ""))
+        said = ", ".join(f"{name} {row[name]}" for name in (a, b))
         console.print(f"{source}:{row['line']}: {pair}: {said}", markup=False)
     if len(differences) > FIRST:
         console.print(f"{len(differences) - FIRST:,} more pairs differ")
     console.print(f"{total:,} rows")
+
+
+def _print(title: str, counts: dict[str, int], total: int) -> None:
+    from e2h_cli.common.console import console
+    from e2h_cli.reports.tables import ReportTable
+
+    rows = [
+        (name, f"{count:,}", f"{100 * count / max(total, 1):.1f} %")
+        for name, count in counts.items()
+    ]
+    console.print(ReportTable(title, ("verdict", "rows", "share"), rows))

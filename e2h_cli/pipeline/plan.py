@@ -1,0 +1,306 @@
+"""What a recipe would cost: rows, tokens, GPU memory, GPU-hours and disk of every stage.
+
+Nothing is loaded. Sizes come from the settings and from the records of finished stages; what cannot
+be known before is assumed, and every assumption is printed with the plan.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from e2h_cli.common.errors import InputError
+from e2h_cli.common.files import read_json
+from e2h_cli.data.splitting import PARTS
+from e2h_cli.pipeline.recipe import Recipe, Stage
+from e2h_cli.pipeline.run_folder import RunFolder, Status
+from e2h_cli.settings.base import OptimizerSettings, SupervisedSettings
+from e2h_cli.settings.pretrain import PretrainSettings
+from e2h_cli.settings.rl import (
+    DPOSettings,
+    IteratedSettings,
+    OnPolicySettings,
+    PPOSettings,
+    RestEMSettings,
+    RLSettings,
+)
+from e2h_cli.settings.sample import SampleSettings
+from e2h_cli.settings.sft import SftSettings
+from e2h_cli.settings.split import SplitSettings
+from e2h_cli.settings.supervise import SuperviseSettings
+
+GIB = 2**30
+# Problems of MATH by level, 1 to 5: the training set without MATH500, and MATH500.
+_MATH_TRAIN, _MATH_TEST = (958, 2152, 2618, 2776, 3494), (43, 90, 105, 128, 134)
+# Labelled solutions, or responses, of the published data sets.
+_PUBLISHED = {"prm800k": 75_000, "metamath": 395_000, "math-shepherd": 445_000}
+_TINY_TOKENS = 45
+_BYTES_PER_TOKEN = 1.2  # of a sample on disk, compressed
+
+
+@dataclass(frozen=True, slots=True)
+class Assumptions:
+    """What a plan takes for granted.
+
+    Attributes:
+        solution_tokens: mean length of a solution; never more than ``max_tokens``.
+        prompt_tokens: mean length of a question with its headers.
+        tflops: dense bf16 peak of a GPU in 10^12 operations per second.
+        training: share of the peak that training and scoring reach.
+        sampling: share of the peak that sampling reaches.
+        parameters: of models whose size neither a config nor a name tells.
+    """
+
+    solution_tokens: int = 300
+    prompt_tokens: int = 120
+    tflops: float = 989.0
+    training: float = 0.4
+    sampling: float = 0.12
+    parameters: float | None = None
+
+    @property
+    def lines(self) -> list[str]:
+        """The assumptions in words."""
+        return [
+            f"a solution has {self.solution_tokens} tokens, a question {self.prompt_tokens} "
+            f"(chain arithmetic: {_TINY_TOKENS} together)",
+            f"a GPU does {self.tflops:g} TFLOP/s in bf16 (H100); training and scoring reach "
+            f"{self.training:.0%} of it, sampling {self.sampling:.0%}; 2 operations per parameter "
+            "and token, 6 in training",
+            "memory: weights, gradients and Adam's moments in fp32, weights alone where nothing is "
+            "trained; activations and the KV cache come on top",
+            "every question has its solutions, and no row is too long or dropped",
+            "PRM800K has 75,000 labelled solutions, MetaMath 395,000, Math-Shepherd 445,000; "
+            "their questions are spread over the levels as those of MATH",
+        ]
+
+
+@dataclass(slots=True)
+class StagePlan:
+    """The plan of one stage; ``rows`` are problems, training rows or solutions."""
+
+    name: str
+    command: str
+    status: Status
+    rows: float = 0.0
+    tokens: float = 0.0
+    operations: float = 0.0  # floating-point, in training and scoring
+    sampling_operations: float = 0.0
+    parameters: float = 0.0  # of the model that the stage makes
+    memory: float = 0.0  # bytes
+    disk: float = 0.0  # bytes
+    parts: dict[str, float] = field(default_factory=dict)  # of a split: problems
+    row_tokens: float = 0.0
+
+    def gpu_hours(self, assumed: Assumptions) -> float:
+        """Hours of one GPU."""
+        share = self.operations / assumed.training + self.sampling_operations / assumed.sampling
+        return share / (assumed.tflops * 1e12) / 3600
+
+
+def plan_of(recipe: Recipe, run_folder: RunFolder, assumed: Assumptions) -> list[StagePlan]:
+    """The plan of every stage, each after the stages that it reads.
+
+    Raises:
+        InputError: the size of a model is not known.
+    """
+    plans: dict[str, StagePlan] = {}
+
+    def visit(stage: Stage) -> None:
+        for given in (one for inputs in stage.inputs.values() for one in inputs):
+            if given in recipe.stages and given not in plans:
+                visit(recipe.stages[given])
+        plan = StagePlan(stage.name, stage.command.name, run_folder.stage(stage.name).status)
+        _Planner(stage, plan, plans, assumed).fill()
+        plans[stage.name] = plan
+
+    for stage in recipe.stages.values():
+        if stage.name not in plans:
+            visit(stage)
+    return list(plans.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    """Fills the plan of a stage, given those of the stages before it."""
+
+    stage: Stage
+    plan: StagePlan
+    before: Mapping[str, StagePlan]
+    assumed: Assumptions
+
+    def fill(self) -> None:
+        match self.stage.settings:
+            case SplitSettings() as settings:
+                self.plan.parts = split_sizes(settings)
+                self.plan.rows = sum(self.plan.parts.values())
+                chains = settings.source == "chains"
+                tokens = self.assumed.solution_tokens + self.assumed.prompt_tokens
+                self.plan.row_tokens = _TINY_TOKENS if chains else tokens
+            case PretrainSettings() as settings:
+                self.plan.parameters = 12.0 * settings.num_layers * settings.hidden_size**2
+                self._train(settings, settings.documents, _TINY_TOKENS)
+            case SampleSettings() as settings:
+                self._sample(settings)
+            case SuperviseSettings() as settings:
+                self._supervise(settings)
+            case RLSettings() as settings:
+                self._reinforce(settings)
+            case SupervisedSettings() as settings:
+                levels = settings.levels if isinstance(settings, SftSettings) else "easy"
+                sources = self._inputs("rows")
+                rows = sum(plan.rows for plan in sources) if sources else self._problems(levels)
+                self.plan.parameters = self._parameters("model")
+                self._train(settings, rows, self._row_tokens())
+            case _ if self.stage.command.name == "rerank":
+                self._rerank()
+            case _:
+                pass
+
+    def _train(self, settings: SupervisedSettings, rows: float, tokens: float) -> None:
+        plan = self.plan
+        steps = settings.max_steps or math.ceil(rows * settings.epochs / settings.batch_size)
+        plan.rows, plan.tokens = rows, steps * settings.batch_size * tokens
+        plan.operations += 6 * plan.parameters * plan.tokens
+        plan.memory = self._trained_bytes(settings, plan.parameters)
+        plan.disk = 4 * plan.parameters
+
+    def _trained_bytes(self, settings: OptimizerSettings, parameters: float) -> float:
+        if settings.lora_rank:
+            return parameters * ((2 if settings.precision == "bf16" else 4) + 0.01 * 12)
+        return parameters * 16
+
+    def _sample(self, settings: SampleSettings) -> None:
+        problems = self._problems(settings.part)
+        problems = min(problems, settings.limit or problems)
+        self.plan.parameters = self._parameters("model")
+        self._generate(problems * settings.n, settings.max_tokens)
+        self.plan.rows = problems * settings.n
+        self.plan.memory = 2 * self.plan.parameters
+        self.plan.disk = self.plan.tokens * _BYTES_PER_TOKEN
+
+    def _generate(self, solutions: float, max_tokens: int) -> None:
+        tokens = solutions * min(self._row_tokens(), max_tokens)
+        self.plan.tokens += tokens
+        self.plan.sampling_operations += 2 * self.plan.parameters * tokens
+
+    def _supervise(self, settings: SuperviseSettings) -> None:
+        if settings.source in _PUBLISHED:
+            parts = self._split().parts
+            share = self._problems(settings.levels) / max(parts["easy"] + parts["hard"], 1)
+            self.plan.rows = _PUBLISHED[settings.source] * share
+        else:
+            self.plan.rows = sum(plan.rows for plan in self._inputs("samples"))
+        self.plan.disk = self.plan.rows * self._row_tokens() * 4
+
+    def _rerank(self) -> None:
+        plan = self.plan
+        plan.rows = sum(samples.rows for samples in self._inputs("samples"))
+        plan.tokens = plan.rows * self._row_tokens()
+        if self.stage.inputs.get("reward_model"):
+            size = self._parameters("reward_model")
+            plan.operations, plan.memory = 2 * size * plan.tokens, 2 * size
+
+    def _reinforce(self, settings: RLSettings) -> None:
+        plan = self.plan
+        size = plan.parameters = self._parameters("model")
+        reward = self._parameters("reward_model") if self.stage.inputs.get("reward_model") else 0.0
+        tokens = self._row_tokens()
+        plan.memory = self._trained_bytes(settings, size) + 2 * reward
+        plan.disk = 4 * size
+        if isinstance(settings, OnPolicySettings):
+            solutions = float(settings.steps * settings.rollout_batch_size)
+            self._generate(solutions, settings.max_tokens)
+            # Old and reference log-probabilities, scores; then the update.
+            passes = 2 * size + 2 * size + 2 * reward + 6 * size * settings.update_epochs
+            if isinstance(settings, PPOSettings):
+                passes += 2 * size + 6 * size * settings.update_epochs
+                plan.memory += self._trained_bytes(settings, size)
+            plan.operations = passes * solutions * tokens
+        elif isinstance(settings, IteratedSettings):
+            questions = self._problems(settings.questions)
+            solutions = settings.iterations * questions * settings.num_generations
+            self._generate(solutions, settings.max_tokens)
+            most = settings.num_generations
+            if isinstance(settings, RestEMSettings):
+                most = min(most, settings.max_correct_per_problem or most)
+            elif isinstance(settings, DPOSettings):
+                most = 2 * (settings.max_pairs_per_problem or most)
+            trained = settings.iterations * questions * most
+            per_token = 6 * size + (2 * size if isinstance(settings, DPOSettings) else 0)
+            plan.operations = per_token * trained * settings.epochs * tokens
+            plan.operations += 2 * reward * solutions * tokens
+        if not settings.lora_rank and settings.algo != "rest-em":
+            plan.memory += 2 * size  # the reference
+        plan.rows = solutions
+
+    def _inputs(self, name: str) -> list[StagePlan]:
+        return [
+            self.before[given] for given in self.stage.inputs.get(name, ()) if given in self.before
+        ]
+
+    def _split(self) -> StagePlan:
+        for plan in self._inputs("problems") or self.before.values():
+            if plan.parts:
+                return plan
+        math_split = SplitSettings.model_validate({"source": "math"})
+        return StagePlan("", "split", "missing", parts=split_sizes(math_split))
+
+    def _problems(self, part: str) -> float:
+        parts = self._split().parts
+        return parts["easy"] + parts["hard"] if part == "all" else parts[part]
+
+    def _row_tokens(self) -> float:
+        return self._split().row_tokens or self.assumed.solution_tokens + self.assumed.prompt_tokens
+
+    def _parameters(self, name: str) -> float:
+        for given in self.stage.inputs.get(name, ()):
+            if given in self.before:
+                return self.before[given].parameters
+            if known := parameters_of(given) or self.assumed.parameters:
+                return known
+            raise InputError(
+                f"{self.stage.name}: the size of {given} is not known", hint="give --parameters 7e9"
+            )
+        return 0.0
+
+
+def split_sizes(settings: SplitSettings) -> dict[str, float]:
+    """Problems of each part of a split, before it is made; MATH in its published sizes."""
+    chains = settings.source == "chains"
+    train = settings.train_counts if chains else _MATH_TRAIN
+    test = settings.test_counts if chains else _MATH_TEST
+    size = sum(test) if settings.validation_size is None else settings.validation_size
+    held_out = [min(size * t / sum(test), n) for n, t in zip(train, test, strict=False)]
+    left = [n - v for n, v in zip(train, held_out, strict=False)]
+    level = settings.max_level
+    counts = sum(left[:level]), sum(left[level:]), sum(held_out), sum(test)
+    return dict(zip(PARTS, map(float, counts), strict=True))
+
+
+def parameters_of(model: str) -> float | None:
+    """Parameters of a model by its local config, or by a size in its name, as 7b or 135M."""
+    config = Path(model) / "config.json"
+    if config.is_file():
+        return _parameters_of_config(read_json(config))
+    found = re.search(r"(?<![\d.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", Path(model).name.lower())
+    return float(found[1]) * (1e9 if found[2] == "b" else 1e6) if found else None
+
+
+def _parameters_of_config(config: Mapping[str, Any]) -> float | None:
+    """Of a decoder with gated feed-forward layers, as Llama and Qwen: their matrices alone."""
+    try:
+        hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
+        heads = int(config["num_attention_heads"])
+        groups = int(config.get("num_key_value_heads") or heads) / heads
+        inner = int(config.get("intermediate_size") or 4 * hidden)
+        embeddings = int(config["vocab_size"]) * hidden
+    except (KeyError, TypeError, ValueError):
+        return None
+    attention = hidden * hidden * (2 + 2 * groups)
+    tied = 1 if config.get("tie_word_embeddings") else 2
+    return float(layers * (attention + 3 * hidden * inner) + tied * embeddings)
