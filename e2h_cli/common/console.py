@@ -78,16 +78,18 @@ def show_on_terminal() -> None:
 
 
 class _Rate(ProgressColumn):
-    """Units per second, without work that an earlier run had finished."""
+    """Units per second or minute, without work that an earlier run had finished."""
 
     def render(self, task: Task) -> Text:
         unit = task.fields.get("unit", "")
         done = task.completed - task.fields.get("begin", 0)
         if not done or not task.elapsed:
             return Text(f"- {unit}/s", style="progress.data.speed")
-        speed = done / task.elapsed
+        speed, per = done / task.elapsed, "s"
+        if speed < 0.1:
+            speed, per = 60 * speed, "min"
         digits = 1 if speed < 100 else 0
-        return Text(f"{speed:,.{digits}f} {unit}/s", style="progress.data.speed")
+        return Text(f"{speed:,.{digits}f} {unit}/{per}", style="progress.data.speed")
 
 
 def progress_bar() -> Progress:
