@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from e2h_cli.reports.result_files import RESULTS, read_results
 from e2h_cli.reports.results import (
     BY,
     MAIN_GROUPS,
+    holm_of,
     is_main,
     label,
     main_metrics,
@@ -136,20 +137,16 @@ def _difference(
 ) -> SeedValues:
     differences = [x - y for x, y in zip(of_a, of_b, strict=True)]
     test = statistics.paired_test_over_runs(of_a, of_b, confidence)
-    values = asdict(_values(group, f"{a} - {b}", differences, confidence))
-    return SeedValues(**values | {"p": None if test is None else significant(test.p)})
+    values = _values(group, f"{a} - {b}", differences, confidence)
+    return values if test is None else replace(values, p=significant(test.p))
 
 
 def _with_holm(differences: Sequence[SeedValues]) -> list[SeedValues]:
-    tested = [i for i, one in enumerate(differences) if one.p is not None]
-    corrected = dict(
-        zip(tested, statistics.holm([differences[i].p or 0.0 for i in tested]), strict=True)
-    )
+    corrected = holm_of(one.p for one in differences)
+    family = sum(p is not None for p in corrected)
     return [
-        SeedValues(**asdict(one) | {"p_holm": significant(corrected[i]), "family": len(tested)})
-        if i in corrected
-        else one
-        for i, one in enumerate(differences)
+        one if p is None else replace(one, p_holm=significant(p), family=family)
+        for one, p in zip(differences, corrected, strict=True)
     ]
 
 

@@ -109,17 +109,3 @@ def test_a_row_that_is_there_twice_and_a_missing_group() -> None:
     del groups["hard"]
     with pytest.raises(InputError, match="answer no hard problem"):
         table5.add_numbers([sft], measurements[:1], groups, confidence=0.95)
-
-
-@pytest.mark.parametrize("block", ["PRM800K", "MetaMath"])
-def test_the_paper_s_numbers_are_shares_of_its_problems(block: str) -> None:
-    """238 easy problems and 262 hard ones: every percentage is a whole number of them."""
-    rows = table5.paper_rows(block)
-    assert len(rows) == {"PRM800K": 10, "MetaMath": 8}[block]
-    for row in rows.values():
-        right = []
-        for group, count in zip(MAIN_GROUPS, (238, 262, 500), strict=True):
-            number = round(row[group] * count / 100)
-            assert round(100 * number / count, 1) == pytest.approx(row[group], abs=0.051), row
-            right.append(number)
-        assert right[0] + right[1] == right[2], row
