@@ -21,6 +21,7 @@ MATH500 = {"easy": 238, "hard": 262, "all": 500}
 class PaperCurve:
     """A line of a figure: accuracy in percent by N; ``reward_model`` is "" for majority voting."""
 
+    figure: int
     group: str
     generator: str
     reward_model: str
@@ -46,11 +47,11 @@ def paper_curves(figure: int, **facets: str) -> list[PaperCurve]:
     A curve that several figures show is under the first of them. ``facets``: group, supervision,
     generator, reward_model, method.
     """
-    curves: dict[tuple[str, ...], PaperCurve] = {}
+    curves: dict[tuple[Any, ...], PaperCurve] = {}
     for row in paper_table("curves"):
         if row["figure"] == figure and all(row[key] == value for key, value in facets.items()):
             line = row["group"], row["generator"], row["reward_model"], row["method"]
-            curves.setdefault(line, PaperCurve(*line, {})).accuracy[row["n"]] = row["value"]
+            curves.setdefault(line, PaperCurve(figure, *line, {})).accuracy[row["n"]] = row["value"]
     return list(curves.values())
 
 

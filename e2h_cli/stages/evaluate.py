@@ -34,6 +34,7 @@ from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports import results as reported
 from e2h_cli.reports import table5
 from e2h_cli.reports.figures import plot_accuracy_against_n, plot_reward_model
+from e2h_cli.reports.paper_numbers import curves_on_the_same_problems
 from e2h_cli.reports.result_files import read_measurements, write_results
 from e2h_cli.reports.results import (
     Metric,
@@ -137,8 +138,9 @@ def _plot(context: StageContext[EvalSettings], metrics: Sequence[Metric], levels
     note = f"{context.made_at}; bands: {confidence:.0%} intervals over problems"
     if several_reward_models(metrics):
         note += f"; reward model: {next(m.reward_model for m in metrics if m.reward_model)}"
+    paper = [] if context.scale == "tiny" else curves_on_the_same_problems(metrics)
     target = context.output_dir / PLOT
-    paths = plot_accuracy_against_n(metrics, target, max_level=levels, note=note)
+    paths = plot_accuracy_against_n(metrics, target, max_level=levels, note=note, paper=paper)
     console.print(f"Plot: {context.run_dir / paths[0].name} (and .svg)")
 
 
