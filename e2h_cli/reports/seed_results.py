@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import read_json, write_atomic, write_json
+from e2h_cli.common.files import read_json, write_json
 from e2h_cli.evaluation import statistics
 from e2h_cli.reports import table5
-from e2h_cli.reports.result_files import RESULTS, read_results
+from e2h_cli.reports.result_files import RESULTS, read_results, write_tables
 from e2h_cli.reports.results import (
     BY,
     MAIN_GROUPS,
@@ -24,7 +24,7 @@ from e2h_cli.reports.results import (
     shown_p,
     significant,
 )
-from e2h_cli.reports.tables import ReportTable, markdown_of
+from e2h_cli.reports.tables import ReportTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +179,6 @@ def seed_tables(results: SeedResults) -> list[ReportTable]:
 
 
 def write_seed_results(folder: Path, results: SeedResults, tables: Sequence[ReportTable]) -> None:
-    """Write results.json and results.md."""
+    """Write results.json, results.md and results.tex."""
     write_json(folder / RESULTS, asdict(results))
-    write_atomic(folder / "results.md", markdown_of(tables))
+    write_tables(folder, tables)

@@ -13,7 +13,7 @@ from e2h_cli.evaluation.measurements import Measurement
 from e2h_cli.evaluation.statistics import Bools
 from e2h_cli.reports.paper_numbers import paper_table
 from e2h_cli.reports.results import MAIN_GROUPS, SIGNIFICANCE, holm_of, shown_p, summarise
-from e2h_cli.reports.tables import ReportTable, Row, markdown_of
+from e2h_cli.reports.tables import ReportTable, Row
 
 NAME = "table5"
 _METHODS = {"ppo": "PPO", "grpo": "GRPO", "rest-em": "ReST-EM", "dpo": "DPO"}
@@ -184,11 +184,6 @@ def as_tables(
             f"problems (paper: {paper} %), so that right answers to learn from are plenty"
         )
     return tables, notes
-
-
-def as_markdown(tables: Sequence[ReportTable], notes: Sequence[str]) -> str:
-    """Tables and notes."""
-    return markdown_of(tables) + "\n" + "".join(f"* {note}\n" for note in notes)
 
 
 def table_rows(lines: Sequence[Line]) -> tuple[Row, list[Row]]:

@@ -55,7 +55,7 @@ def test_rows_with_intervals_and_tests() -> None:
 
 def test_the_table_as_text() -> None:
     lines, orderings = rows_of_ours()
-    tables, notes = table5.as_tables(lines, orderings, "tiny scale")
+    tables, _ = table5.as_tables(lines, orderings, "tiny scale")
     header, rows = table5.table_rows(lines)
     assert rows[1][:4] == ("PPO", "all", "easy", "yes")
     assert rows[1][header.index("paper")] == "45.4/14.9/29.4"
@@ -68,9 +68,7 @@ def test_the_table_as_text() -> None:
     for table in tables:
         wide.print(table)
     assert "…" not in shown.getvalue()
-    markdown = table5.as_markdown(tables, notes)
-    assert "| PPO | all | easy | yes |" in markdown
-    assert markdown.endswith(f"* {notes[-1]}\n")
+    assert "| PPO | all | easy | yes |" in tables[0].markdown
 
 
 def test_a_reversed_ordering_is_explained() -> None:
