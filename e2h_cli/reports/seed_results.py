@@ -65,7 +65,7 @@ class _Run:
     contrasts: list[tuple[str, str, str]]
 
 
-def over_seeds(folders: Mapping[int, Path], made_at: str, confidence: float = 0.95) -> SeedResults:
+def over_seeds(folders: Mapping[int, Path], made_at: str) -> SeedResults:
     """Put the results of finished run folders, by seed, together.
 
     Methods that not every run has are left out.
@@ -78,13 +78,13 @@ def over_seeds(folders: Mapping[int, Path], made_at: str, confidence: float = 0.
     runs = [_read(folder) for folder in folders.values()]
     first = runs[0]
     accuracy = [
-        _values(*key, [run.accuracy[key] for run in runs], confidence)
+        _values(*key, [run.accuracy[key] for run in runs])
         for key in sorted(first.accuracy, key=lambda key: MAIN_GROUPS.index(key[0]))
         if all(key in run.accuracy for run in runs)
     ]
     known = {(one.group, one.name): one.values for one in accuracy}
     differences = [
-        _difference(group, a, b, known[group, a], known[group, b], confidence)
+        _difference(group, a, b, known[group, a], known[group, b])
         for group, a, b in dict.fromkeys(first.contrasts)
         if (group, a) in known and (group, b) in known
     ]
@@ -125,19 +125,18 @@ def _of_table5(table: Mapping[str, Any]) -> _Run:
     return _Run(accuracy, contrasts)
 
 
-def _values(group: str, name: str, values: Sequence[float], confidence: float) -> SeedValues:
-    spread = statistics.mean_and_spread(values, confidence)
+def _values(group: str, name: str, values: Sequence[float]) -> SeedValues:
+    spread = statistics.mean_and_spread(values)
     assert spread is not None  # there are two runs
     numbers = {key: round(value, 2) for key, value in asdict(spread).items()}
     return SeedValues(group, name, [round(value, 2) for value in values], **numbers)
 
 
 def _difference(
-    group: str, a: str, b: str, of_a: Sequence[float], of_b: Sequence[float], confidence: float
+    group: str, a: str, b: str, of_a: Sequence[float], of_b: Sequence[float]
 ) -> SeedValues:
-    differences = [x - y for x, y in zip(of_a, of_b, strict=True)]
-    test = statistics.paired_test_over_runs(of_a, of_b, confidence)
-    values = _values(group, f"{a} - {b}", differences, confidence)
+    values = _values(group, f"{a} - {b}", [x - y for x, y in zip(of_a, of_b, strict=True)])
+    test = statistics.paired_test_over_runs(of_a, of_b)
     return values if test is None else replace(values, p=significant(test.p))
 
 

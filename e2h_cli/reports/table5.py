@@ -17,7 +17,6 @@ from e2h_cli.reports.tables import ReportTable, Row
 
 NAME = "table5"
 _METHODS = {"ppo": "PPO", "grpo": "GRPO", "rest-em": "ReST-EM", "dpo": "DPO"}
-_SUPERVISION = ("PRM800K", "MetaMath")
 
 _BEST = ("PPO", "all", "easy", True)
 _SFT = ("SFT", "-", "-", False)
@@ -119,7 +118,7 @@ def add_numbers(
         tests = [c for c in results.comparisons if (c.group, c.b) == (group, name_of(_SFT))]
         for c, p_holm in zip(tests, holm_of(test.p for test in tests), strict=True):
             by_name[c.a].against_sft[group] = (c.difference, c.p, p_holm)
-    paper = paper_rows(_SUPERVISION[0])
+    paper = paper_rows("PRM800K")
     claims = [(a, b) for a, b in _CLAIMS if (name_of(a), name_of(b)) in hard]
     tests = [hard[name_of(a), name_of(b)] for a, b in claims]
     orderings = []
@@ -178,7 +177,7 @@ def as_tables(
         tables.append(ReportTable(title, ("", "better - worse", "paper", "ours", "p", ""), rows))
     start = next((line for line in lines if line.key == _SFT), None)
     if made_at == "tiny scale" and start and any(o["verdict"] == "reversed" for o in orderings):
-        paper = paper_rows(_SUPERVISION[0])[_SFT]["hard"]
+        paper = paper_rows("PRM800K")[_SFT]["hard"]
         notes.append(
             f"reversed: the tiny start solves {start.accuracy['hard'][0]:.0f} % of the hard "
             f"problems (paper: {paper} %), so that right answers to learn from are plenty"
@@ -188,10 +187,9 @@ def as_tables(
 
 def table_rows(lines: Sequence[Line]) -> tuple[Row, list[Row]]:
     """Header and rows of the table; the paper's numbers are easy/hard/all."""
-    # Where both have a row, that of the first stands in the table.
     paper = {
-        key: "/".join(f"{row[g]:.1f}" for g in MAIN_GROUPS) + "*" * number
-        for number, supervision in reversed(list(enumerate(_SUPERVISION)))
+        key: "/".join(f"{row[group]:.1f}" for group in MAIN_GROUPS) + mark
+        for supervision, mark in (("MetaMath", "*"), ("PRM800K", ""))  # the second one stands
         for key, row in paper_rows(supervision).items()
     }
     rows: list[Row] = []

@@ -31,7 +31,7 @@ def test_the_page_has_four_examples() -> None:
     assert len(code_blocks(PAGE, "python")) == 4
 
 
-@pytest.mark.parametrize(("number", "word"), enumerate(["weighted_vote", "paper_table"]))
+@pytest.mark.parametrize(("number", "word"), list(enumerate(["weighted_vote", "paper_table"])))
 def test_examples_print_what_stands_below_them(
     number: int, word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
