@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from e2h_cli.common.errors import InputError
+from e2h_cli.pipeline.recipe import load
 from e2h_cli.reports import paper_curves, paper_table
 from e2h_cli.reports.paper_numbers import MATH500, curves_on_the_same_problems
 from e2h_cli.reports.results import Metric
+from tests.conftest import TESTS
 
 APPS = {"introductory": 100, "interview": 300, "competition": 100, "all": 500}
 LEVELS = {"level-1": 43, "level-2": 90, "level-3": 105, "level-4": 128, "level-5": 134}
@@ -128,3 +130,23 @@ def test_curves_stand_beside_results_on_as_many_problems_only() -> None:
     assert len(curves_on_the_same_problems(metrics(**MATH500))) == 9
     assert curves_on_the_same_problems(metrics(easy=120, hard=200, all=320)) == []
     assert curves_on_the_same_problems(metrics(all=500)) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stage", "model"),
+    [
+        ("quickstart", "sft", "SFT"), ("quickstart", "train-rm", "ORM"), ("table2", "sft", "SFT"),
+        ("table2", "train-rm", "PRM"), ("reward-models", "oprm", "OPRM"),
+    ],
+)  # fmt: skip
+def test_recipes_train_with_the_settings_of_table_4(recipe: str, stage: str, model: str) -> None:
+    file = TESTS.parent / "recipes" / f"{recipe}.yaml"
+    ours = load(file, "paper").stages[stage].settings
+    kind = ("PRM800K", model, "7b")
+    theirs = {
+        r["setting"]: r["value"] for r in paper_table("table4") if kind == tuple(r.values())[:3]
+    }
+    assert len(theirs) == 5
+    for setting, value in theirs.items():
+        given = getattr(ours, setting.replace(" ", "_"))
+        assert given == (value if setting == "precision" else float(value))
