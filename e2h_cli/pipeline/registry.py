@@ -236,6 +236,7 @@ COMMANDS: dict[str, Command] = {
                 "results.json",
                 "results.csv",
                 "results.md",
+                "results.tex",
                 "accuracy-against-n.png",
                 "accuracy-against-n.svg",
             ),

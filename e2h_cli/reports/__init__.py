@@ -1,11 +1,12 @@
-"""Results of a run as tables, figures and files.
+"""Results of a run as tables, figures and files, and the paper's numbers.
 
-A run in pandas:
+In pandas:
 
-    from e2h_cli.reports import read_accuracy, read_results
+    from e2h_cli.reports import paper_table, read_accuracy, read_results
 
     accuracy = read_accuracy("runs/quickstart-tiny/rerank").to_pandas()  # per problem
     metrics = pandas.DataFrame(read_results("runs/quickstart-tiny").metrics)  # per group
+    theirs = pandas.DataFrame(paper_table("curves"))
 """
 
 import lazy_loader
@@ -13,6 +14,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "paper_numbers": ["paper_curves", "paper_table"],
         "result_files": ["read_accuracy", "read_predictions", "read_results"],
         "results": ["Comparison", "Metric", "Results", "problem_groups", "summarise"],
         "tables": ["ReportTable", "result_tables"],

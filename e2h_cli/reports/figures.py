@@ -13,6 +13,7 @@ from e2h_cli.common.files import make_folder
 from e2h_cli.evaluation.labelled_scores import LabelledScores
 from e2h_cli.evaluation.rm_metrics import calibration, roc_auc, roc_curve
 from e2h_cli.evaluation.statistics import Floats
+from e2h_cli.reports.paper_numbers import PaperCurve
 from e2h_cli.reports.results import MAIN_GROUPS, Metric, main_metrics
 
 # By Okabe and Ito: distinct for colour-blind readers and in grey.
@@ -65,19 +66,27 @@ def save_figure(figure: Any, target: Path, note: str) -> list[Path]:
 
 
 def plot_accuracy_against_n(
-    metrics: Sequence[Metric], target: Path, *, max_level: int, note: str
+    metrics: Sequence[Metric],
+    target: Path,
+    *,
+    max_level: int,
+    note: str,
+    paper: Sequence[PaperCurve] = (),
 ) -> list[Path]:
     """Accuracy against N with intervals, one panel per group; returns the PNG and the SVG file.
 
     Drawn are majority, weighted voting and best-of-n, each with its first generator, reward model
-    and aggregation. ``target``: path without suffix; ``max_level``: the last easy level.
+    and aggregation, and dashed the curves of the paper, which must be on the same problems.
+    ``target``: path without suffix; ``max_level``: the last easy level.
     """
+    from matplotlib.lines import Line2D
+
     shown = [m for m in main_metrics(metrics) if m.method in _METHODS and m.group in MAIN_GROUPS]
     # Reversed, so that the first of each method is kept.
     first = {m.method: (m.generator, m.reward_model, m.aggregate) for m in reversed(shown)}
     shown = [m for m in shown if first[m.method] == (m.generator, m.reward_model, m.aggregate)]
     groups = [group for group in MAIN_GROUPS if any(m.group == group for m in shown)]
-    ns = sorted({m.n for m in shown})
+    ns = sorted({m.n for m in shown}.union(*(curve.accuracy for curve in paper)))
     levels = {"easy": f" (levels 1-{max_level})", "hard": f" (levels {max_level + 1}+)"}
     with new_figure(len(groups), 2.9, 2.9) as (figure, axes):
         for axis, group in zip(axes, groups, strict=True):
@@ -85,15 +94,23 @@ def plot_accuracy_against_n(
                 curve = [m for m in shown if (m.group, m.method) == (group, method)]
                 curve.sort(key=lambda m: m.n)
                 columns = [(m.n, m.accuracy, m.low, m.high) for m in curve]
-                if columns:
-                    x, y, low, high = zip(*columns, strict=True)
-                    axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-                    axis.plot(x, y, color=colour, marker=marker, ms=3.5, lw=1.4, label=name)
+                if not columns:
+                    continue
+                x, y, low, high = zip(*columns, strict=True)
+                axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+                axis.plot(x, y, color=colour, marker=marker, ms=3.5, lw=1.4, label=name)
+                for theirs in (c for c in paper if (c.group, c.method) == (group, method)):
+                    axis.plot(*zip(*theirs.accuracy.items(), strict=True), "--", c=colour, lw=1)
             axis.set_title(_TITLES[group] + levels.get(group, ""))
             _label_n(axis, ns)
         axes[0].set_ylabel("Accuracy (%)")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+        handles, _ = axes[0].get_legend_handles_labels()
+        if paper:
+            models = "/".join(dict.fromkeys(c.reward_model for c in paper if c.reward_model))
+            label = f"Paper, Figure {paper[0].figure} ({paper[0].generator} + {models})"
+            handles.append(Line2D([], [], color="0.4", ls="--", lw=1, label=label))
+        legend: dict[str, Any] = {"loc": "outside upper center", "frameon": False}
+        figure.legend(handles=handles, ncols=len(handles), **legend)
         return save_figure(figure, target, note)
 
 

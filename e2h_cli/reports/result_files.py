@@ -1,4 +1,4 @@
-"""Result files of stages and runs: results.{json,csv,md}, accuracy.parquet, predictions.jsonl."""
+"""Files of stages and runs: results.{json,csv,md,tex}, accuracy.parquet, predictions.jsonl."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from e2h_cli.common.files import read_json, read_jsonl, write_atomic, write_json
 from e2h_cli.evaluation.measurements import Measurement
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.reports.results import Comparison, Metric, Results
+from e2h_cli.reports.tables import ReportTable, latex_text
 
 RESULTS = "results.json"
 ACCURACY = "accuracy.parquet"
@@ -33,8 +34,14 @@ _METHOD_COLUMNS = {
 _ACCURACY_SCHEMA = pa.schema({"id": pa.string(), **_METHOD_COLUMNS, "accuracy": pa.float64()})
 
 
-def write_results(folder: Path, results: Results, about: Mapping[str, Any], markdown: str) -> None:
-    """Write results.json, results.csv (metrics alone) and results.md."""
+def write_results(
+    folder: Path,
+    results: Results,
+    about: Mapping[str, Any],
+    tables: Sequence[ReportTable] = (),
+    notes: Sequence[str] = (),
+) -> None:
+    """Write results.json, results.csv (metrics alone), and the tables and notes."""
     rows = asdict(results)
     write_json(folder / RESULTS, {**about, **rows})
     text = io.StringIO()
@@ -42,7 +49,15 @@ def write_results(folder: Path, results: Results, about: Mapping[str, Any], mark
     writer.writeheader()
     writer.writerows(rows["metrics"])
     write_atomic(folder / "results.csv", text.getvalue())
-    write_atomic(folder / "results.md", markdown)
+    write_tables(folder, tables, notes)
+
+
+def write_tables(folder: Path, tables: Sequence[ReportTable], notes: Sequence[str] = ()) -> None:
+    """Write results.md and results.tex: tables, and the notes below them."""
+    markdown = [*(table.markdown for table in tables), *(f"{note}\n" for note in notes)]
+    latex = [*(table.latex for table in tables), *(f"{latex_text(note)}\n" for note in notes)]
+    write_atomic(folder / "results.md", "\n".join(markdown))
+    write_atomic(folder / "results.tex", "\n".join(["% Needs the package booktabs.", *latex]))
 
 
 def read_results(folder: Path | str) -> Results:

@@ -133,6 +133,13 @@ def with_holm(results: Results) -> Results:
     return Results(results.metrics, comparisons)
 
 
+def holm_of(p_values: Iterable[float | None]) -> list[float | None]:
+    """Corrected by Holm as one family; None, where there was no test, stays None."""
+    given = list(p_values)
+    corrected = iter(statistics.holm([p for p in given if p is not None]))
+    return [None if p is None else next(corrected) for p in given]
+
+
 def main_names(metrics: Sequence[Metric]) -> set[str]:
     """Labels of the methods under their best aggregations."""
     return {label(m) for m in main_metrics(metrics)}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import read_json, write_atomic, write_json
+from e2h_cli.common.files import read_json, write_json
 from e2h_cli.evaluation import statistics
 from e2h_cli.reports import table5
-from e2h_cli.reports.result_files import RESULTS, read_results
+from e2h_cli.reports.result_files import RESULTS, read_results, write_tables
 from e2h_cli.reports.results import (
     BY,
     MAIN_GROUPS,
+    holm_of,
     is_main,
     label,
     main_metrics,
@@ -23,7 +24,7 @@ from e2h_cli.reports.results import (
     shown_p,
     significant,
 )
-from e2h_cli.reports.tables import ReportTable, markdown_of
+from e2h_cli.reports.tables import ReportTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class _Run:
     contrasts: list[tuple[str, str, str]]
 
 
-def over_seeds(folders: Mapping[int, Path], made_at: str, confidence: float = 0.95) -> SeedResults:
+def over_seeds(folders: Mapping[int, Path], made_at: str) -> SeedResults:
     """Put the results of finished run folders, by seed, together.
 
     Methods that not every run has are left out.
@@ -77,13 +78,13 @@ def over_seeds(folders: Mapping[int, Path], made_at: str, confidence: float = 0.
     runs = [_read(folder) for folder in folders.values()]
     first = runs[0]
     accuracy = [
-        _values(*key, [run.accuracy[key] for run in runs], confidence)
+        _values(*key, [run.accuracy[key] for run in runs])
         for key in sorted(first.accuracy, key=lambda key: MAIN_GROUPS.index(key[0]))
         if all(key in run.accuracy for run in runs)
     ]
     known = {(one.group, one.name): one.values for one in accuracy}
     differences = [
-        _difference(group, a, b, known[group, a], known[group, b], confidence)
+        _difference(group, a, b, known[group, a], known[group, b])
         for group, a, b in dict.fromkeys(first.contrasts)
         if (group, a) in known and (group, b) in known
     ]
@@ -124,32 +125,27 @@ def _of_table5(table: Mapping[str, Any]) -> _Run:
     return _Run(accuracy, contrasts)
 
 
-def _values(group: str, name: str, values: Sequence[float], confidence: float) -> SeedValues:
-    spread = statistics.mean_and_spread(values, confidence)
+def _values(group: str, name: str, values: Sequence[float]) -> SeedValues:
+    spread = statistics.mean_and_spread(values)
     assert spread is not None  # there are two runs
     numbers = {key: round(value, 2) for key, value in asdict(spread).items()}
     return SeedValues(group, name, [round(value, 2) for value in values], **numbers)
 
 
 def _difference(
-    group: str, a: str, b: str, of_a: Sequence[float], of_b: Sequence[float], confidence: float
+    group: str, a: str, b: str, of_a: Sequence[float], of_b: Sequence[float]
 ) -> SeedValues:
-    differences = [x - y for x, y in zip(of_a, of_b, strict=True)]
-    test = statistics.paired_test_over_runs(of_a, of_b, confidence)
-    values = asdict(_values(group, f"{a} - {b}", differences, confidence))
-    return SeedValues(**values | {"p": None if test is None else significant(test.p)})
+    values = _values(group, f"{a} - {b}", [x - y for x, y in zip(of_a, of_b, strict=True)])
+    test = statistics.paired_test_over_runs(of_a, of_b)
+    return values if test is None else replace(values, p=significant(test.p))
 
 
 def _with_holm(differences: Sequence[SeedValues]) -> list[SeedValues]:
-    tested = [i for i, one in enumerate(differences) if one.p is not None]
-    corrected = dict(
-        zip(tested, statistics.holm([differences[i].p or 0.0 for i in tested]), strict=True)
-    )
+    corrected = holm_of(one.p for one in differences)
+    family = sum(p is not None for p in corrected)
     return [
-        SeedValues(**asdict(one) | {"p_holm": significant(corrected[i]), "family": len(tested)})
-        if i in corrected
-        else one
-        for i, one in enumerate(differences)
+        one if p is None else replace(one, p_holm=significant(p), family=family)
+        for one, p in zip(differences, corrected, strict=True)
     ]
 
 
@@ -182,6 +178,6 @@ def seed_tables(results: SeedResults) -> list[ReportTable]:
 
 
 def write_seed_results(folder: Path, results: SeedResults, tables: Sequence[ReportTable]) -> None:
-    """Write results.json and results.md."""
+    """Write results.json, results.md and results.tex."""
     write_json(folder / RESULTS, asdict(results))
-    write_atomic(folder / "results.md", markdown_of(tables))
+    write_tables(folder, tables)

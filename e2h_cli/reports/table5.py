@@ -8,18 +8,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from e2h_cli.common.errors import InputError
 from e2h_cli.evaluation.measurements import Measurement
-from e2h_cli.evaluation.statistics import Bools, holm
-from e2h_cli.reports.results import MAIN_GROUPS, SIGNIFICANCE, Comparison, shown_p, summarise
-from e2h_cli.reports.tables import ReportTable, Row, markdown_of
+from e2h_cli.evaluation.statistics import Bools
+from e2h_cli.reports.paper_numbers import paper_table
+from e2h_cli.reports.results import MAIN_GROUPS, SIGNIFICANCE, holm_of, shown_p, summarise
+from e2h_cli.reports.tables import ReportTable, Row
 
 NAME = "table5"
-_PAPER = Path(__file__).parent / "paper" / "table5.yaml"
 _METHODS = {"ppo": "PPO", "grpo": "GRPO", "rest-em": "ReST-EM", "dpo": "DPO"}
-_BLOCKS = ("PRM800K", "MetaMath")
 
 _BEST = ("PPO", "all", "easy", True)
 _SFT = ("SFT", "-", "-", False)
@@ -119,13 +116,13 @@ def add_numbers(
     hard = {(c.a, c.b): c for c in results.comparisons if c.group == "hard"}
     for group in MAIN_GROUPS:
         tests = [c for c in results.comparisons if (c.group, c.b) == (group, name_of(_SFT))]
-        for c, p_holm in zip(tests, _holm(tests), strict=True):
+        for c, p_holm in zip(tests, holm_of(test.p for test in tests), strict=True):
             by_name[c.a].against_sft[group] = (c.difference, c.p, p_holm)
-    paper = paper_rows(_BLOCKS[0])
+    paper = paper_rows("PRM800K")
     claims = [(a, b) for a, b in _CLAIMS if (name_of(a), name_of(b)) in hard]
     tests = [hard[name_of(a), name_of(b)] for a, b in claims]
     orderings = []
-    for (a, b), test, p_holm in zip(claims, tests, _holm(tests), strict=True):
+    for (a, b), test, p_holm in zip(claims, tests, holm_of(test.p for test in tests), strict=True):
         verdict = "holds" if test.difference > 0 else "reversed"
         ours = {"ours": round(test.difference, 2), "p": test.p, "p_holm": p_holm}
         ours["paper"] = round(paper[a]["hard"] - paper[b]["hard"], 1)
@@ -133,12 +130,6 @@ def add_numbers(
         about = {"better": test.a, "worse": test.b, "group": test.group, "family": len(tests)}
         orderings.append({**about, **ours, "verdict": verdict})
     return orderings
-
-
-def _holm(tests: Sequence[Comparison]) -> list[float | None]:
-    """Corrected p-values of tests on the same problems; None where these are too few."""
-    given = [test.p for test in tests if test.p is not None]
-    return [*holm(given)] if len(given) == len(tests) else [None] * len(tests)
 
 
 def name_of(key: Key) -> str:
@@ -149,14 +140,14 @@ def name_of(key: Key) -> str:
     return f"{method}, {questions} questions, {answers} answers{', PRM' if prm else ''}"
 
 
-def paper_rows(block: str) -> dict[Key, dict[str, Any]]:
-    """The paper's rows for one supervision set."""
-    rows = yaml.safe_load(_PAPER.read_text(encoding="utf-8"))
-    return {_key_of(row): row for row in rows if row["block"] == block}
-
-
-def _key_of(row: Mapping[str, Any]) -> Key:
-    return row["method"], row["questions"], row["answers"], row["prm"]
+def paper_rows(supervision: str) -> dict[Key, dict[str, float]]:
+    """The paper's rows of training on levels 1-3: group -> accuracy in percent."""
+    rows: dict[Key, dict[str, float]] = {}
+    for row in paper_table(NAME):
+        if (row["supervision"], row["levels"]) == (supervision, "1-3"):
+            key = row["method"], row["questions"], row["answers"], row["prm"]
+            rows.setdefault(key, {})[row["group"]] = row["value"]
+    return rows
 
 
 def as_tables(
@@ -186,7 +177,7 @@ def as_tables(
         tables.append(ReportTable(title, ("", "better - worse", "paper", "ours", "p", ""), rows))
     start = next((line for line in lines if line.key == _SFT), None)
     if made_at == "tiny scale" and start and any(o["verdict"] == "reversed" for o in orderings):
-        paper = paper_rows(_BLOCKS[0])[_SFT]["hard"]
+        paper = paper_rows("PRM800K")[_SFT]["hard"]
         notes.append(
             f"reversed: the tiny start solves {start.accuracy['hard'][0]:.0f} % of the hard "
             f"problems (paper: {paper} %), so that right answers to learn from are plenty"
@@ -194,18 +185,12 @@ def as_tables(
     return tables, notes
 
 
-def as_markdown(tables: Sequence[ReportTable], notes: Sequence[str]) -> str:
-    """Tables and notes."""
-    return markdown_of(tables) + "\n" + "".join(f"* {note}\n" for note in notes)
-
-
 def table_rows(lines: Sequence[Line]) -> tuple[Row, list[Row]]:
     """Header and rows of the table; the paper's numbers are easy/hard/all."""
-    # Where both blocks have a row, that of the first stands in the table.
     paper = {
-        key: "/".join(f"{row[g]:.1f}" for g in MAIN_GROUPS) + "*" * number
-        for number, block in reversed(list(enumerate(_BLOCKS)))
-        for key, row in paper_rows(block).items()
+        key: "/".join(f"{row[group]:.1f}" for group in MAIN_GROUPS) + mark
+        for supervision, mark in (("MetaMath", "*"), ("PRM800K", ""))  # the second one stands
+        for key, row in paper_rows(supervision).items()
     }
     rows: list[Row] = []
     for line in lines:

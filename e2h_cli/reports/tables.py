@@ -1,7 +1,8 @@
-"""Tables for the terminal and for Markdown, and those of accuracy and comparisons."""
+"""Tables for the terminal, Markdown and LaTeX, and those of accuracy and comparisons."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -29,11 +30,19 @@ Row = tuple[str, ...]
 _SHORT = {"weighted-voting": "weighted", "pass": "pass@N"}
 _FIXED_WIDTH = 46  # group, method, interval and margins
 _NUMBER_WIDTH = 6
+# A "[" after the end of a row would be an option of it.
+_LATEX = str.maketrans(
+    {
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+        **{"<": "$<$", ">": "$>$", "|": r"\textbar{}", "[": "{[}"},
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """A table that rich prints, and Markdown.
+    """A table for the terminal (by rich), Markdown and LaTeX.
 
     ``sizes``: numbers of the columns that hold one N each; on a narrow terminal every second one is
     left out, and so on.
@@ -50,6 +59,25 @@ class ReportTable:
         lines = [self.header, tuple("---" for _ in self.header), *self.rows]
         return f"## {self.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
+    @property
+    def latex(self) -> str:
+        """The title as a caption, and all columns; needs the package booktabs."""
+        groups = ("\n".join(map(_latex_row, rows)) for rows in self._groups())
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{latex_text(self.title)}}}",
+            rf"\begin{{tabular}}{{ll{'r' * (len(self.header) - 2)}}}",
+            r"\toprule",
+            _latex_row(self.header),
+            r"\midrule",
+            "\n\\addlinespace\n".join(groups),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
         """The table for rich; a line separates the groups of the first column."""
         sizes = self.sizes
@@ -60,16 +88,26 @@ class ReportTable:
         table.title_justify = "left"
         for i in columns:
             table.add_column(self.header[i], justify="left" if i < 2 else "right", no_wrap=True)
-        for group, rows in groupby(self.rows, key=itemgetter(0)):
-            for number, row in enumerate(rows):
-                table.add_row("" if number else group, *(row[i] for i in columns[1:]))
+        for rows in self._groups():
+            for row in rows:
+                table.add_row(*(row[i] for i in columns))
             table.add_section()
         yield table
 
+    def _groups(self) -> Iterator[list[Row]]:
+        """The rows of each group of the first column, whose name the first of them shows."""
+        for _, rows in groupby(self.rows, key=itemgetter(0)):
+            first, *others = rows
+            yield [first, *(("", *row[1:]) for row in others)]
 
-def markdown_of(tables: Iterable[ReportTable]) -> str:
-    """Tables as Markdown, one after the other."""
-    return "\n".join(table.markdown for table in tables)
+
+def _latex_row(row: Row) -> str:
+    return " & ".join(map(latex_text, row)) + r" \\"
+
+
+def latex_text(text: str) -> str:
+    """A text whose characters LaTeX shows as they are; a minus is as long as a plus."""
+    return re.sub(r"(?<![\w.)])-(?=\d)", "$-$", text.translate(_LATEX)).replace("$<$=", r"$\le$")
 
 
 def pivot(

@@ -1,8 +1,8 @@
 """``e2h eval``: the accuracy of all samples and votes of a run, in tables, a plot and a sentence.
 
 Reads the problems, sample stages (accuracy of single samples), rerank stages (accuracy of voting)
-and, with ``--reward-metrics``, the scores of these. Writes results.{json,csv,md} and the plots to
-its own folder; all but the plots of reward models are copied to the run folder as well.
+and, with ``--reward-metrics``, the scores of these. Writes results.{json,csv,md,tex} and the plots
+to its own folder; all but the plots of reward models are copied to the run folder as well.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports import results as reported
 from e2h_cli.reports import table5
 from e2h_cli.reports.figures import plot_accuracy_against_n, plot_reward_model
+from e2h_cli.reports.paper_numbers import curves_on_the_same_problems
 from e2h_cli.reports.result_files import read_measurements, write_results
 from e2h_cli.reports.results import (
     Metric,
@@ -43,7 +44,7 @@ from e2h_cli.reports.results import (
     several_reward_models,
 )
 from e2h_cli.reports.rm_tables import diagnostics_table, reward_model_tables
-from e2h_cli.reports.tables import markdown_of, result_tables
+from e2h_cli.reports.tables import ReportTable, result_tables
 from e2h_cli.settings.evaluate import EvalSettings
 from e2h_cli.stages.rerank import IMPORTED, SCORES
 
@@ -78,12 +79,12 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
             name: score_origin(stage, levels) for stage in votes for name in _scored_by(stage)
         }
         about["finding"] = sentence = reported.finding(results, context.made_at, levels, origins)
-        markdown = f"{markdown_of(tables)}\n{sentence}\n"
+        notes = [sentence]
     else:
-        markdown, about[settings.table] = _table5(context, measured, problems, levels)
+        tables, notes, about[settings.table] = _table5(context, measured, problems, levels)
     if diagnostics:
         about["diagnostics"] = diagnostics
-    write_results(context.output_dir, results, about, markdown)
+    write_results(context.output_dir, results, about, tables, notes)
     if any(metric.method == "majority" for metric in results.metrics):
         _plot(context, results.metrics, levels)
     if sentence:
@@ -137,8 +138,9 @@ def _plot(context: StageContext[EvalSettings], metrics: Sequence[Metric], levels
     note = f"{context.made_at}; bands: {confidence:.0%} intervals over problems"
     if several_reward_models(metrics):
         note += f"; reward model: {next(m.reward_model for m in metrics if m.reward_model)}"
+    paper = [] if context.scale == "tiny" else curves_on_the_same_problems(metrics)
     target = context.output_dir / PLOT
-    paths = plot_accuracy_against_n(metrics, target, max_level=levels, note=note)
+    paths = plot_accuracy_against_n(metrics, target, max_level=levels, note=note, paper=paper)
     console.print(f"Plot: {context.run_dir / paths[0].name} (and .svg)")
 
 
@@ -147,8 +149,8 @@ def _table5(
     measured: Sequence[_Measured],
     problems: Mapping[str, Problem],
     levels: int,
-) -> tuple[str, dict[str, Any]]:
-    """Print our rows beside the paper's Table 5; return Markdown, and the rows for results.json."""
+) -> tuple[list[ReportTable], list[str], dict[str, Any]]:
+    """Print our rows beside the paper's Table 5; return tables, notes, rows for results.json."""
     if not measured or context.inputs["votes"]:
         raise InputError("table 5 is made of samples alone", hint="give --samples, and no --votes")
     ids, _ = measured[0]
@@ -164,7 +166,7 @@ def _table5(
     tables, notes = table5.as_tables(lines, orderings, context.made_at)
     for line in [*tables, *(f"[dim]{note}[/dim]" for note in notes)]:
         console.print(line)
-    return table5.as_markdown(tables, notes), table5.as_json(lines, orderings)
+    return tables, notes, table5.as_json(lines, orderings)
 
 
 def table5_line(samples: Path, levels: int) -> table5.Line:

@@ -1,7 +1,7 @@
 """``e2h rerank``: score the samples, choose one answer of N by each method, measure accuracy.
 
 Reads samples and their problems, or a file of another project (``--import``), and a reward model.
-Writes scores/, predictions.jsonl, accuracy.parquet and results.{json,csv,md}; with ``--import``
+Writes scores/, predictions.jsonl, accuracy.parquet and results.{json,csv,md,tex}; with ``--import``
 also imported-samples.parquet.
 """
 
@@ -36,7 +36,7 @@ from e2h_cli.models.reward_formats import kind_of, open_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports.result_files import write_accuracy, write_predictions, write_results
 from e2h_cli.reports.results import problem_groups, summarise, with_holm
-from e2h_cli.reports.tables import markdown_of, result_tables
+from e2h_cli.reports.tables import result_tables
 from e2h_cli.settings.rerank import RerankSettings
 
 SCORES = "scores"
@@ -82,7 +82,7 @@ def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
     for table in tables:
         console.print(table)
     about = {"scale": context.scale, "samples_per_problem": groups[0].size, "draws": settings.draws}
-    write_results(context.output_dir, results, about, markdown_of(tables))
+    write_results(context.output_dir, results, about, tables)
     return {
         "problems": len(groups),
         "samples_per_problem": groups[0].size,

@@ -27,14 +27,16 @@ def run(code: str) -> None:
     exec(compile(code, str(PAGE), "exec"), {"__name__": "__main__"})
 
 
-def test_the_page_has_three_examples() -> None:
-    assert len(code_blocks(PAGE, "python")) == 3
+def test_the_page_has_four_examples() -> None:
+    assert len(code_blocks(PAGE, "python")) == 4
 
 
-def test_vote_with_scores_of_your_own(capsys: pytest.CaptureFixture[str]) -> None:
-    (shown,) = code_blocks(PAGE, "text")
-    run(example("weighted_vote"))
-    assert capsys.readouterr().out == shown
+@pytest.mark.parametrize(("number", "word"), list(enumerate(["weighted_vote", "paper_table"])))
+def test_examples_print_what_stands_below_them(
+    number: int, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(example(word))
+    assert capsys.readouterr().out == code_blocks(PAGE, "text")[number]
 
 
 def test_score_solutions_with_any_reward_model(

@@ -110,6 +110,8 @@ def test_results_are_complete_and_consistent(mini_run: Path) -> None:
     assert {c["a"] for c in results["comparisons"]} == {"weighted-voting (prod)", "best-of-n (min)"}
     text = (mini_run / "results.md").read_text()
     assert "| weighted (prod) |" in text
+    assert text.endswith(f"\n{results['finding']}\n")
+    assert r"\end{table}" in (mini_run / "results.tex").read_text()
     header, *lines = (mini_run / "results.csv").read_text().splitlines()
     assert header.startswith("group,generator")
     assert len(lines) == len(metrics)

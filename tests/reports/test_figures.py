@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from e2h_cli.evaluation.labelled_scores import LabelledScores, labelled_outcomes, labelled_steps
-from e2h_cli.reports.figures import plot_reward_model
+from e2h_cli.reports.figures import plot_accuracy_against_n, plot_reward_model
+from e2h_cli.reports.paper_numbers import MATH500, paper_curves
+from e2h_cli.reports.results import Metric
 from tests.evaluation.score_rows import many
 
 
@@ -32,3 +35,22 @@ def test_plot_of_outcomes_that_are_all_right(
     paths = plot_reward_model({"Outcomes": only}, tmp_path / "reward", note="")
     assert all(path.is_file() for path in paths)
     assert not recwarn.list
+
+
+def test_curves_of_the_paper_are_dashed_and_named(tmp_path: Path) -> None:
+    """One panel per group, each with a dashed line per method that we have, too."""
+    metrics = [
+        Metric(group, "sft", "", "majority", "", n, 20.0 + n, 10.0, 30.0, problems, "exact")
+        for group, problems in MATH500.items()
+        for n in (1, 4)
+    ]
+
+    def svg(**options: Any) -> str:
+        plot_accuracy_against_n(metrics, tmp_path / "n", max_level=3, note="", **options)
+        return (tmp_path / "n.svg").read_text()
+
+    with_paper, without = svg(paper=paper_curves(4, generator="7b")), svg()
+    assert with_paper.count("stroke-dasharray") == 3 + 1
+    assert "<!-- Paper, Figure 4 (7b + OPRM-7b) -->" in with_paper
+    assert "<!-- 1024 -->" in with_paper
+    assert not any(text in without for text in ("stroke-dasharray", "Paper", "<!-- 1024 -->"))

@@ -17,7 +17,9 @@ from e2h_cli.reports.result_files import (
     write_accuracy,
     write_predictions,
     write_results,
+    write_tables,
 )
+from e2h_cli.reports.tables import ReportTable
 
 
 def test_accuracy_per_problem(tmp_path: Path) -> None:
@@ -44,11 +46,20 @@ def test_results_of_a_run_are_a_data_frame(mini_run: Path, tmp_path: Path) -> No
     frame = pd.DataFrame(results.metrics)
     assert {"group", "reward_model", "n", "accuracy"} <= set(frame.columns)
     assert len(frame) == len((mini_run / "results.csv").read_text().splitlines()) - 1
-    write_results(tmp_path, results, {"scale": "tiny"}, "text")
+    write_results(tmp_path, results, {"scale": "tiny"})
     assert read_results(tmp_path) == results
     assert (tmp_path / "results.csv").read_text() == (mini_run / "results.csv").read_text()
-    write_results(tmp_path, Results([], []), {}, "")
+    write_results(tmp_path, Results([], []), {})
     assert read_results(tmp_path) == Results([], [])
+
+
+def test_tables_and_notes_in_markdown_and_latex(tmp_path: Path) -> None:
+    table = ReportTable("One", ("", "a"), [("x", "1")])
+    write_tables(tmp_path, [table, table], ["p <= 0.01 %", "two"])
+    markdown, latex = ((tmp_path / f"results.{kind}").read_text() for kind in ("md", "tex"))
+    assert markdown == f"{table.markdown}\n{table.markdown}\np <= 0.01 %\n\ntwo\n"
+    assert latex.count(table.latex) == 2
+    assert latex.endswith("\n\np $\\le$ 0.01 \\%\n\ntwo\n")
 
 
 def test_weighted_voting_is_what_is_read_of_predictions(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def run(folder: Path, weighted: float, majority: float) -> Path:
         for n, accuracy in ((1, 30.0), (8, value))
     ]
     difference = Comparison("hard", WEIGHTED, MAJORITY, 8, 0.0, 0.0, 0.0, 0.5)
-    write_results(folder, Results(metrics, [difference]), {"scale": "tiny"}, "")
+    write_results(folder, Results(metrics, [difference]), {"scale": "tiny"})
     return folder
 
 
@@ -66,7 +66,7 @@ def test_equal_differences_have_no_test(tmp_path: Path) -> None:
 def test_methods_that_a_run_lacks_are_left_out(folders: dict[int, Path]) -> None:
     results = read_results(folders[5])
     without = [m for m in results.metrics if m.method == "majority"]
-    write_results(folders[5], Results(without, []), {"scale": "tiny"}, "")
+    write_results(folders[5], Results(without, []), {"scale": "tiny"})
     found = over_seeds(folders, "tiny scale")
     assert [one.name for one in found.accuracy] == [MAJORITY]
     assert found.differences == []
@@ -88,9 +88,7 @@ def test_rows_of_table_5(tmp_path: Path) -> None:
             for method, reads, accuracy in (("SFT", "no", sft), ("PPO", "train", ppo))
         ]  # fmt: skip
         folders[seed] = tmp_path / str(seed)
-        write_results(
-            folders[seed], Results([], []), {"table5": {"rows": rows, "orderings": []}}, ""
-        )
+        write_results(folders[seed], Results([], []), {"table5": {"rows": rows, "orderings": []}})
     found = over_seeds(folders, "tiny scale")
     name = "PPO, - questions, - answers (reads hard answers: train)"
     assert {one.name for one in found.accuracy} == {"SFT", name}

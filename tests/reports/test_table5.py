@@ -55,7 +55,7 @@ def test_rows_with_intervals_and_tests() -> None:
 
 def test_the_table_as_text() -> None:
     lines, orderings = rows_of_ours()
-    tables, notes = table5.as_tables(lines, orderings, "tiny scale")
+    tables, _ = table5.as_tables(lines, orderings, "tiny scale")
     header, rows = table5.table_rows(lines)
     assert rows[1][:4] == ("PPO", "all", "easy", "yes")
     assert rows[1][header.index("paper")] == "45.4/14.9/29.4"
@@ -68,9 +68,7 @@ def test_the_table_as_text() -> None:
     for table in tables:
         wide.print(table)
     assert "…" not in shown.getvalue()
-    markdown = table5.as_markdown(tables, notes)
-    assert "| PPO | all | easy | yes |" in markdown
-    assert markdown.endswith(f"* {notes[-1]}\n")
+    assert "| PPO | all | easy | yes |" in tables[0].markdown
 
 
 def test_a_reversed_ordering_is_explained() -> None:
@@ -109,17 +107,3 @@ def test_a_row_that_is_there_twice_and_a_missing_group() -> None:
     del groups["hard"]
     with pytest.raises(InputError, match="answer no hard problem"):
         table5.add_numbers([sft], measurements[:1], groups, confidence=0.95)
-
-
-@pytest.mark.parametrize("block", ["PRM800K", "MetaMath"])
-def test_the_paper_s_numbers_are_shares_of_its_problems(block: str) -> None:
-    """238 easy problems and 262 hard ones: every percentage is a whole number of them."""
-    rows = table5.paper_rows(block)
-    assert len(rows) == {"PRM800K": 10, "MetaMath": 8}[block]
-    for row in rows.values():
-        right = []
-        for group, count in zip(MAIN_GROUPS, (238, 262, 500), strict=True):
-            number = round(row[group] * count / 100)
-            assert round(100 * number / count, 1) == pytest.approx(row[group], abs=0.051), row
-            right.append(number)
-        assert right[0] + right[1] == right[2], row

@@ -1,13 +1,14 @@
-"""Tables on terminals of any width, and in Markdown."""
+"""Tables on terminals of any width, in Markdown and in LaTeX."""
 
 from __future__ import annotations
 
 import io
+import re
 
 from rich.console import Console
 
 from e2h_cli.reports.results import Comparison, Metric, Results
-from e2h_cli.reports.tables import ReportTable, markdown_of, result_tables
+from e2h_cli.reports.tables import ReportTable, result_tables
 
 
 def shown(table: ReportTable, width: int) -> str:
@@ -50,7 +51,21 @@ def test_a_narrow_terminal_shows_every_second_n() -> None:
 def test_markdown() -> None:
     one = ReportTable("One", ("", "a"), [("x", "1"), ("x", "2")])
     assert one.markdown == "## One\n\n|  | a |\n| --- | --- |\n| x | 1 |\n| x | 2 |\n"
-    assert markdown_of([one, one]) == f"{one.markdown}\n{one.markdown}"
+
+
+def test_latex_with_special_characters() -> None:
+    rows = [("a_b", r"50 % & \x", "-1.5"), ("a_b", "[v] {~^}", "40-60"), ("c", "<= $2", "x < #1")]
+    text = ReportTable("Accuracy in %", ("", "N = |a|", "p"), rows).latex
+    before, header, body, after = re.split(r"\\(?:top|mid|bottom)rule\n", text)
+    assert before.endswith("\\caption{Accuracy in \\%}\n\\begin{tabular}{llr}\n")
+    assert header.strip() == r"& N = \textbar{}a\textbar{} & p \\"
+    assert body.splitlines() == [
+        r"a\_b & 50 \% \& \textbackslash{}x & $-$1.5 \\",
+        r" & {[}v] \{\textasciitilde{}\textasciicircum{}\} & 40-60 \\",
+        r"\addlinespace",
+        r"c & $\le$ \$2 & x $<$ \#1 \\",
+    ]
+    assert after.split() == [r"\end{tabular}", r"\end{table}"]
 
 
 def test_no_comparisons_no_table() -> None:

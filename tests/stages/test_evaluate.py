@@ -6,10 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from e2h_cli.common.errors import InputError
+from e2h_cli.data.problem import Problem, write_problems
+from e2h_cli.evaluation.measurements import Measurement
 from e2h_cli.pipeline.stage_record import read_record, write_record
+from e2h_cli.reports.result_files import write_accuracy
 from e2h_cli.stages.evaluate import table5_line
 from tests.conftest import MINI, Cli, assert_one_line, copy_stages
 
@@ -76,3 +80,22 @@ def test_the_sentence_says_what_the_lineage_proves(
     text = sentence()
     assert "weighted by scores of unknown training (theirs)" in text
     assert "beyond" not in text
+
+
+@pytest.mark.parametrize(
+    ("scale", "easy", "shown"), [("own", 238, True), ("own", 237, False), ("tiny", 238, False)]
+)
+def test_the_paper_is_drawn_beside_results_on_math500_only(
+    cli: Cli, tmp_path: Path, scale: str, easy: int, shown: bool
+) -> None:
+    problems = [Problem(str(i), f"Question {i}", 1 if i < easy else 5, "Algebra", "1")
+                for i in range(easy + 262)]  # fmt: skip
+    write_problems(tmp_path / "problems.jsonl", problems)
+    votes = Measurement("sft", "", "majority", "", 4, np.arange(len(problems)) % 2)
+    (tmp_path / "votes").mkdir()
+    write_accuracy(tmp_path / "votes", [p.id for p in problems], [votes])
+    inputs = ("--problems", "problems.jsonl", "--votes", "votes", "--samples", "none")
+    done = cli("eval", *inputs, "--run-dir", "run", "--scale", scale)
+    assert done.returncode == 0, done.stdout + done.stderr
+    svg = (tmp_path / "run/accuracy-against-n.svg").read_text()
+    assert ("Paper, Figure 4" in svg) == shown
