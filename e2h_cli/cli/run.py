@@ -86,4 +86,6 @@ def _compare(folders: dict[int, Path], made_at: str) -> None:
     seeds = "-".join(map(str, folders))
     folder = first.with_name(f"{first.name.partition('-seed')[0]}-seeds-{seeds}")
     write_seed_results(folder, results, tables)
+    if results.finding:
+        console.print(f"[bold]{escape(results.finding)}[/bold]")
     console.print(f"{len(folders)} runs -> {escape(str(folder))}/results.md (and .json)")

@@ -49,12 +49,34 @@ class SeedValues:
 
 @dataclass(frozen=True, slots=True)
 class SeedResults:
-    """Accuracy of every method, and differences of methods, over runs with different seeds."""
+    """Accuracy of every method, and differences of methods, over runs with different seeds.
+
+    ``origin``: where the scores are from (``ScoreOrigin.name``); empty where runs differ in it.
+    """
 
     seeds: list[int]
     made_at: str
     accuracy: list[SeedValues]
     differences: list[SeedValues]
+    origin: str = ""
+
+    @property
+    def finding(self) -> str:
+        """One sentence on weighted voting on hard problems; empty where it was not measured."""
+        hard = {one.name: one for one in self.accuracy if one.group == "hard"}
+        for one in self.differences:
+            a, _, b = one.name.partition(" - ")
+            if one.group == "hard" and a.startswith("weighted-voting") and b == "majority":
+                above = sum(value > 0 for value in one.values)
+                return (
+                    f"Over {len(one.values)} training runs ({self.made_at}), voting weighted by "
+                    f"{self.origin or 'scores of different origin'} solves {hard[a].mean:.1f} % of "
+                    f"the hard problems against {hard[b].mean:.1f} % by majority: {one.mean:+.1f} "
+                    f"points ({one.low:+.1f} to {one.high:+.1f} over runs, p "
+                    f"{shown_p(one.p, '= ')}, corrected {shown_p(one.p_holm, '= ')}), above it in "
+                    f"{above} of {len(one.values)} runs."
+                )
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +85,7 @@ class _Run:
 
     accuracy: dict[tuple[str, str], float]
     contrasts: list[tuple[str, str, str]]
+    origin: str = ""
 
 
 def over_seeds(folders: Mapping[int, Path], made_at: str) -> SeedResults:
@@ -88,14 +111,17 @@ def over_seeds(folders: Mapping[int, Path], made_at: str) -> SeedResults:
         for group, a, b in dict.fromkeys(first.contrasts)
         if (group, a) in known and (group, b) in known
     ]
-    return SeedResults(list(folders), made_at, accuracy, _with_holm(differences))
+    origins = {run.origin for run in runs}
+    origin = origins.pop() if len(origins) == 1 else ""
+    return SeedResults(list(folders), made_at, accuracy, _with_holm(differences), origin)
 
 
 def _read(folder: Path) -> _Run:
     if not (folder / RESULTS).is_file():
         message = "no results here"
         raise InputError(message, where=folder, hint="the recipe needs an eval stage")
-    if table := read_json(folder / RESULTS).get(table5.NAME):
+    about = read_json(folder / RESULTS)
+    if table := about.get(table5.NAME):
         return _of_table5(table)
     results = read_results(folder)
     shown = [m for m in main_metrics(results.metrics) if m.group in MAIN_GROUPS]
@@ -109,6 +135,7 @@ def _read(folder: Path) -> _Run:
     return _Run(
         {key: value for key, (_, value) in largest.items()},
         [(c.group, c.a, c.b) for c in tested],
+        " and ".join(sorted({origin["name"] for origin in about.get("origins", {}).values()})),
     )
 
 
@@ -179,5 +206,5 @@ def seed_tables(results: SeedResults) -> list[ReportTable]:
 
 def write_seed_results(folder: Path, results: SeedResults, tables: Sequence[ReportTable]) -> None:
     """Write results.json, results.md and results.tex."""
-    write_json(folder / RESULTS, asdict(results))
+    write_json(folder / RESULTS, {**asdict(results), "finding": results.finding})
     write_tables(folder, tables)

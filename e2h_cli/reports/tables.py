@@ -121,7 +121,11 @@ def pivot(
 
 def result_tables(results: Results, made_at: str, confidence: float) -> list[ReportTable]:
     """Accuracy and, if there are any, paired comparisons, of easy, hard and all problems."""
-    title = f"Accuracy in percent ({made_at}, {confidence:.0%} intervals over problems)"
+    rules = ", ".join(sorted({m.grader.partition(" ")[0] for m in results.metrics}))
+    title = (
+        f"Accuracy in percent ({made_at}, graded by {rules}, "
+        f"{confidence:.0%} intervals over problems)"
+    )
     tables = [accuracy_table(results.metrics, title)]
     # Comparisons under other aggregations are in results.json only.
     names = main_names(results.metrics)

@@ -78,6 +78,7 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
         origins = {
             name: score_origin(stage, levels) for stage in votes for name in _scored_by(stage)
         }
+        about["origins"] = {name: asdict(origin) for name, origin in origins.items()}
         about["finding"] = sentence = reported.finding(results, context.made_at, levels, origins)
         notes = [sentence]
     else:

@@ -26,7 +26,8 @@ def run(folder: Path, weighted: float, majority: float) -> Path:
         for n, accuracy in ((1, 30.0), (8, value))
     ]
     difference = Comparison("hard", WEIGHTED, MAJORITY, 8, 0.0, 0.0, 0.0, 0.5)
-    write_results(folder, Results(metrics, [difference]), {"scale": "tiny"})
+    about = {"scale": "tiny", "origins": {"prm": {"name": "a reward model of levels 1-3"}}}
+    write_results(folder, Results(metrics, [difference]), about)
     return folder
 
 
@@ -50,6 +51,11 @@ def test_mean_spread_and_test_over_runs(folders: dict[int, Path], tmp_path: Path
     tables = seed_tables(found)
     assert tables[0].rows[1][1:] == (WEIGHTED, "60.0", "70.0", "65.0", "65.0", "5.0")
     assert "paired t-test over 3 runs" in tables[1].title
+    assert found.finding.startswith(
+        "Over 3 training runs (tiny scale), voting weighted by a reward model of levels 1-3 solves "
+        "65.0 % of the hard problems against 45.0 % by majority: +20.0 points (+7.6 to +32.4 over "
+    )
+    assert found.finding.endswith("above it in 3 of 3 runs.")
     write_seed_results(tmp_path / "out", found, tables)
     held = json.loads((tmp_path / "out/results.json").read_text())
     assert held["seeds"] == [3, 4, 5]
