@@ -15,6 +15,7 @@ import typer
 from e2h_cli import __version__
 from e2h_cli.cli.grade import grade
 from e2h_cli.cli.options import stage_command
+from e2h_cli.cli.recipes import recipes, validate
 from e2h_cli.cli.run import run
 from e2h_cli.common.console import show_on_terminal
 from e2h_cli.common.errors import E2HError, InputError, RunError
@@ -31,6 +32,8 @@ app = typer.Typer(
 for command in COMMANDS:
     app.command(command)(stage_command(command))
 app.command("run")(run)
+app.command("validate")(validate)
+app.add_typer(recipes, name="recipes")
 app.command("grade")(grade)
 
 

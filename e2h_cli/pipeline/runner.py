@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,15 +18,15 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import E2HError, InputError
 from e2h_cli.common.files import fingerprint, path_exists, remove_leftovers
 from e2h_cli.pipeline.checked_yaml import flag_of
-from e2h_cli.pipeline.recipe import Recipe, Stage
-from e2h_cli.pipeline.registry import InputSpec
+from e2h_cli.pipeline.recipe import Recipe
+from e2h_cli.pipeline.recipe_file import find
+from e2h_cli.pipeline.recipe_stage import Stage
+from e2h_cli.pipeline.registry import DEFAULT_RECIPE, InputSpec
 from e2h_cli.pipeline.run_folder import Differences, ResolvedInput, RunFolder, StageFolder
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.base import ShardableSettings, ShowTokensSettings
 
 Replace = Literal["none", "of-recipe", "all"]
-
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +64,22 @@ class Runner:
             )
             if isinstance(stage.settings, ShowTokensSettings) and stage.settings.show_tokens:
                 _load(stage.command.show_tokens)(context)
-            if not current:
+            if current:
+                distributed.run_on_main(lambda: folder.set_tags(stage.tags))
+            else:
                 self._execute(stage, folder, settings, inputs, context)
             folder.publish(stage.command.published, self.run_folder.path)
 
     def run_all(self, last: str | None = None) -> None:
-        """Bring every stage up to date, in the order of the recipe, up to ``last``."""
-        if last is not None and last not in self.recipe.stages:
+        """Bring the stages of a run up to date, in their order, up to ``last``."""
+        names = [stage.name for stage in self.recipe.order]
+        if last is not None and last not in names:
             raise InputError(
-                f"no stage {last!r}",
-                where=self.recipe.path,
-                hint=f"stages: {', '.join(self.recipe.stages)}",
+                f"no stage {last!r}", where=self.recipe.path, hint=f"stages: {', '.join(names)}"
             )
-        for name, stage in self.recipe.stages.items():
+        for stage in self.recipe.order:
             self.run(stage)
-            if name == last:
+            if stage.name == last:
                 return
 
     def _resolve_inputs(self, stage: Stage) -> dict[str, list[ResolvedInput]]:
@@ -132,7 +132,7 @@ class Runner:
             intact = made.status == "finished" and not made.altered_outputs()
             content = made.fingerprint if intact else fingerprint(path)
             return ResolvedInput(str(path.resolve()), content)
-        if spec.hub and _HUB_NAME.match(given):
+        if spec.takes_hub_name(given):
             return ResolvedInput(given, f"hub:{given}")
         what = "no stage of this recipe, no file or folder" + (", no Hub name" if spec.hub else "")
         raise InputError(
@@ -236,10 +236,10 @@ class Runner:
         console.print(f"[bold]{stage.name}[/bold] [dim]{escape(_summary(stage))}[/dim]")
         recipe = self.recipe
         distributed.run_on_main(
-            lambda: self.run_folder.describe(recipe.name, recipe.scale, recipe.seed)
+            lambda: self.run_folder.describe(recipe.experiment, recipe.scale, recipe.seed)
         )
         distributed.run_on_main(
-            lambda: folder.start(stage.command.name, settings, inputs, stage.overrides)
+            lambda: folder.start(stage.command.name, settings, inputs, stage.overrides, stage.tags)
         )
         if distributed.is_main_process() and not _shard_name(stage):
             remove_leftovers(folder.path)
@@ -281,7 +281,7 @@ def _command_line(recipe: Recipe, stage: Stage) -> str:
     words = ["e2h", stage.command.name]
     if recipe.of_command(stage.command.name, stage.name).name != stage.command.name:
         words += ["--stage", stage.name]
-    if recipe.name != stage.command.recipe:
+    if recipe.path != find(DEFAULT_RECIPE):
         words += ["--recipe", str(recipe.path)]
     if recipe.scale != "tiny":
         words += ["--scale", recipe.scale]
