@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ from e2h_cli.common.errors import InputError
 
 if TYPE_CHECKING:
     from e2h_cli.pipeline.recipe import Recipe
+    from e2h_cli.pipeline.recipe_file import Scale
 
 recipes = typer.Typer(help="List the recipes that come with e2h, or copy one.")
 
@@ -34,7 +35,8 @@ def validate(
 
     file = read(find(recipe))
     # A recipe without scales is one for the user's own data.
-    checked = [at_scale(file, scale) for scale in file.entry.scales or ("own",)]
+    scales: Iterable[Scale] = file.entry.scales or ("own",)
+    checked = [at_scale(file, scale) for scale in scales]
     for one in checked:
         of_all = f" of {len(one.stages)}" if one.show else ""
         console.print(f"{one.scale}: {len(one.order)}{of_all} stages")

@@ -128,7 +128,7 @@ def at_scale(file: RecipeFile, scale: Scale, seed: int | None = None) -> Recipe:
     _check_defaults(file, ("defaults",), entry.defaults)
     _check_defaults(file, ("scales", scale, "defaults"), scaled.defaults)
     run_seed = entry.seed if seed is None else seed
-    kept = {name: one for name, one in entry.stages.items() if name not in scaled.substitutes}
+    kept = {n: one for n, one in entry.stages.items() if scaled.substitutes.get(n, n) == n}
     commands = {name: _command(file, name, one) for name, one in kept.items()}
     stages = {
         name: _StageBuilder(name, one, commands, scale, scaled, file).build(run_seed)

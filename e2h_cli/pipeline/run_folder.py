@@ -68,6 +68,11 @@ class Differences:
         return {line.partition(":")[0] for line in self.settings + self.inputs}
 
     @property
+    def from_recipe(self) -> bool:
+        """Whether settings differ or other inputs are named, not only their content."""
+        return bool(self.settings) or any(" -> " in line for line in self.inputs)
+
+    @property
     def all(self) -> list[str]:
         """All lines."""
         return self.settings + self.inputs + self.outputs
@@ -165,6 +170,7 @@ class StageFolder:
         inputs: dict[str, list[ResolvedInput]],
         overrides: Sequence[str] = (),
         tags: Mapping[str, str] | None = None,
+        recipe: str = "",
     ) -> None:
         """Record that the stage has started. Files of an interrupted run stay, to be resumed.
 
@@ -174,6 +180,7 @@ class StageFolder:
             inputs: by name.
             overrides: settings and inputs that a command line changed in the recipe.
             tags: what the recipe calls the stage in tables.
+            recipe: its name.
         """
         make_folder(self.path)
         resumed = self.record.get("started") if self.status in ("started", "failed") else None
@@ -186,6 +193,7 @@ class StageFolder:
                 "settings": settings,
                 "overrides": sorted(overrides),
                 "tags": dict(tags or {}),
+                "recipe": recipe,
                 "inputs": {name: [asdict(one) for one in many] for name, many in inputs.items()},
                 "versions": versions(),
                 "host": host(),

@@ -201,14 +201,8 @@ class Runner:
     def _rebuild_or_refuse(self, stage: Stage, folder: StageFolder, changed: Differences) -> None:
         reasons = "; ".join(changed.all)
         cheap = stage.command.cheap_to_rebuild and not (changed.settings or changed.outputs)
-        overrides = sorted(changed.names & set(folder.record.get("overrides", [])))
-        if self.replace == "of-recipe" and overrides and not stage.command.cheap_to_rebuild:
-            raise InputError(
-                f"{stage.name} was made by a command line with its own {', '.join(overrides)} "
-                f"({reasons})",
-                where=folder.path,
-                hint="--force deletes that work; another --run-dir keeps both",
-            )
+        if self.replace == "of-recipe" and not stage.command.cheap_to_rebuild:
+            self._refuse_others_work(stage, folder, changed)
         if self.replace == "none" and not cheap and not folder.is_empty:
             kept = "finished" if folder.status == "finished" else "unfinished"
             raise InputError(
@@ -225,6 +219,26 @@ class Runner:
         console.print(f"[yellow]{stage.name}[/yellow] is made anew: {escape(reasons)}")
         folder.clear(preserve=() if changed.outputs else stage.command.preserve)
 
+    def _refuse_others_work(self, stage: Stage, folder: StageFolder, changed: Differences) -> None:
+        """Raise InputError for work under other settings of a command line or another view."""
+        reasons, record = "; ".join(changed.all), folder.record
+        overrides = sorted(changed.names & set(record.get("overrides", [])))
+        if overrides:
+            raise InputError(
+                f"{stage.name} was made by a command line with its own {', '.join(overrides)} "
+                f"({reasons})",
+                where=folder.path,
+                hint="--force deletes that work; another --run-dir keeps both",
+            )
+        maker = record.get("recipe") or self.recipe.name
+        if maker != self.recipe.name and changed.from_recipe and not folder.is_empty:
+            raise InputError(
+                f"{stage.name} was made for recipe {maker}, and {self.recipe.name} changes it "
+                f"({reasons})",
+                where=folder.path,
+                hint="another name or --run-dir keeps both; --force deletes that work",
+            )
+
     def _execute(
         self,
         stage: Stage,
@@ -239,7 +253,9 @@ class Runner:
             lambda: self.run_folder.describe(recipe.experiment, recipe.scale, recipe.seed)
         )
         distributed.run_on_main(
-            lambda: folder.start(stage.command.name, settings, inputs, stage.overrides, stage.tags)
+            lambda: folder.start(
+                stage.command.name, settings, inputs, stage.overrides, stage.tags, recipe.name
+            )
         )
         if distributed.is_main_process() and not _shard_name(stage):
             remove_leftovers(folder.path)

@@ -35,6 +35,7 @@ class _Record(BaseModel):
     inputs: dict[str, list[_Input]]
     overrides: list[str] = []
     tags: dict[str, str] = {}
+    recipe: str = ""
     outputs: dict[str, str] = {}
     output_stats: dict[str, list[int]] = {}
     counts: dict[str, Any] = {}
