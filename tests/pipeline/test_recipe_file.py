@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.pipeline.recipe import Recipe, at_scale, load
-from e2h_cli.pipeline.recipe_file import packaged, read
+from e2h_cli.pipeline.recipe_file import RecipeEntry, ScaleEntry, StageEntry, packaged, read
 from tests.conftest import TESTS
 from tests.mistakes import edited_recipe
 
@@ -226,3 +227,14 @@ def test_every_recipe_of_the_project_extends_the_experiment() -> None:
         assert file.experiment == "experiment"
         for scale in ("tiny", "paper", "own"):
             assert at_scale(file, scale).order  # type: ignore[arg-type]
+
+
+def test_the_examples_of_the_documentation_show_every_key(tmp_path: Path) -> None:
+    page = (TESTS.parent / "docs/recipes.md").read_text()
+    experiment, view = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    for text, scales in ((experiment, ("tiny", "paper", "own")), (view, ("tiny", "paper"))):
+        (tmp_path / "r.yaml").write_text(text)
+        for scale in scales:
+            assert load(tmp_path / "r.yaml", scale).order  # type: ignore[arg-type]
+    keys = {key for entry in (RecipeEntry, StageEntry, ScaleEntry) for key in entry.model_fields}
+    assert {key for key in keys if f"{key}:" not in experiment + view} == set()
