@@ -5,6 +5,7 @@ How a recipe is written, with an example of every key: docs/recipes.md.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,34 +77,32 @@ class Recipe:
 
         They are in the order of the recipe, but that a stage comes after those that it reads.
         """
+        place = {name: i for i, name in enumerate(self.stages)}
+        reads = {
+            name: sorted(
+                place.keys() & itertools.chain(*stage.inputs.values()), key=place.__getitem__
+            )
+            for name, stage in self.stages.items()
+        }
         found: dict[str, Stage] = {}
-        for shown in self.show or self.stages:
-            needed = self._needed_by(shown)
-            for name in self.stages:
-                if name in needed:
-                    self._append(name, found)
+        for group in [[shown] for shown in self.show] or [list(self.stages)]:
+            needed: set[str] = set()
+            left = list(group)
+            while left:
+                name = left.pop()
+                if name not in needed and name not in found:
+                    needed.add(name)
+                    left += reads[name]
+            for name in sorted(needed, key=place.__getitem__):
+                stack = [name]
+                while stack:
+                    first = next((one for one in reads[stack[-1]] if one not in found), None)
+                    if first is not None:
+                        stack.append(first)
+                    else:
+                        done = stack.pop()
+                        found[done] = self.stages[done]
         return tuple(found.values())
-
-    def _append(self, name: str, found: dict[str, Stage]) -> None:
-        if name not in found:
-            for read_stage in self._reads(name):
-                self._append(read_stage, found)
-            found[name] = self.stages[name]
-
-    def _reads(self, name: str) -> list[str]:
-        """The stages that a stage reads, in the order of the recipe."""
-        given = {one for names in self.stages[name].inputs.values() for one in names}
-        return [other for other in self.stages if other in given]
-
-    def _needed_by(self, name: str) -> set[str]:
-        """A stage and all that it is made of."""
-        needed, left = set(), [name]
-        while left:
-            one = left.pop()
-            if one not in needed:
-                needed.add(one)
-                left += self._reads(one)
-        return needed
 
 
 def load(path: Path, scale: Scale, seed: int | None = None) -> Recipe:

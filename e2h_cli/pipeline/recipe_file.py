@@ -37,6 +37,7 @@ _MERGED_DEPTH = {"stages": 3, "defaults": 2, "scales": 4}
 # Not inherited.
 _OWN_KEYS = ("name", "about", "show", "extends")
 _MAX_CHAIN = 10
+_MAX_STAGES = 1000
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -141,8 +142,8 @@ def read(path: Path) -> RecipeFile:
                 hint = did_you_mean(name, below) if below else "as run: sample"
                 raise InputError(f"stages.{name} has no key 'run'", where=where, hint=hint)
     entry = validate(RecipeEntry, values, str(path), places)
-    if not entry.stages:
-        raise InputError("has no stages", where=path)
+    if not 0 < len(entry.stages) <= _MAX_STAGES:
+        raise InputError(f"has {len(entry.stages)} stages, not 1 to {_MAX_STAGES}", where=path)
     root, _ = chain[-1]
     file = RecipeFile(path, entry, places, root["name"], root.get("seed", 0))
     for name in entry.show or ():

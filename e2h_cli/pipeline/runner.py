@@ -19,7 +19,7 @@ from e2h_cli.common.errors import E2HError, InputError
 from e2h_cli.common.files import fingerprint, path_exists, remove_leftovers
 from e2h_cli.pipeline.checked_yaml import flag_of
 from e2h_cli.pipeline.recipe import Recipe
-from e2h_cli.pipeline.recipe_file import find
+from e2h_cli.pipeline.recipe_file import packaged
 from e2h_cli.pipeline.recipe_stage import Stage
 from e2h_cli.pipeline.registry import DEFAULT_RECIPE, InputSpec
 from e2h_cli.pipeline.run_folder import Differences, ResolvedInput, RunFolder, StageFolder
@@ -297,8 +297,9 @@ def _command_line(recipe: Recipe, stage: Stage) -> str:
     words = ["e2h", stage.command.name]
     if recipe.of_command(stage.command.name, stage.name).name != stage.command.name:
         words += ["--stage", stage.name]
-    if recipe.path != find(DEFAULT_RECIPE):
-        words += ["--recipe", str(recipe.path)]
+    known = {path: name for name, path in packaged().items()}
+    if (named := known.get(recipe.path, str(recipe.path))) != DEFAULT_RECIPE:
+        words += ["--recipe", named]
     if recipe.scale != "tiny":
         words += ["--scale", recipe.scale]
     return " ".join(words)

@@ -210,3 +210,15 @@ def test_several_shown_stages_come_one_after_the_other(tmp_path: Path) -> None:
     loaded = load(tmp_path, ORDER.replace("[late, first]", "[rows, other, late]"))
     names = [stage.name for stage in loaded.order]
     assert names == ["first", "samples", "rows", "other", "model", "late"]
+
+
+def test_a_thousand_stages_in_a_row_are_ordered_and_more_refused(tmp_path: Path) -> None:
+    def row(count: int) -> str:
+        stages = (f"  s{i}: {{run: sft, inputs: {{model: s{i + 1}}}}}\n" for i in range(count - 1))
+        last = f"  s{count - 1}: {{run: sft, inputs: {{model: a/b}}}}\n"
+        return f"name: x\nstages:\n{''.join(stages)}{last}scales: {{tiny: {{}}}}\n"
+
+    names = [stage.name for stage in load(tmp_path, row(1000)).order]
+    assert names == [f"s{i}" for i in reversed(range(1000))]
+    with pytest.raises(InputError, match="has 1001 stages"):
+        load(tmp_path, row(1001))

@@ -73,6 +73,14 @@ def test_a_seed_of_a_view_has_a_folder_beside_that_of_the_experiment(
     assert record == {"experiment": "mini", "scale": "tiny", "seed": 2}
 
 
+def test_a_message_names_the_recipe_of_its_command(cli: Cli) -> None:
+    options = ("--scale", "tiny", "--no-make-inputs")
+    for recipe, told in (("table2", " --recipe table2"), ("experiment", "")):
+        done = cli("sample", "--recipe", recipe, "--stage", "greedy-rl", *options)
+        assert_one_line(done, "runs/experiment-tiny/split", "make it with: e2h split")
+        assert done.stderr.rstrip().endswith(f"e2h split{told}")
+
+
 def test_other_tags_change_the_record_alone(view_run: tuple[Path, str], tmp_path: Path) -> None:
     run = shutil.copytree(view_run[0], tmp_path / "run")
     assert lineage_of(run / "greedy-slow").tags == {"generator": "SFT slow"}
@@ -103,3 +111,48 @@ def test_a_view_does_not_delete_what_another_has_made(
     text = (tmp_path / "v.yaml").read_text()
     (tmp_path / "v.yaml").write_text(text.replace("epochs: 2", "epochs: 1"))
     assert "sft is made anew: epochs: 2.0 -> 1.0" in cli("run", "v.yaml", "--run-dir", run).stdout
+
+
+SMALL = """
+scales:
+  tiny:
+    settings:
+      split: {train_counts: [20, 20, 20, 10, 10], test_counts: [2, 2, 2, 3, 3], validation_size: 10}
+      pretrain: {hidden_size: 32, num_layers: 2, num_heads: 4, documents: 1000, epochs: 1}
+      rm-samples: {n: 4}
+      train-rm: {max_steps: 20}
+      sample: {n: 8}
+      rerank: {draws: 50}
+      validation-samples: {n: 4}
+      votes: {draws: 20}
+      rl: &one {steps: 1, rollout_batch_size: 16, batch_size: 8, eval_steps: 1}
+      ppo-easy: *one
+"""
+HACKING = "      rl-hacking: *one\n"
+
+
+@pytest.mark.slow
+def test_the_views_of_e2h_share_one_trunk(cli: Cli, tmp_path: Path) -> None:
+    def run(view: str, shown: str, *options: str, more: str = "") -> tuple[list[str], list[str]]:
+        head = f"extends: {view}\nname: {view}-small\nshow: [{shown}]\n"
+        (tmp_path / "v.yaml").write_text(head + SMALL + more)
+        done = cli("run", "v.yaml", "--scale", "tiny", *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = [line.split() for line in done.stdout.splitlines()]
+        current = [words[0] for words in lines if words[1:5] == ["is", "up", "to", "date"]]
+        return current, [words[0] for words in lines if words[1:3] == ["done", "in"]]
+
+    trunk = ["split", "pretrain", "sft", "rm-samples", "supervise", "train-rm"]
+    current, made = run("quickstart", "eval")
+    assert current == []
+    assert made == [*trunk, "sample", "greedy", "rerank", "eval"]
+    current, made = run("table2", "table-short")
+    assert current == trunk
+    assert made == [
+        "validation-samples", "votes", "rl", "ppo-easy", "greedy-sft", "greedy-rl",
+        "greedy-ppo-easy", "table-short",
+    ]  # fmt: skip
+    current, made = run("reward-hacking", "table-hacking", "--seed", "3", more=HACKING)
+    assert current == [*trunk, "validation-samples", "votes", "greedy-sft"]
+    assert made == ["rl-hacking", "greedy-rl-hacking", "table-hacking"]
+    assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["experiment-tiny"]
