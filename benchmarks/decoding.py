@@ -3,7 +3,7 @@
 python -m benchmarks.decoding [--model FOLDER] [--samples 64] [--repeats 3]
 
 Without --model: the tiny model with random weights, which never stops early. With the model of a
-quickstart run (runs/quickstart-tiny/sft) finished samples leave the batch, as in real work.
+quickstart run (runs/experiment-tiny/sft) finished samples leave the batch, as in real work.
 """
 
 from __future__ import annotations

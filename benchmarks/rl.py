@@ -2,8 +2,8 @@
 
 python -m benchmarks.rl [--model FOLDER --reward FOLDER] [--steps 3] [--rollouts 256]
 
---model, --reward: as runs/table2-tiny/sft and runs/table2-tiny/train-rm. Without them a model of
-half a million random parameters samples, and scores itself.
+--model, --reward: as runs/experiment-tiny/sft and runs/experiment-tiny/train-rm. Without them a
+model of half a million random parameters samples, and scores itself.
 GRPO is compared with TRL's GRPOTrainer: the same model, questions, rewards, batch, KL and number of
 optimiser steps, in this process. PPO is printed beside it; TRL has none.
 """

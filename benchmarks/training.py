@@ -2,7 +2,7 @@
 
 python -m benchmarks.training [--rows FOLDER]
 
---rows: a supervise stage, as runs/quickstart-tiny/supervise; without it, solutions of the
+--rows: a supervise stage, as runs/experiment-tiny/supervise; without it, solutions of the
 chain-arithmetic world are made and labelled.
 """
 

@@ -39,14 +39,20 @@ _DEFAULT = re.compile(r"^(?P<about>.*?) ?Default: (?P<default>.*)\.$", re.DOTALL
 
 def page() -> str:
     """The text of commands.md."""
-    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands: dict[str, Any] = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", {})
+        commands |= {name: command, **{f"{name} {other}": one for other, one in below.items()}}
     parts = [HEAD, _overview(commands), _common(commands), EXIT_CODES]
     parts += [_section(name, command) for name, command in commands.items()]
     return "\n".join(parts)
 
 
 def _overview(commands: dict[str, Any]) -> str:
-    rows = [f"| [`e2h {name}`](#e2h-{name}) | {_cell(c.help)} |" for name, c in commands.items()]
+    rows = [
+        f"| [`e2h {name}`](#e2h-{name.replace(' ', '-')}) | {_cell(c.help)} |"
+        for name, c in commands.items()
+    ]
     return "\n".join(["| command | what it does |", "| --- | --- |", *rows, ""])
 
 

@@ -52,7 +52,7 @@ def edited_recipe(text: str, rng: random.Random) -> tuple[str, str]:
     if kind in ("number", "stage"):
         stages = re.findall(r"(?<=\n  )[\w-]+(?=:)", text)
         pattern = r"[\d.e-]+" if kind == "number" else "|".join(stages)
-        value = rng.choice([found for found in values if re.fullmatch(pattern, found[0])])
+        value = rng.choice([one for one in values if re.fullmatch(pattern, one[0])] or values)
         new = rng.choice(stages if kind == "stage" else NUMBERS)
         named = f"{value[0]} to {new} at {value.start()}"
         return text[: value.start()] + new + text[value.end() :], f"{kind} {named}"

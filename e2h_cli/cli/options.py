@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from e2h_cli.cli.run_selection import NOTHING, open_run
 from e2h_cli.common.errors import InputError
 from e2h_cli.pipeline.checked_yaml import flag_of
-from e2h_cli.pipeline.registry import COMMANDS, Command, InputSpec
+from e2h_cli.pipeline.registry import COMMANDS, DEFAULT_RECIPE, Command, InputSpec
 
 if TYPE_CHECKING:
     from e2h_cli.settings.base import Settings
@@ -37,7 +37,7 @@ ScaleOption = Annotated[
 ]
 RunDirOption = Annotated[
     Path | None,
-    typer.Option("--run-dir", help="Run folder; runs/RECIPE-SCALE or runs/own if not given."),
+    typer.Option("--run-dir", help="Run folder; runs/EXPERIMENT-SCALE or runs/own if not given."),
 ]
 StageOption = Annotated[
     str | None,
@@ -100,7 +100,7 @@ def run_stage(
     if seed and not seed.isdecimal():
         raise InputError(f"--seed {seed}: not a whole number from 0")
     recipe, run_folder = open_run(
-        common["recipe"] or command.recipe,
+        common["recipe"] or DEFAULT_RECIPE,
         common["scale"],
         common["run_dir"],
         int(seed) if seed else None,

@@ -32,7 +32,7 @@ def run(
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     force: ForceOption = False,
 ) -> None:
-    """Run the stages of a recipe that are missing or out of date."""
+    """Run the stages of a recipe that are missing or out of date; of a view, those it needs."""
     if seeds is None:
         _run(recipe, scale, run_dir, seed, until, force=force)
         return
@@ -43,11 +43,11 @@ def run(
         raise InputError(
             f"--seeds {seeds}: not several different whole numbers from 0", hint="as --seeds 3,4,5"
         )
-    folders = {}
+    folders, made_at, view = {}, "", ""
     for one in map(int, numbers):
         beside = run_dir and run_dir.with_name(f"{run_dir.name}-seed{one}")
-        folders[one], made_at = _run(recipe, scale, beside, one, until, force=force)
-    _compare(folders, made_at)
+        folders[one], made_at, view = _run(recipe, scale, beside, one, until, force=force)
+    _compare(folders, made_at, view)
 
 
 def _run(
@@ -58,8 +58,8 @@ def _run(
     until: str | None,
     *,
     force: bool,
-) -> tuple[Path, str]:
-    """Bring one run up to date; return its folder and scale."""
+) -> tuple[Path, str, str]:
+    """Bring one run up to date; return its folder, its scale, and the view of an experiment."""
     from e2h_cli.common.console import console
     from e2h_cli.pipeline.runner import Runner
 
@@ -70,10 +70,11 @@ def _run(
     )
     runner = Runner(loaded, run_folder, make_inputs=True, replace="all" if force else "of-recipe")
     runner.run_all(until)
-    return run_folder.path, f"{loaded.scale} scale"
+    view = "" if loaded.name == loaded.experiment else f"-{loaded.name}"
+    return run_folder.path, f"{loaded.scale} scale", view
 
 
-def _compare(folders: dict[int, Path], made_at: str) -> None:
+def _compare(folders: dict[int, Path], made_at: str, view: str) -> None:
     """Print and write the table over all runs, beside their folders."""
     from e2h_cli.common.console import console
     from e2h_cli.reports.seed_results import over_seeds, seed_tables, write_seed_results
@@ -84,7 +85,7 @@ def _compare(folders: dict[int, Path], made_at: str) -> None:
         console.print(table)
     first = next(iter(folders.values()))
     seeds = "-".join(map(str, folders))
-    folder = first.with_name(f"{first.name.partition('-seed')[0]}-seeds-{seeds}")
+    folder = first.with_name(f"{first.name.partition('-seed')[0]}{view}-seeds-{seeds}")
     write_seed_results(folder, results, tables)
     if results.finding:
         console.print(f"[bold]{escape(results.finding)}[/bold]")

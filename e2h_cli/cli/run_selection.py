@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from e2h_cli.common.errors import InputError
 
 if TYPE_CHECKING:
-    from e2h_cli.pipeline.recipe import Recipe, Scale
+    from e2h_cli.pipeline.recipe import Recipe
     from e2h_cli.pipeline.run_folder import RunFolder
 
 # Value of an option that removes an optional input of the recipe.
@@ -38,23 +38,24 @@ def open_run(
         inputs: those of the command line.
         settings: those of the command line.
     """
-    from e2h_cli.pipeline import recipe as recipes
+    from e2h_cli.pipeline.recipe import at_scale
+    from e2h_cli.pipeline.recipe_file import Scale, find, read
     from e2h_cli.pipeline.run_folder import RunFolder
 
-    known = get_args(recipes.Scale)
+    known = get_args(Scale)
     if scale is not None and scale not in known:
         raise InputError(f"--scale {scale}: no such scale", hint=f"choose {', '.join(known)}")
-    path = recipes.find(recipe_name)
-    name, recipe_seed, stages = recipes.outline(path)
-    suffix = "" if seed in (None, recipe_seed) else f"-seed{seed}"
-    folders = {s: RunFolder(_RUNS / f"{name}-{s}{suffix}") for s in known}
+    file = read(find(recipe_name))
+    run_seed = file.entry.seed if seed is None else seed
+    suffix = "" if run_seed == file.experiment_seed else f"-seed{run_seed}"
+    folders = {s: RunFolder(_RUNS / f"{file.experiment}-{s}{suffix}") for s in known}
     folders["own"] = RunFolder(_RUNS / f"own{suffix}")
     given = None if run_dir is None else RunFolder(run_dir)
     outside = {
         key
         for key, value in (inputs or {}).items()
         for one in ([value] if isinstance(value, str) else value)
-        if one != NOTHING and one not in stages
+        if one != NOTHING and one not in file.entry.stages
     }
     if (settings or {}).get("source", "chains") != "chains":
         outside.add("data")
@@ -67,7 +68,7 @@ def open_run(
             where=folder.path,
             hint="leave out --scale, or take another --run-dir",
         )
-    return recipes.load(path, cast("Scale", chosen), seed), folder
+    return at_scale(file, cast("Scale", chosen), seed), folder
 
 
 def _scale(given: RunFolder | None, folders: Mapping[str, RunFolder], outside: set[str]) -> str:

@@ -15,14 +15,16 @@ from e2h_cli.common.errors import InputError
 M = TypeVar("M", bound=BaseModel)
 
 Key = tuple[str, ...]
+# ``file:line`` of every key.
+Places = Mapping[Key, str]
 
 # Bounds on a recipe, so that a hostile file costs nothing.
 _MAX_BYTES = 2**20
-_MAX_NODES = 100_000
+MAX_NODES = 100_000
 
 
-def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
-    """The mapping in a YAML file, and the line (from 1) of every key in it.
+def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
+    """The mapping in a YAML file, and ``file:line`` of every key in it.
 
     Raises:
         InputError: not readable, not YAML, not a mapping, or a key that stands twice.
@@ -32,8 +34,8 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
             raise InputError(f"larger than {_MAX_BYTES:,} bytes", where=path)
         text = path.read_text(encoding="utf-8")
         tree = yaml.compose(text, yaml.SafeLoader)
-        if tree is not None and _expanded_size(tree, {}) > _MAX_NODES:
-            raise InputError(f"more than {_MAX_NODES:,} values with its aliases", where=path)
+        if tree is not None and _expanded_size(tree, {}) > MAX_NODES:
+            raise InputError(f"more than {MAX_NODES:,} values with its aliases", where=path)
         values = yaml.safe_load(text)
     except RecursionError as error:
         raise InputError("nested too deeply, or an anchor inside itself", where=path) from error
@@ -51,7 +53,7 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     if not isinstance(values, dict):
         raise InputError("not a recipe: no keys", where=path)
     _refuse_other_types(values, str(path))
-    return values, _key_lines(tree, path)
+    return values, _key_places(tree, path)
 
 
 def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
@@ -78,25 +80,25 @@ def _refuse_other_types(value: Any, where: str) -> None:
         raise InputError(f"{value!r} is a {kind}", where=where, hint="quote it to make it a text")
 
 
-def _key_lines(node: yaml.Node | None, path: Path, prefix: Key = ()) -> dict[Key, int]:
-    """Line of every key. A key that stands twice is refused: YAML would drop the first."""
-    found: dict[Key, int] = {}
+def _key_places(node: yaml.Node | None, path: Path, prefix: Key = ()) -> dict[Key, str]:
+    """Place of every key. A key that stands twice is refused: YAML would drop the first."""
+    found: dict[Key, str] = {}
     if isinstance(node, yaml.MappingNode):
         for key_node, value_node in node.value:
             key = (*prefix, str(key_node.value))
-            line = key_node.start_mark.line + 1
+            place = f"{path}:{key_node.start_mark.line + 1}"
             if key in found:
-                raise InputError(f"key {'.'.join(key)!r} stands twice", where=f"{path}:{line}")
-            found[key] = line
-            found.update(_key_lines(value_node, path, key))
+                raise InputError(f"key {'.'.join(key)!r} stands twice", where=place)
+            found[key] = place
+            found.update(_key_places(value_node, path, key))
     return found
 
 
-def location(path: Path | str, lines: Mapping[Key, int], key: Key) -> str:
+def location(path: Path | str, places: Places, key: Key) -> str:
     """``file:line`` of a key, or of the nearest key around it."""
     while key:
-        if key in lines:
-            return f"{path}:{lines[key]}"
+        if key in places:
+            return places[key]
         key = key[:-1]
     return str(path)
 
@@ -105,7 +107,7 @@ def validate(
     model: type[M],
     values: Mapping[str, Any],
     where: str,
-    lines: Mapping[Key, int],
+    places: Places,
     *,
     as_flags: bool = False,
     nested: Mapping[str, type[BaseModel]] | None = None,
@@ -116,7 +118,7 @@ def validate(
         model: what the values must be.
         values: by key.
         where: file or command line, for the message.
-        lines: line of each key.
+        places: of the keys.
         as_flags: whether messages name command-line options instead of keys.
         nested: models of mappings under a key, for suggestions.
 
@@ -128,7 +130,7 @@ def validate(
     except ValidationError as error:
         first = error.errors()[0]
         key = tuple(str(part) for part in first["loc"])
-        where = location(where, lines, key)
+        where = location(where, places, key)
         dotted = ".".join(key)
         if first["type"] == "extra_forbidden":
             around = (nested or {}).get(key[0], model) if key[:-1] else model

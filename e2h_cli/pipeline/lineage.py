@@ -7,7 +7,7 @@ Stages that read problems for training record the levels of what they read as ``
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,11 +35,13 @@ class Lineage:
             a problem without a level.
         bases: models that training started from, and whose own training is not recorded.
         unknown: other inputs of which nothing is known.
+        tags: those of the recipe; of two with one key the nearer stage's, then the first input's.
     """
 
     seen: dict[str, frozenset[int]]
     bases: frozenset[str]
     unknown: frozenset[str]
+    tags: dict[str, str]
 
     def levels(self, *kinds: str) -> frozenset[int]:
         """Levels of these kinds together."""
@@ -82,7 +84,7 @@ def lineage_of(stage: Path) -> Lineage:
 def lineage_of_input(stage: Path, name: str) -> Lineage:
     """The lineage of one input of a stage."""
     walk = _Walk()
-    walk.visit_input(stage, name)
+    walk.visit(*walk.made_from(stage, name))
     return walk.result
 
 
@@ -93,39 +95,44 @@ class _Walk:
         self._seen: defaultdict[str, set[int]] = defaultdict(set)
         self._bases: set[str] = set()
         self._unknown: set[str] = set()
+        self._tags: dict[str, str] = {}
         self._visited: set[Path] = set()
 
     @property
     def result(self) -> Lineage:
         seen = {kind: frozenset(levels) for kind, levels in self._seen.items() if levels}
-        return Lineage(seen, frozenset(self._bases), frozenset(self._unknown))
+        return Lineage(seen, frozenset(self._bases), frozenset(self._unknown), self._tags)
 
-    def visit(self, stage: Path) -> None:
-        if stage in self._visited:
-            return
-        self._visited.add(stage)
-        record = StageFolder(stage).record
-        seen = record.get("counts", {}).get(SEEN)
-        inputs = [name for name, given in record.get("inputs", {}).items() if given]
-        if seen is None and record.get("command") in _RECORDING and "rows" not in inputs:
-            self._unknown.add(stage.name)
-        for kind, levels in (seen or {}).items():
-            self._seen[kind].update(levels)
-        for name in inputs:
-            if name not in _PROBLEMS:
-                self.visit_input(stage, name)
+    def visit(self, *stages: Path) -> None:
+        """Visit stages and what they are made from, the nearest first."""
+        queue = list(stages)
+        for stage in queue:
+            if stage in self._visited:
+                continue
+            self._visited.add(stage)
+            record = StageFolder(stage).record
+            seen = record.get("counts", {}).get(SEEN)
+            inputs = [name for name, given in record.get("inputs", {}).items() if given]
+            if seen is None and record.get("command") in _RECORDING and "rows" not in inputs:
+                self._unknown.add(stage.name)
+            for kind, levels in (seen or {}).items():
+                self._seen[kind].update(levels)
+            self._tags = record.get("tags", {}) | self._tags
+            for name in inputs:
+                queue += self.made_from(stage, name)
 
-    def visit_input(self, stage: Path, name: str) -> None:
+    def made_from(self, stage: Path, name: str) -> Iterator[Path]:
+        """The stages behind an input. What is known of no stage is noted, but for problems."""
         for given in StageFolder(stage).record.get("inputs", {}).get(name, []):
             path = _resolve(stage, given)
             made = StageFolder(path).record
-            if not made and name == "model":
-                self._bases.add(given["path"])
             # A stage that was made anew since is not what this one was made from.
-            elif not made or made.get("fingerprint") != given["fingerprint"]:
+            if made and made.get("fingerprint") == given["fingerprint"]:
+                yield path
+            elif not made and name == "model":
+                self._bases.add(given["path"])
+            elif name not in _PROBLEMS:
                 self._unknown.add(given["path"])
-            else:
-                self.visit(path)
 
 
 def input_path(stage: Path, name: str) -> Path | None:

@@ -16,7 +16,8 @@ from typing import Any
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_json
 from e2h_cli.data.splitting import PARTS
-from e2h_cli.pipeline.recipe import Recipe, Stage
+from e2h_cli.pipeline.recipe import Recipe
+from e2h_cli.pipeline.recipe_stage import Stage
 from e2h_cli.pipeline.run_folder import RunFolder, Status
 from e2h_cli.settings.base import OptimizerSettings, SupervisedSettings
 from e2h_cli.settings.pretrain import PretrainSettings

@@ -1,162 +1,50 @@
-"""Recipes: YAML files that name stages, their settings and their inputs.
+"""A recipe at one scale: its stages with their checked settings and inputs.
 
-name: quickstart
-about: one sentence
-stages:
-  split:
-    run: split
-    settings: {max_level: 3}
-  sft:
-    run: sft
-    inputs: {problems: split, model: EleutherAI/llemma_7b}
-scales:
-  tiny:
-    settings: {split: {source: chains}}     # on top of the stage's own
-    inputs: {sft: {model: other/model}}     # likewise
-    substitutes: {base: some/model}         # a stage that is not run: what stands in for it
+How a recipe is written, with an example of every key: docs/recipes.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from typing import Any
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import path_exists
-from e2h_cli.pipeline.checked_yaml import (
-    Key,
-    did_you_mean,
-    flag_of,
-    load_yaml,
-    location,
-    validate,
-)
+from e2h_cli.pipeline.checked_yaml import Key, did_you_mean, validate
+from e2h_cli.pipeline.recipe_file import RecipeFile, Scale, ScaleEntry, StageEntry, read
+from e2h_cli.pipeline.recipe_stage import Stage, of_other_variants
 from e2h_cli.pipeline.registry import COMMANDS, Command
-from e2h_cli.pipeline.run_folder import STAGE_NAME, STAGE_NAME_RULE
 from e2h_cli.settings.base import Settings
 
-# "own" takes no settings of a scale: the defaults of the commands, for the user's models and data.
-Scale = Literal["tiny", "paper", "own"]
 
-
-class _StageEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    run: str
-    about: str = ""
-    inputs: dict[str, str | list[str]] = Field(default_factory=dict)
-    settings: dict[str, Any] = Field(default_factory=dict)
-
-
-class _ScaleEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    inputs: dict[str, dict[str, str | list[str]]] = Field(default_factory=dict)
-    substitutes: dict[str, str] = Field(default_factory=dict)
-
-
-def _stage_name(name: str) -> str:
-    if not STAGE_NAME.fullmatch(name):
-        raise ValueError(f"no name of a stage; {STAGE_NAME_RULE}")
-    return name
-
-
-class _RecipeEntry(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
-    about: str = ""
-    seed: int = Field(0, ge=0)
-    stages: dict[Annotated[str, AfterValidator(_stage_name)], _StageEntry] = Field(min_length=1)
-    scales: dict[Scale, _ScaleEntry] = Field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage of a recipe at one scale: a command, its checked settings and its inputs.
-
-    ``inputs``: input name -> names, each a stage, a path or a Hub name; ``overrides``: settings and
-    inputs that a command line has changed.
-    """
-
-    name: str
-    command: Command
-    settings: Settings
-    inputs: dict[str, tuple[str, ...]]
-    overrides: tuple[str, ...] = ()
-
-    def with_changes(
-        self, changes: Mapping[str, Any], inputs: Mapping[str, tuple[str, ...]], where: str
-    ) -> Stage:
-        """The stage with other settings and inputs.
-
-        Args:
-            changes: settings from the command line, as text.
-            inputs: inputs from the command line.
-            where: for messages.
-
-        Raises:
-            InputError: a bad value, or an option of another algorithm.
-        """
-        before = type(self.settings)
-        after = before.variant_for(changes) if "algo" in changes else before
-        held = {name: getattr(self.settings, name) for name in before.model_fields}
-        if after is not before:
-            held = _shared_settings(self.settings, after)
-        # A preset that is in force already does not bring its values back.
-        new = {name: value for name, value in changes.items() if held.get(name) != value}
-        for name in changes:
-            if reason := _of_other_variants(self.command, after, name):
-                raise InputError(f"{flag_of(name)} {reason}", where=where)
-        values = {**held, **after.expand_preset(new), **changes}
-        settings = validate(after, values, where, {}, as_flags=True)
-        if any(self.name in given for given in inputs.values()):
-            raise InputError(f"{self.name} cannot read itself", where=where)
-        dropped = {r for name in inputs for r in self.command.inputs[name].replaces}
-        kept = {name: given for name, given in self.inputs.items() if name not in dropped}
-        # All that differs, not the options alone: a preset or an algorithm changes other settings.
-        recipe = self.settings.model_dump()
-        overrides = [n for n, v in settings.model_dump().items() if v != recipe.get(n)]
-        overrides += [n for n in inputs if inputs[n] != self.inputs.get(n)]
-        return Stage(self.name, self.command, settings, {**kept, **inputs}, tuple(overrides))
-
-
-def _shared_settings(settings: Settings, other: type[Settings]) -> dict[str, Any]:
-    """Explicit settings that mean the same in another class of the command.
-
-    A setting whose default differs, such as the number of solutions of PPO and DPO, takes the
-    default of the other class.
-    """
-    own, theirs = type(settings).model_fields, other.model_fields
-    return {
-        name: getattr(settings, name)
-        for name in settings.model_fields_set
-        if name in theirs and own[name].default == theirs[name].default
-    }
-
-
-def _of_other_variants(command: Command, chosen: type[Settings], name: str) -> str:
-    """Why a setting does not belong to the chosen algorithm; empty where no algorithm has it."""
-    others = [v for v in command.settings.variants() if name in v.model_fields]
-    if name in chosen.model_fields or not others:
-        return ""
-    *having, algo = (str(v.model_fields["algo"].default) for v in (*others, chosen))
-    return f"is a setting of {' and '.join(having)}, not of {algo}"
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recipe:
-    """A recipe at one scale: stages in order, none read by a stage that it is made of."""
+    """A recipe at one scale: stages in order, none read by a stage that it is made of.
+
+    Attributes:
+        name: of the recipe.
+        about: one sentence.
+        experiment: what the run folder is of: the recipe at the end of the chain of ``extends``.
+        scale: of the settings.
+        seed: of the whole run.
+        path: its file.
+        stages: by name.
+        show: the stages that a view shows; empty for all.
+    """
 
     name: str
     about: str
+    experiment: str
     scale: Scale
     seed: int
     path: Path
     stages: dict[str, Stage]
+    show: tuple[str, ...] = ()
 
     def of_command(self, command: str, name: str | None = None) -> Stage:
         """The stage of a subcommand: by name, else that of the command's name, else the only one.
@@ -183,35 +71,38 @@ class Recipe:
             )
         return next(iter(candidates.values()))
 
+    @cached_property
+    def order(self) -> tuple[Stage, ...]:
+        """The stages of a run: each shown stage after those that it needs, else all.
 
-def find(name: str) -> Path:
-    """The file of a recipe: a path, or the name of a recipe that comes with e2h."""
-    path = Path(name)
-    if path_exists(path) and path.is_file():
-        return path
-    package = Path(__file__).parents[1]
-    # Installed wheels carry the recipes inside the package; a checkout has them beside it.
-    folders = [package / "recipes", package.parent / "recipes"]
-    for folder in folders:
-        for candidate in (folder / path.name, folder / f"{path.name}.yaml"):
-            if path_exists(candidate) and candidate.is_file():
-                return candidate
-    known = sorted({f.stem for folder in folders for f in folder.glob("*.yaml")})
-    raise InputError(
-        "no such recipe", where=name, hint=f"a YAML file, or one of: {', '.join(known)}"
-    )
-
-
-def outline(path: Path) -> tuple[str, int, list[str]]:
-    """Name, seed, and the names of the stages of a recipe. Raises InputError as ``load`` does."""
-    entry, _ = _read(path)
-    return entry.name, entry.seed, list(entry.stages)
-
-
-def _read(path: Path) -> tuple[_RecipeEntry, dict[Key, int]]:
-    values, lines = load_yaml(path)
-    nested: dict[str, type[BaseModel]] = {"stages": _StageEntry, "scales": _ScaleEntry}
-    return validate(_RecipeEntry, values, str(path), lines, nested=nested), lines
+        They are in the order of the recipe, but that a stage comes after those that it reads.
+        """
+        place = {name: i for i, name in enumerate(self.stages)}
+        reads = {
+            name: sorted(
+                place.keys() & itertools.chain(*stage.inputs.values()), key=place.__getitem__
+            )
+            for name, stage in self.stages.items()
+        }
+        found: dict[str, Stage] = {}
+        for group in [[shown] for shown in self.show] or [list(self.stages)]:
+            needed: set[str] = set()
+            left = list(group)
+            while left:
+                name = left.pop()
+                if name not in needed and name not in found:
+                    needed.add(name)
+                    left += reads[name]
+            for name in sorted(needed, key=place.__getitem__):
+                stack = [name]
+                while stack:
+                    first = next((one for one in reads[stack[-1]] if one not in found), None)
+                    if first is not None:
+                        stack.append(first)
+                    else:
+                        done = stack.pop()
+                        found[done] = self.stages[done]
+        return tuple(found.values())
 
 
 def load(path: Path, scale: Scale, seed: int | None = None) -> Recipe:
@@ -220,36 +111,105 @@ def load(path: Path, scale: Scale, seed: int | None = None) -> Recipe:
     Raises:
         InputError: one line that names the file, the line and the key.
     """
-    entry, lines = _read(path)
-    if scale == "own":
-        # The tiny base model knows the problems of the tiny world only.
-        pretrained = {name: "" for name, one in entry.stages.items() if one.run == "pretrain"}
-        own = entry.scales.get("own", _ScaleEntry())
-        entry.scales["own"] = own.model_copy(update={"substitutes": pretrained | own.substitutes})
-    if scale not in entry.scales:
-        raise InputError(
-            f"has no {scale} scale",
-            where=path,
-            hint=f"choose --scale {' or '.join(entry.scales) or '?'}",
-        )
-    scaled = entry.scales[scale]
+    return at_scale(read(path), scale, seed)
+
+
+def at_scale(file: RecipeFile, scale: Scale, seed: int | None = None) -> Recipe:
+    """A recipe that was read, at a scale. Raises InputError as ``load`` does."""
+    entry, scaled = file.entry, _scale_entry(file, scale)
     for section in ("settings", "inputs", "substitutes"):
         for key in getattr(scaled, section):
             if key not in entry.stages:
-                where = location(path, lines, ("scales", scale, section, key))
-                hint = did_you_mean(key, entry.stages)
-                raise InputError(f"no stage {key!r}", where=where, hint=hint)
+                where = file.place("scales", scale, section, key)
+                raise InputError(
+                    f"no stage {key!r}", where=where, hint=did_you_mean(key, entry.stages)
+                )
+    _check_defaults(file, ("defaults",), entry.defaults)
+    _check_defaults(file, ("scales", scale, "defaults"), scaled.defaults)
     run_seed = entry.seed if seed is None else seed
-    stages: dict[str, Stage] = {}
-    for name, stage_entry in entry.stages.items():
-        if name not in scaled.substitutes:
-            builder = _StageBuilder(name, stage_entry, scale, scaled, path, lines)
-            stages[name] = builder.build(run_seed, stages)
-    _refuse_cycles(stages, path, lines)
-    return Recipe(entry.name, entry.about, scale, run_seed, path, stages)
+    kept = {n: one for n, one in entry.stages.items() if scaled.substitutes.get(n, n) == n}
+    commands = {name: _command(file, name, one) for name, one in kept.items()}
+    stages = {
+        name: _StageBuilder(name, one, commands, scale, scaled, file).build(run_seed)
+        for name, one in kept.items()
+    }
+    _refuse_cycles(stages, file)
+    show = [scaled.substitutes.get(name, name) for name in entry.show or ()]
+    return Recipe(
+        entry.name,
+        entry.about,
+        file.experiment,
+        scale,
+        run_seed,
+        file.path,
+        stages,
+        tuple(name for name in show if name in stages),
+    )
 
 
-def _refuse_cycles(stages: Mapping[str, Stage], path: Path, lines: Mapping[Key, int]) -> None:
+def _scale_entry(file: RecipeFile, scale: Scale) -> ScaleEntry:
+    """What a recipe says of a scale; of "own" it need not say anything."""
+    scales = file.entry.scales
+    if scale == "own":
+        # The tiny base model knows the problems of the tiny world only.
+        pretrained = {name: "" for name, s in file.entry.stages.items() if s.run == "pretrain"}
+        own = scales.get("own", ScaleEntry())
+        return own.model_copy(update={"substitutes": pretrained | own.substitutes})
+    if scale not in scales:
+        raise InputError(
+            f"has no {scale} scale",
+            where=file.path,
+            hint=f"choose --scale {' or '.join(scales) or '?'}",
+        )
+    return scales[scale]
+
+
+def _command(file: RecipeFile, name: str, entry: StageEntry) -> Command:
+    if entry.run not in COMMANDS:
+        raise InputError(
+            f"no command {entry.run!r}",
+            where=file.place("stages", name, "run"),
+            hint=did_you_mean(entry.run, COMMANDS),
+        )
+    return COMMANDS[entry.run]
+
+
+def _check_defaults(
+    file: RecipeFile, prefix: Key, defaults: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise InputError for a command, setting or value that does not exist.
+
+    A command with several algorithms may have defaults of each.
+    """
+    for name, values in defaults.items():
+        if name not in COMMANDS:
+            hint = did_you_mean(name, COMMANDS)
+            raise InputError(f"no command {name!r}", where=file.place(*prefix, name), hint=hint)
+        settings = COMMANDS[name].settings
+        variants = [settings.variant_for(values)] if "algo" in values else settings.variants()
+        known = {key for variant in settings.variants() for key in variant.model_fields}
+        for key in values:
+            if key not in known:
+                where, hint = file.place(*prefix, name, key), did_you_mean(key, known)
+                raise InputError(f"unknown key {key!r}", where=where, hint=hint)
+        for variant in variants:
+            _validate_part(file, variant, (*prefix, name), _known_to(variant, values))
+
+
+def _known_to(variant: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key in variant.model_fields}
+
+
+def _validate_part(
+    file: RecipeFile, variant: type[Settings], prefix: Key, values: Mapping[str, Any]
+) -> None:
+    """Check a part of the settings by itself, so that a mistake is told with its line."""
+    depth = len(prefix)
+    below = {key[depth:]: at for key, at in file.places.items() if key[:depth] == prefix}
+    validate(variant, values, str(file.path), below)
+
+
+def _refuse_cycles(stages: Mapping[str, Stage], file: RecipeFile) -> None:
     """Raise InputError for a stage that reads itself, or a stage that is made of it."""
     reads = {
         name: {given for names in stage.inputs.values() for given in names if given in stages}
@@ -261,78 +221,66 @@ def _refuse_cycles(stages: Mapping[str, Stage], path: Path, lines: Mapping[Key, 
         circle = error.args[1]
         raise InputError(
             f"stages read each other in a circle: {' -> '.join(circle)}",
-            where=location(path, lines, ("stages", circle[0])),
+            where=file.place("stages", circle[0]),
             hint="a stage reads stages that can be made before it",
         ) from error
 
 
 @dataclass(frozen=True, slots=True)
 class _StageBuilder:
-    """Merges a stage's own entry with that of the scale, and checks both."""
+    """Merges a stage's own entry with the defaults and that of the scale, and checks all.
+
+    ``commands``: of all stages of the scale.
+    """
 
     name: str
-    entry: _StageEntry
+    entry: StageEntry
+    commands: Mapping[str, Command]
     scale: Scale
-    scaled: _ScaleEntry
-    path: Path
-    lines: dict[Key, int]
+    scaled: ScaleEntry
+    file: RecipeFile
 
-    def build(self, seed: int, earlier: Mapping[str, Stage]) -> Stage:
-        """The stage, given the stages before it."""
-        if self.entry.run not in COMMANDS:
-            raise InputError(
-                f"no command {self.entry.run!r}",
-                where=location(self.path, self.lines, ("stages", self.name, "run")),
-                hint=did_you_mean(self.entry.run, COMMANDS),
-            )
-        command = COMMANDS[self.entry.run]
-        return Stage(
-            self.name, command, self._settings(command, seed), self._inputs(command, earlier)
-        )
+    def build(self, seed: int) -> Stage:
+        """The stage, in a run with a seed."""
+        command = self.commands[self.name]
+        settings, inputs = self._settings(command, seed), self._inputs(command)
+        return Stage(self.name, command, settings, inputs, self.entry.tags)
 
     def _settings(self, command: Command, seed: int) -> Settings:
-        parts = (
+        scale, of_scale = ("scales", self.scale), self.scaled
+        defaults = (self.file.entry.defaults, of_scale.defaults)
+        parts = [
             (("stages", self.name, "settings"), self.entry.settings),
-            (
-                ("scales", self.scale, "settings", self.name),
-                self.scaled.settings.get(self.name, {}),
-            ),
-        )
-        variant = command.settings.variant_for({k: v for _, part in parts for k, v in part.items()})
+            ((*scale, "settings", self.name), of_scale.settings.get(self.name, {})),
+        ]
+        given = [*(part.get(command.name, {}) for part in defaults), *(v for _, v in parts)]
+        variant = command.settings.variant_for({k: v for part in given for k, v in part.items()})
         explicit: dict[str, Any] = {"seed": seed}
+        for values in given[: len(defaults)]:
+            # Checked before; a default of another algorithm does not concern this stage.
+            explicit.update(_known_to(variant, values))
         for prefix, values in parts:
-            # Each part by itself, so that a mistake is told with its line.
-            below = {
-                key[len(prefix) :]: line
-                for key, line in self.lines.items()
-                if key[: len(prefix)] == prefix
-            }
             for key in values:
-                if reason := _of_other_variants(command, variant, key):
-                    where = location(self.path, self.lines, (*prefix, key))
-                    raise InputError(f"{key} {reason}", where=where)
-            validate(variant, values, str(self.path), below)
+                if reason := of_other_variants(command, variant, key):
+                    raise InputError(f"{key} {reason}", where=self.file.place(*prefix, key))
+            _validate_part(self.file, variant, prefix, values)
             explicit.update(values)
-        return validate(variant, variant.expand_preset(explicit), f"{self.path}: {self.name}", {})
+        where = f"{self.file.path}: {self.name}"
+        return validate(variant, variant.expand_preset(explicit), where, {})
 
-    def _inputs(self, command: Command, earlier: Mapping[str, Stage]) -> dict[str, tuple[str, ...]]:
+    def _inputs(self, command: Command) -> dict[str, tuple[str, ...]]:
         found = {}
         for prefix, given in (
             (("stages", self.name, "inputs"), self.entry.inputs),
             (("scales", self.scale, "inputs", self.name), self.scaled.inputs.get(self.name, {})),
         ):
             for name, value in given.items():
-                where = location(self.path, self.lines, (*prefix, name))
-                found[name] = self._names(command, name, value, earlier, where)
+                where = self.file.place(*prefix, name)
+                found[name] = self._names(command, name, value, where)
         return found
 
     def _names(
-        self,
-        command: Command,
-        name: str,
-        value: str | list[str],
-        earlier: Mapping[str, Stage],
-        where: str,
+        self, command: Command, name: str, value: str | list[str], where: str
     ) -> tuple[str, ...]:
         if name not in command.inputs:
             raise InputError(
@@ -343,16 +291,23 @@ class _StageBuilder:
         spec = command.inputs[name]
         values = [value] if isinstance(value, str) else value
         substitutes = self.scaled.substitutes
-        found = (substitutes.get(v, v) for v in values if substitutes.get(v) != "")
-        names = tuple(found)
+        names = tuple(substitutes.get(v, v) for v in values if substitutes.get(v) != "")
         if len(names) > 1 and not spec.many:
             raise InputError(f"{name} takes one input", where=where)
         for given in names:
             if not given:
                 raise InputError(f"{name}: empty", where=where, hint="remove the key")
-            if given in earlier and earlier[given].command.name not in spec.commands:
-                raise InputError(
-                    f"{name} cannot be the {earlier[given].command.name} stage {given!r}",
-                    where=where,
-                )
+            made_by = self.commands.get(given)
+            if made_by is not None and made_by.name not in spec.commands:
+                what = f"{name} cannot be the {made_by.name} stage {given!r}"
+                raise InputError(what, where=where)
+            if made_by is None:
+                _refuse_misspelt(name, given, self.commands, where)
         return names
+
+
+def _refuse_misspelt(name: str, given: str, stages: Iterable[str], where: str) -> None:
+    """Raise InputError for a name that is nearly that of a stage, and no path."""
+    hint = did_you_mean(given, stages)
+    if "/" not in given and hint.startswith("did you mean") and not path_exists(Path(given)):
+        raise InputError(f"{name}: no stage {given!r}", where=where, hint=hint)

@@ -6,6 +6,7 @@ only when they run, so that ``e2h --help`` never waits for torch.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 from e2h_cli.settings.base import Settings
@@ -18,6 +19,11 @@ from e2h_cli.settings.sft import SftSettings
 from e2h_cli.settings.split import SplitSettings
 from e2h_cli.settings.supervise import SuperviseSettings
 from e2h_cli.settings.train_rm import TrainRMSettings
+
+# The recipe of every command that names none.
+DEFAULT_RECIPE = "experiment"
+
+_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,10 @@ class InputSpec:
     option: str = ""
     format_setting: str = ""
 
+    def takes_hub_name(self, given: str) -> bool:
+        """Whether this is a name on the Hub, and the input may be one."""
+        return self.hub and _HUB_NAME.match(given) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -62,7 +72,6 @@ class Command:
             not deleted when the stage is rebuilt.
         published: files that are copied to the run folder when the stage is made or up to date.
         distributed: whether several processes (accelerate launch) may work at it together.
-        recipe: the recipe of the command where none is named.
     """
 
     name: str
@@ -76,7 +85,6 @@ class Command:
     preserve: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     distributed: bool = False
-    recipe: str = "quickstart"
 
 
 _PROBLEMS = InputSpec(("split",), "a split stage, its folder, or a JSONL file of problems")
@@ -219,7 +227,6 @@ COMMANDS: dict[str, Command] = {
                 ),
             },
             distributed=True,
-            recipe="table2",
         ),
         Command(
             "eval",

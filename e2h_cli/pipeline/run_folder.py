@@ -8,13 +8,12 @@ those that would be used now.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +27,7 @@ from e2h_cli.common.files import (
     write_atomic,
     write_json,
 )
+from e2h_cli.pipeline.folder_lock import locked
 from e2h_cli.pipeline.stage_record import host, read_record, versions, write_record
 
 STAGE_RECORD = "stage.json"
@@ -66,6 +66,11 @@ class Differences:
     def names(self) -> set[str]:
         """Names of the settings and inputs that differ."""
         return {line.partition(":")[0] for line in self.settings + self.inputs}
+
+    @property
+    def from_recipe(self) -> bool:
+        """Whether settings differ or other inputs are named, not only their content."""
+        return bool(self.settings) or any(" -> " in line for line in self.inputs)
 
     @property
     def all(self) -> list[str]:
@@ -164,6 +169,8 @@ class StageFolder:
         settings: dict[str, Any],
         inputs: dict[str, list[ResolvedInput]],
         overrides: Sequence[str] = (),
+        tags: Mapping[str, str] | None = None,
+        recipe: str = "",
     ) -> None:
         """Record that the stage has started. Files of an interrupted run stay, to be resumed.
 
@@ -172,6 +179,8 @@ class StageFolder:
             settings: all settings.
             inputs: by name.
             overrides: settings and inputs that a command line changed in the recipe.
+            tags: what the recipe calls the stage in tables.
+            recipe: its name.
         """
         make_folder(self.path)
         resumed = self.record.get("started") if self.status in ("started", "failed") else None
@@ -183,6 +192,8 @@ class StageFolder:
                 "status": "started",
                 "settings": settings,
                 "overrides": sorted(overrides),
+                "tags": dict(tags or {}),
+                "recipe": recipe,
                 "inputs": {name: [asdict(one) for one in many] for name, many in inputs.items()},
                 "versions": versions(),
                 "host": host(),
@@ -209,6 +220,12 @@ class StageFolder:
             fingerprint=_fingerprint_of(outputs),
         )
         write_record(self.path / STAGE_RECORD, record)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record other tags of a finished stage, which do not change what was made."""
+        record = self.record
+        if record.get("tags", {}) != tags and os.access(self.path, os.W_OK):
+            write_record(self.path / STAGE_RECORD, {**record, "tags": dict(tags)})
 
     def publish(self, names: Sequence[str], run_dir: Path) -> None:
         """Copy files into the run folder, unless what is there is the same."""
@@ -263,33 +280,10 @@ class StageFolder:
             return
         make_folder(self.path)
         with contextlib.ExitStack() as held:
-            held.enter_context(_locked(self.path, ".lock", shared=bool(shard)))
+            held.enter_context(locked(self.path, ".lock", shared=bool(shard)))
             if shard:
-                held.enter_context(_locked(self.path, f".lock-{shard}", shared=False))
+                held.enter_context(locked(self.path, f".lock-{shard}", shared=False))
             yield
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, name: str, *, shared: bool) -> Iterator[None]:
-    path = folder / name
-    try:
-        # A lock that is a symbolic link would open, or create, a file elsewhere.
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    except OSError as error:
-        raise InputError(
-            f"cannot lock the folder: {error.strerror}", where=path, hint="remove this file"
-        ) from error
-    with os.fdopen(handle) as file:
-        try:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(
-                "another e2h process is working here",
-                where=folder,
-                hint="wait for it, or stop it",
-            ) from error
-        yield
 
 
 def _is_own(file: Path) -> bool:
@@ -299,7 +293,7 @@ def _is_own(file: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run folder. ``run.json`` says which recipe it is of, at which scale, with which seed."""
+    """A run folder. ``run.json`` says what experiment it is of, at which scale and seed."""
 
     path: Path
 
@@ -317,11 +311,11 @@ class RunFolder:
         """When a command last worked here: seconds since the epoch."""
         return (self.path / RUN_RECORD).stat().st_mtime
 
-    def describe(self, recipe: str, scale: str, seed: int) -> None:
+    def describe(self, experiment: str, scale: str, seed: int) -> None:
         """Record what the folder is of, unless it is recorded already, and when it was used."""
         file = self.path / RUN_RECORD
         if not self.about:
-            write_json(file, {"recipe": recipe, "scale": scale, "seed": seed})
+            write_json(file, {"experiment": experiment, "scale": scale, "seed": seed})
         with contextlib.suppress(OSError):  # a finished run may be on a disk that is read-only
             file.touch()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,15 +18,15 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import E2HError, InputError
 from e2h_cli.common.files import fingerprint, path_exists, remove_leftovers
 from e2h_cli.pipeline.checked_yaml import flag_of
-from e2h_cli.pipeline.recipe import Recipe, Stage
-from e2h_cli.pipeline.registry import InputSpec
+from e2h_cli.pipeline.recipe import Recipe
+from e2h_cli.pipeline.recipe_file import packaged
+from e2h_cli.pipeline.recipe_stage import Stage
+from e2h_cli.pipeline.registry import DEFAULT_RECIPE, InputSpec
 from e2h_cli.pipeline.run_folder import Differences, ResolvedInput, RunFolder, StageFolder
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.base import ShardableSettings, ShowTokensSettings
 
 Replace = Literal["none", "of-recipe", "all"]
-
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +64,22 @@ class Runner:
             )
             if isinstance(stage.settings, ShowTokensSettings) and stage.settings.show_tokens:
                 _load(stage.command.show_tokens)(context)
-            if not current:
+            if current:
+                distributed.run_on_main(lambda: folder.set_tags(stage.tags))
+            else:
                 self._execute(stage, folder, settings, inputs, context)
             folder.publish(stage.command.published, self.run_folder.path)
 
     def run_all(self, last: str | None = None) -> None:
-        """Bring every stage up to date, in the order of the recipe, up to ``last``."""
-        if last is not None and last not in self.recipe.stages:
+        """Bring the stages of a run up to date, in their order, up to ``last``."""
+        names = [stage.name for stage in self.recipe.order]
+        if last is not None and last not in names:
             raise InputError(
-                f"no stage {last!r}",
-                where=self.recipe.path,
-                hint=f"stages: {', '.join(self.recipe.stages)}",
+                f"no stage {last!r}", where=self.recipe.path, hint=f"stages: {', '.join(names)}"
             )
-        for name, stage in self.recipe.stages.items():
+        for stage in self.recipe.order:
             self.run(stage)
-            if name == last:
+            if stage.name == last:
                 return
 
     def _resolve_inputs(self, stage: Stage) -> dict[str, list[ResolvedInput]]:
@@ -132,7 +132,7 @@ class Runner:
             intact = made.status == "finished" and not made.altered_outputs()
             content = made.fingerprint if intact else fingerprint(path)
             return ResolvedInput(str(path.resolve()), content)
-        if spec.hub and _HUB_NAME.match(given):
+        if spec.takes_hub_name(given):
             return ResolvedInput(given, f"hub:{given}")
         what = "no stage of this recipe, no file or folder" + (", no Hub name" if spec.hub else "")
         raise InputError(
@@ -201,14 +201,8 @@ class Runner:
     def _rebuild_or_refuse(self, stage: Stage, folder: StageFolder, changed: Differences) -> None:
         reasons = "; ".join(changed.all)
         cheap = stage.command.cheap_to_rebuild and not (changed.settings or changed.outputs)
-        overrides = sorted(changed.names & set(folder.record.get("overrides", [])))
-        if self.replace == "of-recipe" and overrides and not stage.command.cheap_to_rebuild:
-            raise InputError(
-                f"{stage.name} was made by a command line with its own {', '.join(overrides)} "
-                f"({reasons})",
-                where=folder.path,
-                hint="--force deletes that work; another --run-dir keeps both",
-            )
+        if self.replace == "of-recipe" and not stage.command.cheap_to_rebuild:
+            self._refuse_others_work(stage, folder, changed)
         if self.replace == "none" and not cheap and not folder.is_empty:
             kept = "finished" if folder.status == "finished" else "unfinished"
             raise InputError(
@@ -225,6 +219,26 @@ class Runner:
         console.print(f"[yellow]{stage.name}[/yellow] is made anew: {escape(reasons)}")
         folder.clear(preserve=() if changed.outputs else stage.command.preserve)
 
+    def _refuse_others_work(self, stage: Stage, folder: StageFolder, changed: Differences) -> None:
+        """Raise InputError for work under other settings of a command line or another view."""
+        reasons, record = "; ".join(changed.all), folder.record
+        overrides = sorted(changed.names & set(record.get("overrides", [])))
+        if overrides:
+            raise InputError(
+                f"{stage.name} was made by a command line with its own {', '.join(overrides)} "
+                f"({reasons})",
+                where=folder.path,
+                hint="--force deletes that work; another --run-dir keeps both",
+            )
+        maker = record.get("recipe") or self.recipe.name
+        if maker != self.recipe.name and changed.from_recipe and not folder.is_empty:
+            raise InputError(
+                f"{stage.name} was made for recipe {maker}, and {self.recipe.name} changes it "
+                f"({reasons})",
+                where=folder.path,
+                hint="another name or --run-dir keeps both; --force deletes that work",
+            )
+
     def _execute(
         self,
         stage: Stage,
@@ -236,10 +250,12 @@ class Runner:
         console.print(f"[bold]{stage.name}[/bold] [dim]{escape(_summary(stage))}[/dim]")
         recipe = self.recipe
         distributed.run_on_main(
-            lambda: self.run_folder.describe(recipe.name, recipe.scale, recipe.seed)
+            lambda: self.run_folder.describe(recipe.experiment, recipe.scale, recipe.seed)
         )
         distributed.run_on_main(
-            lambda: folder.start(stage.command.name, settings, inputs, stage.overrides)
+            lambda: folder.start(
+                stage.command.name, settings, inputs, stage.overrides, stage.tags, recipe.name
+            )
         )
         if distributed.is_main_process() and not _shard_name(stage):
             remove_leftovers(folder.path)
@@ -281,8 +297,9 @@ def _command_line(recipe: Recipe, stage: Stage) -> str:
     words = ["e2h", stage.command.name]
     if recipe.of_command(stage.command.name, stage.name).name != stage.command.name:
         words += ["--stage", stage.name]
-    if recipe.name != stage.command.recipe:
-        words += ["--recipe", str(recipe.path)]
+    known = {path: name for name, path in packaged().items()}
+    if (named := known.get(recipe.path, str(recipe.path))) != DEFAULT_RECIPE:
+        words += ["--recipe", named]
     if recipe.scale != "tiny":
         words += ["--scale", recipe.scale]
     return " ".join(words)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import make_folder
 from e2h_cli.pipeline.checked_yaml import flag_of
-from e2h_cli.pipeline.recipe import Scale
+from e2h_cli.pipeline.recipe_file import Scale
 from e2h_cli.pipeline.run_folder import SCRATCH_DIR
 from e2h_cli.settings.base import Settings
 

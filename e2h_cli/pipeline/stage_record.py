@@ -34,6 +34,8 @@ class _Record(BaseModel):
     settings: dict[str, Any]
     inputs: dict[str, list[_Input]]
     overrides: list[str] = []
+    tags: dict[str, str] = {}
+    recipe: str = ""
     outputs: dict[str, str] = {}
     output_stats: dict[str, list[int]] = {}
     counts: dict[str, Any] = {}

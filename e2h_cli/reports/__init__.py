@@ -4,8 +4,8 @@ In pandas:
 
     from e2h_cli.reports import paper_table, read_accuracy, read_results
 
-    accuracy = read_accuracy("runs/quickstart-tiny/rerank").to_pandas()  # per problem
-    metrics = pandas.DataFrame(read_results("runs/quickstart-tiny").metrics)  # per group
+    accuracy = read_accuracy("runs/experiment-tiny/rerank").to_pandas()  # per problem
+    metrics = pandas.DataFrame(read_results("runs/experiment-tiny").metrics)  # per group
     theirs = pandas.DataFrame(paper_table("curves"))
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import MINI, Cli, assert_one_line
+from tests.conftest import MINI, TESTS, Cli, assert_one_line
 
 
 def record(folder: Path, stage: str) -> dict:
@@ -208,4 +208,10 @@ def test_several_seeds_stand_side_by_side(cli: Cli, tmp_path: Path) -> None:
         assert f"| {method} |" in text
     again = cli("run", MINI, "--seeds", "3,0")
     assert again.stdout.count("is up to date") == 20
+    assert (tmp_path / "runs/mini-tiny-seeds-3-0/results.md").read_text() == text
+    # A view of the same runs has a table of its own.
+    view = cli("run", TESTS / "recipes/view.yaml", "--seeds", "3,0", "--until", "short")
+    assert view.returncode == 0, view.stdout + view.stderr
+    assert view.stdout.count("is up to date") == 8
+    assert (tmp_path / "runs/mini-tiny-view-seeds-3-0/results.md").is_file()
     assert (tmp_path / "runs/mini-tiny-seeds-3-0/results.md").read_text() == text

@@ -98,7 +98,7 @@ def test_later_commands_go_on_with_the_data_of_the_first(
     assert (sampled["temperature"], sampled["top_k"]) == (0.7, 20)
     assert settings(run, "rerank")["grader"] == "e2h"
     record = json.loads((run / "run.json").read_text())
-    assert record == {"recipe": "quickstart", "scale": "own", "seed": 3}
+    assert record == {"experiment": "experiment", "scale": "own", "seed": 3}
     assert_one_line(
         cli("sample", "--run-dir", run, "--scale", "tiny"), "this run is of scale own, not tiny"
     )

@@ -71,7 +71,7 @@ def test_read_a_run_into_pandas(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "quickstart-tiny").symlink_to(mini_run)
+    (tmp_path / "runs" / "experiment-tiny").symlink_to(mini_run)
     monkeypatch.chdir(tmp_path)
     run(example("read_parquet"))
     out = capsys.readouterr().out

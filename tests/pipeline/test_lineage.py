@@ -100,6 +100,28 @@ def test_a_stage_that_was_made_anew_is_not_what_others_were_made_from(tmp_path: 
     assert lineage_of(reward_model).reads_hard_answers(3) == "unknown"
 
 
+def tag(path: Path, **tags: str) -> Path:
+    StageFolder(path).set_tags(tags)
+    return path
+
+
+def test_tags_are_those_of_all_stages_behind_and_the_nearer_win(tmp_path: Path) -> None:
+    split = tag(made(tmp_path / "split", "split"), problems="MATH", size="none")
+    base = tag(made(tmp_path / "base", "pretrain", problems=split), size="7b")
+    sft = tag(made(tmp_path / "sft", "sft", EASY, model=base), generator="SFT")
+    samples = made(tmp_path / "samples", "sample", problems=split, model=sft)
+    reward_model = tag(made(tmp_path / "rm", "train-rm", model=base), generator="-", reward="PRM")
+    votes = made(tmp_path / "votes", "rerank", samples=samples, reward_model=reward_model)
+    assert lineage_of(samples).tags == {"problems": "MATH", "size": "none", "generator": "SFT"}
+    # The reward model is nearer to the votes than the generator of the samples.
+    assert lineage_of(votes).tags == {
+        "problems": "MATH", "size": "none", "generator": "-", "reward": "PRM"
+    }  # fmt: skip
+    assert lineage_of_input(votes, "reward_model").tags["size"] == "7b"
+    made(tmp_path / "rm", "train-rm", {"labels": [1]}, model=base)
+    assert "reward" not in lineage_of(votes).tags
+
+
 @pytest.mark.parametrize(
     ("levels", "text"),
     [({1, 2, 3}, "levels 1-3"), ({5}, "level 5"), ({1, 3}, "levels 1, 3"), ({4, 5}, "levels 4-5")],

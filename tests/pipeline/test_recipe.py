@@ -8,6 +8,7 @@ import pytest
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.pipeline import recipe
+from e2h_cli.pipeline.recipe_file import Scale, find
 
 GOOD = """\
 name: x
@@ -27,7 +28,7 @@ scales:
 """
 
 
-def load(tmp_path: Path, text: str, scale: recipe.Scale = "tiny") -> recipe.Recipe:
+def load(tmp_path: Path, text: str, scale: Scale = "tiny") -> recipe.Recipe:
     file = tmp_path / "r.yaml"
     file.write_text(text)
     return recipe.load(file, scale)
@@ -88,21 +89,13 @@ def test_mistakes_are_named(tmp_path: Path, old: str, new: str, message: str) ->
     assert "\n" not in str(error.value)
 
 
-def test_every_recipe_of_the_project_is_valid_at_every_scale() -> None:
-    files = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
-    assert files
-    for file in files:
-        for scale in ("tiny", "paper"):
-            assert recipe.load(file, scale).stages
-
-
 def test_recipes_are_found_by_name_anywhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert recipe.find("quickstart") == recipe.find("recipes/quickstart.yaml")
+    assert find("quickstart") == find("recipes/quickstart.yaml")
     with pytest.raises(InputError, match=r"one of: .*quickstart"):
-        recipe.find("quikstart")
+        find("quikstart")
 
 
 def test_a_scale_changes_what_is_read(tmp_path: Path) -> None:
@@ -132,3 +125,100 @@ def test_a_command_stands_for_the_stage_of_its_name(tmp_path: Path) -> None:
         loaded.of_command("sample")
     with pytest.raises(InputError, match="no sft stage 'x'"):
         loaded.of_command("sft", "x")
+
+
+DEFAULTS = """\
+name: x
+defaults:
+  rl: {max_tokens: 1, steps: 2, iterations: 3, kl_coef: 0.1}
+stages:
+  rl: {run: rl, inputs: {model: a/b}, settings: {max_tokens: 3}}
+  dpo: {run: rl, inputs: {model: a/b}, settings: {algo: dpo}}
+  paper: {run: rl, inputs: {model: a/b}, settings: {preset: paper}}
+scales:
+  tiny:
+    defaults: {rl: {max_tokens: 2, kl_coef: 0.2}}
+    settings: {rl: {kl_coef: 0.4}}
+"""
+
+
+def test_defaults_of_a_command_come_before_what_a_stage_says(tmp_path: Path) -> None:
+    stages = load(tmp_path, DEFAULTS).stages
+    rl, dpo, paper = (stages[name].settings.model_dump() for name in stages)
+    # Default, default of the scale, stage, stage in the scale: the later wins.
+    assert (rl["steps"], rl["max_tokens"], rl["kl_coef"]) == (2, 3, 0.4)
+    assert (dpo["max_tokens"], dpo["iterations"]) == (2, 3)
+    # What is written out wins over a preset, also as a default.
+    assert (paper["steps"], paper["kl_coef"], paper["top_k"]) == (2, 0.2, 50)
+    # Other algorithms' defaults are left out.
+    assert "steps" not in dpo
+    assert "iterations" not in rl
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("iterations: 3", "iteration: 3",
+         "r.yaml:3: unknown key 'iteration'; did you mean 'iterations'?"),
+        ("iterations: 3", "iterations: 0", "r.yaml:3: iterations: Input should be greater"),
+        ("  rl: {max_tokens: 1", "  lr: {max_tokens: 1",
+         "r.yaml:3: no command 'lr'; known: split, "),
+        ("{rl: {max_tokens: 2", "{rl: {steps: [], max_tokens: 2", "r.yaml:10: steps: Input should"),
+        ("{rl: {kl_coef: 0.4}}", "{dpo: {kl_coef: 0.4}}",
+         "r.yaml:11: kl_coef is a setting of ppo and grpo, not of dpo"),
+        ("name: x", "name: x\nshow: [dop]", "r.yaml:2: no stage 'dop'; did you mean 'dpo'?"),
+        ("model: a/b}, settings: {max", "model: dop}, settings: {max",
+         "r.yaml:5: model: no stage 'dop'; did you mean 'dpo'?"),
+        ("settings: {max_tokens: 3}", "tags: {size: 7}", "r.yaml:5: stages.rl.tags.size: Input"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_defaults_views_and_tags(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    assert DEFAULTS.count(old) == 1
+    with pytest.raises(InputError) as error:
+        load(tmp_path, DEFAULTS.replace(old, new))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+ORDER = """\
+name: x
+show: [late, first]
+stages:
+  first: {run: split}
+  other: {run: split}
+  model: {run: sft, inputs: {problems: first, model: a/b, rows: rows}}
+  rows: {run: supervise, inputs: {problems: first, samples: samples}}
+  samples: {run: sample, inputs: {problems: first, model: a/b}}
+  late: {run: sample, inputs: {problems: first, model: model}}
+scales: {tiny: {}, paper: {substitutes: {late: nothing}}}
+"""
+
+
+def test_a_view_runs_what_it_shows_and_what_that_needs(tmp_path: Path) -> None:
+    """A stage comes after those that it reads, wherever it stands."""
+    names = [stage.name for stage in load(tmp_path, ORDER).order]
+    assert names == ["first", "samples", "rows", "model", "late"]
+    everything = load(tmp_path, ORDER.replace("show: [late, first]\n", ""))
+    assert [stage.name for stage in everything.order][:3] == ["first", "other", "samples"]
+    # What another model stands for is not shown.
+    assert [stage.name for stage in load(tmp_path, ORDER, "paper").order] == ["first"]
+
+
+def test_several_shown_stages_come_one_after_the_other(tmp_path: Path) -> None:
+    loaded = load(tmp_path, ORDER.replace("[late, first]", "[rows, other, late]"))
+    names = [stage.name for stage in loaded.order]
+    assert names == ["first", "samples", "rows", "other", "model", "late"]
+
+
+def test_a_thousand_stages_in_a_row_are_ordered_and_more_refused(tmp_path: Path) -> None:
+    def row(count: int) -> str:
+        stages = (f"  s{i}: {{run: sft, inputs: {{model: s{i + 1}}}}}\n" for i in range(count - 1))
+        last = f"  s{count - 1}: {{run: sft, inputs: {{model: a/b}}}}\n"
+        return f"name: x\nstages:\n{''.join(stages)}{last}scales: {{tiny: {{}}}}\n"
+
+    names = [stage.name for stage in load(tmp_path, row(1000)).order]
+    assert names == [f"s{i}" for i in reversed(range(1000))]
+    with pytest.raises(InputError, match="has 1001 stages"):
+        load(tmp_path, row(1001))

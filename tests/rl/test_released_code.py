@@ -26,6 +26,7 @@ from e2h_cli.models.reward_formats.llemma import (
     window_positions,
 )
 from e2h_cli.pipeline import recipe as recipes
+from e2h_cli.pipeline.recipe_file import find
 from e2h_cli.rl.advantages import gae, whiten, whiten_rewards
 from e2h_cli.rl.policy_models import load_policy_models
 from e2h_cli.rl.ppo import PPOUpdater
@@ -417,7 +418,7 @@ def test_every_setting_of_the_released_code() -> None:
 
 
 def test_table2_at_paper_scale_is_the_papers() -> None:
-    stages = recipes.load(recipes.find("table2"), "paper").stages
+    stages = recipes.load(find("table2"), "paper").stages
     # Without what no result depends on, and what tells the rows apart.
     own = {"seed", "questions", "answers", "shaping", "micro_batch_size"}
     expected = PAPER.model_dump(exclude=own)

@@ -137,12 +137,12 @@ def test_a_vote_rule_without_votes(mini_run: Path, tmp_path: Path) -> None:
     assert "--checkpoint-rule vote needs the votes" in done.stderr
 
 
-def test_the_command_belongs_to_a_recipe_of_its_own(cli: Cli) -> None:
+def test_the_command_works_in_the_run_folder_of_the_others(cli: Cli) -> None:
     done = cli("rl", "--scale", "tiny", "--no-make-inputs")
     assert done.returncode == 2
     assert "rl needs problems, which is not made yet" in done.stderr
-    assert "runs/table2-tiny" in done.stderr
-    assert "--recipe" in done.stderr.partition("make it with")[2]  # split alone is the quickstart's
+    assert "runs/experiment-tiny" in done.stderr
+    assert done.stderr.rstrip().endswith("make it with: e2h split")
 
 
 def test_options_are_grouped_by_algorithm(cli: Cli) -> None:

@@ -1,0 +1,100 @@
+"""``e2h validate`` and ``e2h recipes``: check, list and copy recipes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from e2h_cli.common.errors import InputError
+
+if TYPE_CHECKING:
+    from e2h_cli.pipeline.recipe import Recipe
+    from e2h_cli.pipeline.recipe_file import Scale
+
+recipes = typer.Typer(help="List the recipes that come with e2h, or copy one.")
+
+_NAME_LINE = re.compile(r"^name:.*$", re.MULTILINE)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def validate(
+    recipe: Annotated[
+        str, typer.Argument(help="Recipe file, or the name of one that comes with e2h.")
+    ],
+) -> None:
+    """Check a recipe at all its scales, without running anything."""
+    from e2h_cli.common.console import console
+    from e2h_cli.pipeline.recipe import at_scale
+    from e2h_cli.pipeline.recipe_file import find, read
+
+    file = read(find(recipe))
+    # A recipe without scales is one for the user's own data.
+    scales: Iterable[Scale] = file.entry.scales or ("own",)
+    checked = [at_scale(file, scale) for scale in scales]
+    for one in checked:
+        of_all = f" of {len(one.stages)}" if one.show else ""
+        console.print(f"{one.scale}: {len(one.order)}{of_all} stages")
+        for note in _missing(one):
+            console.print(f"  note: {escape(note)}")
+
+
+def _missing(recipe: Recipe) -> Iterator[str]:
+    """What the stages of a run need and the recipe does not give, or is not there."""
+    from e2h_cli.common.files import path_exists
+
+    for stage in recipe.order:
+        for name, spec in stage.command.inputs.items():
+            given = stage.inputs.get(name, ())
+            if not given and not spec.optional:
+                yield f"{stage.name} needs {name}: {spec.about}"
+            for one in given:
+                known = one in recipe.stages or spec.takes_hub_name(one) or path_exists(Path(one))
+                if not known:
+                    yield f"{stage.name} reads {one}, which is not there"
+
+
+@recipes.callback(invoke_without_command=True)
+def list_recipes(context: typer.Context) -> None:
+    """List the recipes that come with e2h."""
+    from e2h_cli.common.console import console
+    from e2h_cli.pipeline.recipe_file import packaged, read
+
+    if context.invoked_subcommand is not None:
+        return
+    table = Table("recipe", "what it shows", "scales")
+    for name, path in packaged().items():
+        entry = read(path).entry
+        table.add_row(name, escape(entry.about), ", ".join(entry.scales))
+    console.print(table)
+
+
+@recipes.command("copy")
+def copy_recipe(
+    name: Annotated[str, typer.Argument(help="Name of a recipe that comes with e2h.")],
+    file: Annotated[Path | None, typer.Argument(help="Where to; NAME.yaml if not given.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Copy a recipe for editing; the copy is named after its file."""
+    from e2h_cli.common.console import console
+    from e2h_cli.common.files import path_exists, write_atomic
+    from e2h_cli.pipeline.checked_yaml import did_you_mean
+    from e2h_cli.pipeline.recipe_file import packaged
+
+    known = packaged()
+    if name not in known:
+        raise InputError(f"no recipe {name!r} comes with e2h", hint=did_you_mean(name, known))
+    target = file or Path(f"{name}.yaml")
+    if path_exists(target) and (not force or target.is_dir()):
+        hint = "name another file" if target.is_dir() else "--force overwrites it"
+        raise InputError("is there already", where=target, hint=hint)
+    text = known[name].read_text(encoding="utf-8")
+    if _NAME.fullmatch(target.stem):
+        text = _NAME_LINE.sub(f"name: {target.stem}", text, count=1)
+    write_atomic(target, text.encode())
+    console.print(f"{escape(str(target))}: check it with e2h validate, run it with e2h run")
