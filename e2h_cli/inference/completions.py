@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from e2h_cli.data.rollout_labels import Prefix
 from e2h_cli.inference.sampling import SampleStats, SamplingJob, sample_all
@@ -27,10 +28,11 @@ class Completer:
         model: folder or Hub name of the generator.
         settings: of decoding and engines.
         count: completions of each prefix.
-        target: file of all completions; ids are keys of prefixes.
+        target: file of all completions, rows of ``SAMPLE_SCHEMA``; ids are keys of prefixes.
         folder: for part files while it works.
         title: of the progress bar.
         on_engine: called with the record of every engine.
+        stats: of the completions of all calls.
     """
 
     model: str
@@ -41,7 +43,6 @@ class Completer:
     title: str
     on_engine: Callable[[Mapping[str, Any]], None] = lambda record: None
     stats: SampleStats = field(default_factory=SampleStats)
-    _prefixes: dict[str, Prefix] = field(default_factory=dict)
 
     def complete(self, prefixes: Sequence[Prefix]) -> Mapping[str, Mapping[str | None, int]]:
         """Key of each prefix -> how often its completions end in each answer.
@@ -50,7 +51,6 @@ class Completer:
             InputError: there is no such model, or a prefix and its completion do not fit into it.
             RunError: the engine failed. The completions that it had finished are on disk.
         """
-        self._prefixes |= {prefix.key: prefix for prefix in prefixes}
         job = self._job(prefixes)
         store = job.store()
         missing = sum(len(request.samples) for request in job.missing(store.keys()))
@@ -64,16 +64,16 @@ class Completer:
         answers: dict[str, Counter[str | None]] = {prefix.key: Counter() for prefix in prefixes}
 
         def count(table: pa.Table) -> None:
-            new = pa.array([key in answers for key in table["id"].to_pylist()], pa.bool_())
-            table = table.filter(new)
-            if table.num_rows:
-                self.stats.add(table)
-            for key, answer in zip(
-                table["id"].to_pylist(), table["answer"].to_pylist(), strict=True
-            ):
+            # The file may hold more: of earlier calls, or of a run that asked for more.
+            asked = pc.is_in(table["id"], value_set=pa.array(answers, pa.string()))
+            table = table.filter(pc.and_(asked, pc.less(table["sample"], self.count)))
+            self.stats.add(table)
+            columns = table["id"].to_pylist(), table["answer"].to_pylist()
+            for key, answer in zip(*columns, strict=True):
                 answers[key][answer] += 1
 
-        store.merge(self._prefixes, count)
+        on_disk = store.keys()
+        store.merge(dict.fromkeys([*answers, *(key for key, _ in on_disk)]), count)
         return answers
 
     def _job(self, prefixes: Sequence[Prefix]) -> SamplingJob:

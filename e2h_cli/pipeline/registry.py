@@ -161,6 +161,7 @@ COMMANDS: dict[str, Command] = {
                     replaces=("samples", "model"),
                 ),
             },
+            preserve=("completions",),
         ),
         Command(
             "train-rm",

@@ -49,7 +49,9 @@ class SuperviseSettings(EngineSettings):
         description="Math-Shepherd: match whole questions, or prefixes as the paper's code.",
     )
     ratio: float | None = Field(
-        3, ge=1, description="Samples: at most ratio:1 right to wrong or reverse (paper p.19: 3)."
+        3,
+        ge=1,
+        description="Own samples: at most ratio:1 right to wrong or reverse (paper p.19: 3).",
     )
     grader: GraderName = Field("e2h", description=GRADER_HELP)
     official: bool = Field(

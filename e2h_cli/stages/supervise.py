@@ -14,6 +14,7 @@ from rich.table import Table
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import write_jsonl
+from e2h_cli.common.parquet_store import clear_if_changed
 from e2h_cli.data.decontamination import QuestionIndex
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.published_rows import PublishedRows
@@ -40,10 +41,11 @@ from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
 from e2h_cli.inference.sampling import read_samples
 from e2h_cli.pipeline.lineage import SEEN, seen_levels
 from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.settings.base import EngineSettings
 from e2h_cli.settings.supervise import SuperviseSettings
 
 NEAR_DUPLICATES = "near-duplicates.jsonl"
-COMPLETIONS = "completions.parquet"
+COMPLETIONS = "completions"
 
 
 def run(context: StageContext[SuperviseSettings]) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def _label_samples(
         context.model_or_path("model")  # a missing one is told before the samples are read
     elif context.optional_input("model"):
         raise InputError(
-            "--model: only rollouts need one", hint="leave it out, or add --source rollouts"
+            "only rollouts need a model", hint="leave --model out, or add --source rollouts"
         )
     problems, read = read_training_problems(context.input_path("problems"), settings.levels)
     by_id = {p.id: p for p in problems}
@@ -160,15 +162,7 @@ def _label_by_rollouts(
     counts["samples over the solutions per question"] = len(parsed) - len(chosen)
     if not chosen:
         return [], [], counts, {}
-    completer = Completer(
-        model=context.model_or_path("model"),
-        settings=settings,
-        count=settings.rollouts_per_step,
-        target=context.output_dir / COMPLETIONS,
-        folder=context.scratch_dir,
-        title=context.stage,
-        on_engine=partial(append_engine_stats, context.output_dir),
-    )
+    completer = _completer(context)
     rollouts = roll_out(
         chosen, completer.complete, grade, until_first_mistake=settings.until_first_mistake
     )
@@ -195,6 +189,25 @@ def _label_by_rollouts(
     steps = [s.row(row, right) for s, row, right in zip(chosen, labels, verdicts, strict=True)]
     outcomes = [s.outcome_row(right) for s, right in zip(chosen, verdicts, strict=True)]
     return steps, outcomes, {"samples labelled": len(chosen), **counts}, about
+
+
+def _completer(context: StageContext[SuperviseSettings]) -> Completer:
+    """What completes solutions; completions on disk are kept as long as they would be the same."""
+    settings, folder = context.settings, context.output_dir / COMPLETIONS
+    conditions = {
+        **{name: context.input_fingerprints[name] for name in ("problems", "model")},
+        **settings.model_dump(mode="json", include=set(EngineSettings.model_fields)),
+    }
+    clear_if_changed(folder, conditions)
+    return Completer(
+        model=context.model_or_path("model"),
+        settings=settings,
+        count=settings.rollouts_per_step,
+        target=folder / f"{COMPLETIONS}.parquet",
+        folder=context.scratch_dir,
+        title=context.stage,
+        on_engine=partial(append_engine_stats, context.output_dir),
+    )
 
 
 def _print_rollouts(about: Mapping[str, Any]) -> None:
