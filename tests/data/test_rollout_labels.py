@@ -19,6 +19,7 @@ from e2h_cli.data.rollout_labels import (
     prefixes_of,
     roll_out,
 )
+from e2h_cli.data.training_rows import official_reward_rows
 
 CHAIN = Problem("p", "a3 b+4 c*6", 1, "s", "chains", "2")
 OTHER = Problem("q", "a3 b+4 c*6", 1, "s", "chains", "2")
@@ -78,6 +79,9 @@ def test_rows_carry_the_labels_and_the_verdict() -> None:
     row = BAD.row([0.0, None], right=False)
     assert row["completions"] == ["b=3+4=8", "c=8*6=8", "# Answer\n\n8"]
     assert row["labels"] == [0.0, None, False]
+    # The released code's format has no probabilities.
+    soft = GOOD.row([0.75, 0.25], right=True)
+    assert [official["label"] for official in official_reward_rows(soft)] == [1, 0]
 
 
 def test_agreement_with_the_oracle_by_hand() -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from e2h_cli.data.rm_labels import until_first_mistake
-from e2h_cli.pipeline.lineage import lineage_of
+from e2h_cli.pipeline.lineage import input_path, lineage_of
 from tests.conftest import MINI, TESTS, Done, assert_one_line, copy_stages, e2h
 
 ROLLOUTS = ("--source", "rollouts", "--temperature", "1", "--top-k", "0", "--max-tokens", "48",
@@ -77,6 +77,7 @@ def test_rollouts_make_rows_that_train_rm_takes(run: Path) -> None:
     assert found["seen"] == {kind: [1, 2, 3] for kind in ("questions", "labels", "answers")}
     assert lineage_of(run / "supervise").levels("labels") == {1, 2, 3}
     assert lineage_of(run / "supervise").unknown == frozenset()
+    assert input_path(run / "supervise", "model") == run / "sft"
 
     held = completions(run)
     supervise(run, "--estimation", "soft", "--force")
