@@ -51,7 +51,7 @@ def completions(run: Path) -> dict[tuple[str, int], str]:
     return {(key, sample): text for key, sample, text in zip(*columns, strict=True)}
 
 
-def test_rollouts_make_rows_that_train_rm_takes(run: Path) -> None:
+def test_hard_and_soft_rows_of_the_same_completions(run: Path) -> None:
     done = supervise(run)
     found = counts(run)
     about = found["rollouts"]
@@ -90,12 +90,10 @@ def test_rollouts_make_rows_that_train_rm_takes(run: Path) -> None:
         assert all(share * 3 in (0, 1, 2, 3) for share in row["labels"][:-1])
         assert row["labels"][-1] is other["labels"][-1]
     assert any(0 < share < 1 for row in soft for share in row["labels"])
-    for kind in ("prm", "oprm"):
-        trained = e2h(
-            "train-rm", "--recipe", MINI, "--run-dir", run, "--kind", kind, "--force",
-            cwd=run.parent,
-        )  # fmt: skip
-        assert trained.returncode == 0, trained.stdout + trained.stderr
+    # One more per beginning is drawn, and the others are kept.
+    supervise(run, "--rollouts-per-step", "4", "--force")
+    assert completions(run).items() > held.items()
+    assert json.loads((run / "supervise/engines.jsonl").read_text())["samples"] == len(begun)
     # Completions that would be others are drawn anew.
     supervise(run, "--temperature", "0.5", "--force")
     assert completions(run) != held
@@ -116,6 +114,16 @@ def test_an_early_stop_saves_completions_and_changes_no_label(run: Path, tmp_pat
     for row, whole in zip(rows(run), every, strict=True):
         *labels, right = whole["labels"]
         assert row["labels"] == [*until_first_mistake(labels), right]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimation", ["hard", "soft"])
+def test_a_reward_model_is_trained_on_the_rows(estimation: str, run: Path) -> None:
+    supervise(run, "--estimation", estimation)
+    for kind in ("prm", "oprm"):
+        common = ("--recipe", MINI, "--run-dir", run, "--model", "sft", "--force")
+        done = e2h("train-rm", *common, "--kind", kind, cwd=run.parent)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow
