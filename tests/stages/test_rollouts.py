@@ -78,6 +78,9 @@ def test_hard_and_soft_rows_of_the_same_completions(run: Path) -> None:
     assert lineage_of(run / "supervise").levels("labels") == {1, 2, 3}
     assert lineage_of(run / "supervise").unknown == frozenset()
     assert input_path(run / "supervise", "model") == run / "sft"
+    # Rollouts are no data from elsewhere: the settings are those of the run's scale.
+    settings = json.loads((run / "supervise/stage.json").read_text())["settings"]
+    assert settings["grader"] == "exact"
 
     held = completions(run)
     supervise(run, "--estimation", "soft", "--force")
