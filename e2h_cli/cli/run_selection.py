@@ -17,6 +17,8 @@ NOTHING = "none"
 # Inputs and settings that name problems of the user's own.
 _PROBLEMS = ("imported", "data", "problems")
 _RUNS = Path("runs")
+# Values of --source that read what the run made itself.
+_NOT_FROM_OUTSIDE = ("chains", "samples", "rollouts")
 
 
 def open_run(
@@ -57,7 +59,7 @@ def open_run(
         for one in ([value] if isinstance(value, str) else value)
         if one != NOTHING and one not in file.entry.stages
     }
-    if (settings or {}).get("source", "chains") != "chains":
+    if (settings or {}).get("source", "chains") not in _NOT_FROM_OUTSIDE:
         outside.add("data")
     chosen = scale or _scale(given, folders, outside)
     folder = given or folders[chosen]

@@ -12,7 +12,7 @@ import io
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import atomic_file, make_folder, write_atomic
+from e2h_cli.common.files import atomic_file, make_folder, read_json, write_atomic, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ SCORE_SCHEMA = pa.schema(
 )
 
 _ROWS_PER_PART = 4096
+_CONDITIONS_FILE = "conditions.json"
 
 
 class SampleKeys(Set[tuple[str, int]]):
@@ -236,3 +237,17 @@ def write_table(file: Path, table: pa.Table) -> None:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     write_atomic(file, buffer.getvalue())
+
+
+def clear_if_changed(folder: Path, conditions: Mapping[str, Any]) -> None:
+    """Delete the Parquet files of a folder that were made under other conditions.
+
+    ``conditions``: all that the rows depend on (fingerprints, settings), as JSON values; they are
+    written down in the folder.
+    """
+    file = folder / _CONDITIONS_FILE
+    if file.is_file() and read_json(file) == dict(conditions):
+        return
+    for made in folder.rglob("*.parquet"):
+        made.unlink()
+    write_json(file, dict(conditions))

@@ -1,13 +1,14 @@
 """Labelled solutions for reward models: from own samples, and from files.
 
 A row is ``id, prompt, completions, labels``: the steps and, as the last of them, the answer block;
-a label is true, false, null (not trained on) or, in the user's own files, a probability.
+a label is true, false, null (not trained on) or a probability.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,50 @@ def step_checker(problems: Iterable[Problem]) -> StepChecker | None:
     return chain_arithmetic.check_steps if {p.source for p in problems} == {"chains"} else None
 
 
+@dataclass(frozen=True, slots=True)
+class ParsedSample:
+    """A finished solution with an answer."""
+
+    problem: Problem
+    steps: tuple[str, ...]
+    answer: str
+
+    def row(self, labels: Sequence[float | None], right: bool) -> Row:
+        """A row with labels of the steps, and the verdict as the label of the answer block."""
+        blocks = [*self.steps, template.answer_block(self.answer)]
+        return labelled_row(self.problem.id, self.problem.problem, blocks, [*labels, right])
+
+    def outcome_row(self, right: bool) -> Row:
+        """A row in which all steps carry the verdict on the final answer (paper p.6, p.30)."""
+        return self.row([right] * len(self.steps), right)
+
+
+def parse_samples(
+    samples: Iterable[tuple[str, str]], problems: Mapping[str, Problem]
+) -> tuple[list[ParsedSample], dict[str, int]]:
+    """Distinct solutions with steps and an answer, and counts of dropped samples.
+
+    ``samples``: (problem id, text of a finished solution).
+    """
+    parsed: dict[tuple[str, str], ParsedSample] = {}
+    dropped = {"samples without answer": 0, "repeated samples": 0}
+    for key, text in samples:
+        solution = template.parse(text)
+        if solution.answer is None or not solution.steps:
+            dropped["samples without answer"] += 1
+        elif (key, text) in parsed:
+            dropped["repeated samples"] += 1
+        else:
+            steps = tuple(step.text for step in solution.steps)
+            parsed[key, text] = ParsedSample(problems[key], steps, solution.answer)
+    return list(parsed.values()), dropped
+
+
+def grade_samples(samples: Sequence[ParsedSample], grade: Grade) -> Sequence[bool]:
+    """Whether the answer of each sample is right."""
+    return grade([(sample.problem.answer or "", sample.answer) for sample in samples])
+
+
 def label_samples(
     samples: Iterable[tuple[str, str]],
     problems: Mapping[str, Problem],
@@ -39,29 +84,15 @@ def label_samples(
 
     Returns rows of step labels, rows of outcome labels, and counts of labelled and dropped samples.
     Step labels (for a PRM): a step by the oracle ``checker``, nothing after the first wrong step,
-    the answer block by the grader. Outcome labels (for an ORM): every step and the answer block
-    carry the verdict on the final answer (paper p.6, p.30).
+    the answer block by the grader. Outcome labels (for an ORM): the grader's verdict.
     """
-    parsed: dict[tuple[str, str], tuple[Problem, list[str], str]] = {}
-    dropped = {"samples without answer": 0, "repeated samples": 0}
-    for key, text in samples:
-        solution = template.parse(text)
-        if solution.answer is None or not solution.steps:
-            dropped["samples without answer"] += 1
-        elif (key, text) in parsed:
-            dropped["repeated samples"] += 1
-        else:
-            steps = [step.text for step in solution.steps]
-            parsed[key, text] = problems[key], steps, solution.answer
-    verdicts = grade([(problem.answer or "", answer) for problem, _, answer in parsed.values()])
+    parsed, dropped = parse_samples(samples, problems)
     step_rows, outcome_rows = [], []
-    for (problem, steps, answer), right in zip(parsed.values(), verdicts, strict=True):
-        blocks = [*steps, template.answer_block(answer)]
-        outcomes = [right] * len(blocks)
-        outcome_rows.append(labelled_row(problem.id, problem.problem, blocks, outcomes))
+    for sample, right in zip(parsed, grade_samples(parsed, grade), strict=True):
+        outcome_rows.append(sample.outcome_row(right))
         if checker is not None:
-            labels = [*until_first_mistake(checker(problem.problem, steps)), right]
-            step_rows.append(labelled_row(problem.id, problem.problem, blocks, labels))
+            steps = checker(sample.problem.problem, [*sample.steps])
+            step_rows.append(sample.row(until_first_mistake(steps), right))
     return step_rows, outcome_rows, {"samples labelled": len(parsed), **dropped}
 
 

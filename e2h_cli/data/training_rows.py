@@ -1,8 +1,8 @@
 """The files of training rows that ``e2h supervise`` writes and ``sft`` and ``train-rm`` read.
 
 ``sft`` rows are ``id, prompt, completion``. ``prm`` and ``orm`` rows are ``id, prompt, completions,
-labels``: steps, then the answer block; labels are true, false or null (not trained on). The format
-of the paper's released code has one row per step instead.
+labels``: steps, then the answer block; labels are true, false, a probability or null (not trained
+on). The format of the paper's released code has one row per step instead, with label 1 or 0.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TrainingRow(NamedTuple):
 
 
 def labelled_row(
-    key: str, question: str, steps: Sequence[str], labels: Sequence[bool | None]
+    key: str, question: str, steps: Sequence[str], labels: Sequence[float | None]
 ) -> dict[str, Any]:
     """A ``prm`` or ``orm`` row; ``key`` is its id."""
     prompt = template.prompt(question)
@@ -115,7 +115,7 @@ def official_reward_rows(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 "input": question,
                 "output_prefix": before,
                 "output": output,
-                "label": int(label),
+                "label": int(label >= 0.5),
             }
         before += closed
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class SamplingJob:
     writer: str  # path of this worker's own folder in ``folder``
     # (index from 0, count) of the shard and of the worker; see ``missing_requests``.
     shares: tuple[tuple[int, int], ...] = ()
+    # Problem id -> what its solutions begin with; a problem that is not here begins with nothing.
+    begun: Mapping[str, str] = field(default_factory=dict)
 
     def store(self) -> ShardedParquetStore:
         """The samples on disk, of all workers; new ones go to this worker's folder."""
@@ -48,7 +50,8 @@ class SamplingJob:
     def missing(self, done: Set[tuple[str, int]]) -> list[Request]:
         """Requests for the samples of this job that are not in ``done``."""
         n, seed = self.settings.n, self.settings.seed
-        return list(missing_requests(self.problems, n, done, seed, self.shares, self.prefix))
+        missing = missing_requests(self.problems, n, done, seed, self.shares, self.prefix)
+        return [replace(r, prompt=r.prompt + self.begun.get(r.id, "")) for r in missing]
 
 
 def sample_all(

@@ -11,11 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from e2h_cli.common.files import read_json, write_json
 from e2h_cli.common.parquet_store import (
     SCORE_SCHEMA,
     SampleKeys,
     ShardedParquetStore,
+    clear_if_changed,
     read_table,
     write_table,
 )
@@ -28,7 +28,6 @@ from e2h_cli.models.reward_formats import RewardModel, open_reward_model
 logger = logging.getLogger(__name__)
 
 SCORES_FILE = "scores.parquet"
-_CONDITIONS_FILE = "conditions.json"
 
 
 def score_texts(
@@ -118,7 +117,7 @@ def score_samples(
     Raises:
         RunError: a score is NaN or infinite.
     """
-    _clear_if_changed(folder, conditions)
+    clear_if_changed(folder, conditions)
     job = ScoringJob(reward_model, family, precision, batch_tokens, folder.resolve())
     store = job.store()
     solutions = _distinct_solutions(samples, problems, store.keys())
@@ -136,18 +135,8 @@ def score_samples(
 
 def write_scores(scores: pa.Table, folder: Path, conditions: Mapping[str, Any]) -> None:
     """Write scores of another project to where ``score_samples`` would write its own."""
-    _clear_if_changed(folder, conditions)
+    clear_if_changed(folder, conditions)
     write_table(folder / SCORES_FILE, scores)
-
-
-def _clear_if_changed(folder: Path, conditions: Mapping[str, Any]) -> None:
-    """Delete scores that were computed under other conditions, and write down the new ones."""
-    file = folder / _CONDITIONS_FILE
-    if file.is_file() and read_json(file) == dict(conditions):
-        return
-    for scores in folder.rglob("*.parquet"):
-        scores.unlink()
-    write_json(file, dict(conditions))
 
 
 def _distinct_solutions(

@@ -154,15 +154,22 @@ COMMANDS: dict[str, Command] = {
             {
                 "problems": _PROBLEMS,
                 "samples": InputSpec(("sample",), _SAMPLES, optional=True),
+                "model": InputSpec(
+                    _GENERATORS,
+                    "the generator that completes solutions, for --source rollouts",
+                    hub=True,
+                    optional=True,
+                ),
                 "data": InputSpec(
                     (),
                     "files of PRM800K, MetaMath or Math-Shepherd as published, or Hub names",
                     hub=True,
                     many=True,
                     optional=True,
-                    replaces=("samples",),
+                    replaces=("samples", "model"),
                 ),
             },
+            preserve=("completions",),
         ),
         Command(
             "train-rm",

@@ -238,3 +238,35 @@ class DecodingSettings(Settings):
     stop: Texts = Field(
         [], description="Texts that end a solution besides the end-of-text token; \\n is a newline."
     )
+
+
+class EngineSettings(DecodingSettings):
+    """What generates samples, and how. Excluded settings do not change the samples."""
+
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="Precision of the model: bf16 on a GPU, fp32 elsewhere."
+    )
+    engine_arg: Pairs = Field(
+        {},
+        description="An engine argument of vLLM, as gpu_memory_utilization=0.8; may be repeated.",
+    )
+    engine: EngineName = Field(
+        "auto", exclude=True, description="Engine; auto is vLLM if installed and there is a GPU."
+    )
+    generation_batch_size: int = Field(
+        1024,
+        ge=1,
+        exclude=True,
+        description="Generation batch size of the transformers engine.",
+    )
+    flush_seconds: float = Field(
+        5.0, gt=0, exclude=True, description="Seconds until finished samples are written to disk."
+    )
+    workers: int | None = Field(
+        None, ge=1, exclude=True, description="Number of engines; one per GPU if not given."
+    )
+    ray: str | None = Field(
+        None,
+        exclude=True,
+        description="Run workers as Ray tasks: address of a cluster, auto, or local.",
+    )

@@ -6,14 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from e2h_cli.settings.base import (
-    DecodingSettings,
-    EngineName,
-    Levels,
-    Pairs,
-    Part,
-    ShardableSettings,
-)
+from e2h_cli.settings.base import EngineSettings, Levels, Part, ShardableSettings
 
 # The paper's sampling parameters, by what the samples are for.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -26,7 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class SampleSettings(DecodingSettings, ShardableSettings):
+class SampleSettings(EngineSettings, ShardableSettings):
     """Settings of ``e2h sample``.
 
     Excluded settings do not change the samples: a run may be resumed with others.
@@ -48,36 +41,9 @@ class SampleSettings(DecodingSettings, ShardableSettings):
         description="Training problems that few-shot examples are from; hard and all read hard "
         "answers.",
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="Precision of the model: bf16 on a GPU, fp32 elsewhere."
-    )
-    engine_arg: Pairs = Field(
-        {},
-        description="An engine argument of vLLM, as gpu_memory_utilization=0.8; may be repeated.",
-    )
     preset: Literal["greedy", "re-ranking", "outcome-labels", "rest-em", "dpo", "icl"] | None = (
         Field(None, exclude=True, description="Settings of the paper; other settings override it.")
     )
-    engine: EngineName = Field(
-        "auto", exclude=True, description="Engine; auto is vLLM if installed and there is a GPU."
-    )
-    generation_batch_size: int = Field(
-        1024,
-        ge=1,
-        exclude=True,
-        description="Generation batch size of the transformers engine.",
-    )
-    flush_seconds: float = Field(
-        5.0, gt=0, exclude=True, description="Seconds until finished samples are written to disk."
-    )
     merge: bool = Field(
         False, exclude=True, description="Merge finished shards; refused if samples are missing."
-    )
-    workers: int | None = Field(
-        None, ge=1, exclude=True, description="Number of engines; one per GPU if not given."
-    )
-    ray: str | None = Field(
-        None,
-        exclude=True,
-        description="Run workers as Ray tasks: address of a cluster, auto, or local.",
     )

@@ -6,14 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from e2h_cli.settings.base import GRADER_HELP, GraderName, Levels, Settings
+from e2h_cli.settings.base import GRADER_HELP, EngineSettings, GraderName, Levels
 
 
-class SuperviseSettings(Settings):
-    """Settings of ``e2h supervise``."""
+class SuperviseSettings(EngineSettings):
+    """Settings of ``e2h supervise``. Those of decoding and engines are of the rollouts."""
 
-    source: Literal["samples", "prm800k", "metamath", "math-shepherd"] = Field(
-        "samples", description="Where rows come from: own samples, or a published data set."
+    source: Literal["samples", "rollouts", "prm800k", "metamath", "math-shepherd"] = Field(
+        "samples",
+        description="Where rows come from: own samples, own samples with step labels by rollouts, "
+        "or a published data set.",
     )
     levels: Levels = Field(
         "easy", description="Levels to train on; hard and all read the hidden answers."
@@ -25,7 +27,19 @@ class SuperviseSettings(Settings):
         "positive", description="PRM800K: the reward model's label of rating 0 (paper p.30)."
     )
     max_solutions: int = Field(
-        3, ge=1, description="MetaMath: solutions per question (paper p.19: 3)."
+        3, ge=1, description="MetaMath and rollouts: solutions per question (paper p.19: 3)."
+    )
+    rollouts_per_step: int = Field(
+        8, ge=1, description="Rollouts: completions of each step (Math-Shepherd: 8)."
+    )
+    estimation: Literal["hard", "soft"] = Field(
+        "hard",
+        description="Rollouts: a step is right if any completion is, or as the share that is.",
+    )
+    until_first_mistake: bool = Field(
+        False,
+        description="Rollouts: no label, and no completions, after the first step that no "
+        "completion gets right; Math-Shepherd labels every step.",
     )
     gsm8k: Literal["keep", "drop"] = Field(
         "drop", description="Records of GSM8K, which have no level; the paper keeps MetaMath's."
@@ -35,7 +49,9 @@ class SuperviseSettings(Settings):
         description="Math-Shepherd: match whole questions, or prefixes as the paper's code.",
     )
     ratio: float | None = Field(
-        3, ge=1, description="Samples: at most ratio:1 right to wrong or reverse (paper p.19: 3)."
+        3,
+        ge=1,
+        description="Own samples: at most ratio:1 right to wrong or reverse (paper p.19: 3).",
     )
     grader: GraderName = Field("e2h", description=GRADER_HELP)
     official: bool = Field(

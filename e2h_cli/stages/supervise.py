@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from rich.table import Table
@@ -12,41 +14,62 @@ from rich.table import Table
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import write_jsonl
+from e2h_cli.common.parquet_store import clear_if_changed
 from e2h_cli.data.decontamination import QuestionIndex
+from e2h_cli.data.problem import Problem
 from e2h_cli.data.published_rows import PublishedRows
-from e2h_cli.data.rm_labels import balance_outcomes, label_samples, step_checker
+from e2h_cli.data.rm_labels import (
+    Grade,
+    Row,
+    balance_outcomes,
+    grade_samples,
+    label_samples,
+    parse_samples,
+    step_checker,
+)
+from e2h_cli.data.rollout_labels import (
+    agreement,
+    choose_solutions,
+    hard_labels,
+    roll_out,
+)
 from e2h_cli.data.split_files import read_training_problems
 from e2h_cli.data.training_rows import ROW_KINDS, TrainingRow, TrainingRowWriter
 from e2h_cli.grading import get_grader
+from e2h_cli.inference.completions import Completer
+from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
 from e2h_cli.inference.sampling import read_samples
 from e2h_cli.pipeline.lineage import SEEN, seen_levels
 from e2h_cli.pipeline.stage_context import StageContext
+from e2h_cli.settings.base import EngineSettings
 from e2h_cli.settings.supervise import SuperviseSettings
 
 NEAR_DUPLICATES = "near-duplicates.jsonl"
+COMPLETIONS = "completions"
 
 
 def run(context: StageContext[SuperviseSettings]) -> dict[str, Any]:
     """Write training rows; print what was kept, and what was dropped and why.
 
-    Reads: ``problems`` (a split); ``samples`` of its training problems, or ``data``, published
-    files or names on the Hub.
+    Reads: ``problems`` (a split); ``samples`` of its training problems, and for rollouts the
+    ``model`` that completes them; or ``data``, published files or names on the Hub.
     Writes: ``sft.jsonl``, ``prm.jsonl``, ``orm.jsonl`` and ``*-validation.jsonl`` where there are
-    such rows; ``official-*.jsonl`` with --official; ``near-duplicates.jsonl``.
+    such rows; ``official-*.jsonl`` with --official; ``near-duplicates.jsonl``; the completions of
+    rollouts.
     """
     settings, folder = context.settings, context.output_dir
     about: dict[str, Any] = {}
     near_duplicates: list[dict[str, Any]] = []
     rows: Iterable[TrainingRow]
-    if settings.source == "samples":
+    own = settings.source in ("samples", "rollouts")
+    if own:
         rows, counts, about = _label_samples(context)
     else:
         index = QuestionIndex(context.input_path("problems"))
         rows = published = PublishedRows(context.inputs["data"], index, settings, context.stage)
         counts, near_duplicates = published.counts, published.near_duplicates
-    # Repeated samples were dropped before.
-    unique = settings.source != "samples"
-    with TrainingRowWriter(folder, official=settings.official, unique=unique) as writer:
+    # Repeated samples of our own were dropped before.
+    with TrainingRowWriter(folder, official=settings.official, unique=not own) as writer:
         for row in rows:
             writer.write(row)
     if not any(writer.counts[kind] for kind in ROW_KINDS):
@@ -67,39 +90,140 @@ def _label_samples(
 ) -> tuple[list[TrainingRow], Counter[str], dict[str, Any]]:
     """Rows of labelled samples, counts, and what was read: files and fingerprints, levels.
 
-    Step labels come from the oracle, which only chain arithmetic has, outcome labels from the
-    grader.
+    Step labels come from rollouts, or from the oracle, which only chain arithmetic has; outcome
+    labels from the grader.
     """
     settings = context.settings
+    rollouts = settings.source == "rollouts"
+    if rollouts:
+        context.model_or_path("model")  # a missing one is told before the samples are read
+    elif context.optional_input("model"):
+        raise InputError(
+            "only rollouts need a model", hint="leave --model out, or add --source rollouts"
+        )
     problems, read = read_training_problems(context.input_path("problems"), settings.levels)
     by_id = {p.id: p for p in problems}
-    samples = read_samples(context.input_path("samples"))
-    counts = Counter({"samples": samples.num_rows})
-    finished = []
-    columns = (samples[name].to_pylist() for name in ("id", "text", "finish_reason"))
-    for key, text, finish_reason in zip(*columns, strict=True):
-        # Whatever was sampled, only these training problems are trained on.
-        if key not in by_id:
-            counts["samples of other problems"] += 1
-        elif finish_reason != "stop":
-            counts["samples cut at the token limit"] += 1
-        else:
-            finished.append((key, text))
+    finished, counts = _finished_samples(context, by_id)
+    about: dict[str, Any] = {"read": read}
     with get_grader(settings.grader, cache=context.verdict_cache) as grader:
 
         def grade(pairs: Sequence[tuple[str, str]]) -> list[bool]:
             return [verdict.right for verdict in grader.grade(pairs)]
 
-        steps, outcomes, dropped = label_samples(finished, by_id, grade, step_checker(problems))
+        if rollouts:
+            steps, outcomes, dropped, about["rollouts"] = _label_by_rollouts(
+                context, finished, by_id, grade
+            )
+        else:
+            checker = step_checker(problems)
+            steps, outcomes, dropped = label_samples(finished, by_id, grade, checker)
     kept = balance_outcomes(outcomes, settings.ratio, random.Random(f"ratio {settings.seed}"))
     counts.update(dropped)
     counts["outcome rows over the ratio"] = len(outcomes) - len(kept)
     kinds = {"prm": steps, "orm": kept}
     ids = {row["id"] for labelled in kinds.values() for row in labelled}
     used = [problem for key, problem in by_id.items() if key in ids]
-    seen = seen_levels(questions=used, labels=used, answers=used)
+    about[SEEN] = seen_levels(questions=used, labels=used, answers=used)
     rows = [TrainingRow(kind, row) for kind in kinds for row in kinds[kind]]
-    return rows, counts, {"read": read, SEEN: seen}
+    return rows, counts, about
+
+
+def _finished_samples(
+    context: StageContext[SuperviseSettings], problems: Mapping[str, Problem]
+) -> tuple[list[tuple[str, str]], Counter[str]]:
+    """(problem id, text) of the finished samples of these problems, and counts."""
+    samples = read_samples(context.input_path("samples"))
+    counts = Counter({"samples": samples.num_rows})
+    finished = []
+    columns = (samples[name].to_pylist() for name in ("id", "text", "finish_reason"))
+    for key, text, finish_reason in zip(*columns, strict=True):
+        # Whatever was sampled, only these training problems are trained on.
+        if key not in problems:
+            counts["samples of other problems"] += 1
+        elif problems[key].answer is None:
+            counts["samples of problems without a gold answer"] += 1
+        elif finish_reason != "stop":
+            counts["samples cut at the token limit"] += 1
+        else:
+            finished.append((key, text))
+    return finished, counts
+
+
+def _label_by_rollouts(
+    context: StageContext[SuperviseSettings],
+    finished: Sequence[tuple[str, str]],
+    problems: Mapping[str, Problem],
+    grade: Grade,
+) -> tuple[list[Row], list[Row], dict[str, int], dict[str, Any]]:
+    """Rows of step labels and of outcome labels, counts of samples, and counts of rollouts."""
+    settings = context.settings
+    parsed, counts = parse_samples(finished, problems)
+    chosen = choose_solutions(parsed, settings.max_solutions, settings.seed)
+    counts["samples over the solutions per question"] = len(parsed) - len(chosen)
+    if not chosen:
+        return [], [], counts, {}
+    completer = _completer(context)
+    rollouts = roll_out(
+        chosen, completer.complete, grade, until_first_mistake=settings.until_first_mistake
+    )
+    soft = [rollouts.shares(sample) for sample in chosen]
+    hard = [hard_labels(shares) for shares in soft]
+    sampled = completer.stats.counts
+    about = {
+        "solutions": len(chosen),
+        "steps": sum(label is not None for row in hard for label in row),
+        "right_steps": sum(label is True for row in hard for label in row),
+        "distinct_prefixes": len(rollouts.completions),
+        "completions": sampled["samples"],
+        "tokens": sampled["tokens"],
+        "without_answer": sampled["without_answer"],
+        "right_share": round(rollouts.right.total() / rollouts.completions.total(), 4),
+        **sum_engine_stats(context.output_dir),
+    }
+    if checker := step_checker(problems.values()):
+        both = {"hard": agreement(hard, chosen, checker), "soft": agreement(soft, chosen, checker)}
+        about["oracle"] = {name: asdict(agreed) for name, agreed in both.items()}
+    _print_rollouts(about)
+    labels: Sequence[Sequence[float | None]] = hard if settings.estimation == "hard" else soft
+    verdicts = grade_samples(chosen, grade)
+    steps = [s.row(row, right) for s, row, right in zip(chosen, labels, verdicts, strict=True)]
+    outcomes = [s.outcome_row(right) for s, right in zip(chosen, verdicts, strict=True)]
+    return steps, outcomes, {"samples labelled": len(chosen), **counts}, about
+
+
+def _completer(context: StageContext[SuperviseSettings]) -> Completer:
+    """What completes solutions; completions on disk are kept as long as they would be the same."""
+    settings, folder = context.settings, context.output_dir / COMPLETIONS
+    conditions = {
+        **{name: context.input_fingerprints[name] for name in ("problems", "model")},
+        **settings.model_dump(mode="json", include=set(EngineSettings.model_fields)),
+    }
+    clear_if_changed(folder, conditions)
+    return Completer(
+        model=context.model_or_path("model"),
+        settings=settings,
+        count=settings.rollouts_per_step,
+        target=folder / f"{COMPLETIONS}.parquet",
+        folder=context.scratch_dir,
+        title=context.stage,
+        on_engine=partial(append_engine_stats, context.output_dir),
+    )
+
+
+def _print_rollouts(about: Mapping[str, Any]) -> None:
+    console.print(
+        f"{about['completions']:,} completions of {about['distinct_prefixes']:,} distinct "
+        f"beginnings of {about['solutions']:,} solutions, {about['tokens']:,} tokens; "
+        f"{about['right_share']:.1%} are right; {about['right_steps']:,} of {about['steps']:,} "
+        "steps have a right one"
+    )
+    for name, agreed in about.get("oracle", {}).items():
+        shares = {k: "none" if v is None else f"{v:.1%}" for k, v in agreed.items()}
+        console.print(
+            f"{name} labels agree with the oracle on {shares['accuracy']} of "
+            f"{agreed['steps']:,} steps: on {shares['right_found']} of the right and "
+            f"{shares['wrong_found']} of the wrong ones"
+        )
 
 
 def _print(counts: Counter[str], written: dict[str, int]) -> None:
