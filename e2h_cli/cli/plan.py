@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,7 +44,7 @@ def plan(
     loaded, folder = open_run(recipe, scale, run_dir, None)
     given = {"solution_tokens": solution_tokens, "prompt_tokens": prompt_tokens, "tflops": tflops,
              "training": training, "sampling": sampling, "parameters": parameters}  # fmt: skip
-    assumed = Assumptions(**{f.name: given[f.name] for f in fields(Assumptions)})  # type: ignore[arg-type]
+    assumed = Assumptions(**given)  # type: ignore[arg-type]
     plans = plan_of(loaded, folder, assumed)
     title = f"{loaded.name} at {loaded.scale} scale in {folder.path}"
     console.print(_table(title, plans, assumed))

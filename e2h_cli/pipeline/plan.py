@@ -50,6 +50,7 @@ class Assumptions:
     Attributes:
         solution_tokens: mean length of a solution; never more than ``max_tokens``.
         prompt_tokens: mean length of a question with its headers.
+        steps: mean number of steps of a solution.
         tflops: dense bf16 peak of a GPU in 10^12 operations per second.
         training: share of the peak that training and scoring reach.
         sampling: share of the peak that sampling reaches.
@@ -58,6 +59,7 @@ class Assumptions:
 
     solution_tokens: int = 300
     prompt_tokens: int = 120
+    steps: int = 8
     tflops: float = 989.0
     training: float = 0.4
     sampling: float = 0.12
@@ -68,7 +70,7 @@ class Assumptions:
         """The assumptions in words."""
         return [
             f"a solution has {self.solution_tokens} tokens, a question {self.prompt_tokens} "
-            f"(chain arithmetic: {_TINY_TOKENS} together)",
+            f"(chain arithmetic: {_TINY_TOKENS} together); {self.steps} steps",
             f"a GPU does {self.tflops:g} TFLOP/s in bf16 (H100); training and scoring reach "
             f"{self.training:.0%} of it, sampling {self.sampling:.0%}; 2 operations per parameter "
             "and token, 6 in training",
@@ -111,17 +113,10 @@ def plan_of(recipe: Recipe, run_folder: RunFolder, assumed: Assumptions) -> list
     """
     plans: dict[str, StagePlan] = {}
 
-    def visit(stage: Stage) -> None:
-        for given in (one for inputs in stage.inputs.values() for one in inputs):
-            if given in recipe.stages and given not in plans:
-                visit(recipe.stages[given])
+    for stage in recipe.order:
         plan = StagePlan(stage.name, stage.command.name, run_folder.stage(stage.name).status)
         _Planner(stage, plan, plans, assumed).fill()
         plans[stage.name] = plan
-
-    for stage in recipe.stages.values():
-        if stage.name not in plans:
-            visit(stage)
     return list(plans.values())
 
 
@@ -196,6 +191,13 @@ class _Planner:
             self.plan.rows = _PUBLISHED[settings.source] * share
         else:
             self.plan.rows = sum(plan.rows for plan in self._inputs("samples"))
+        if settings.source == "rollouts":
+            self.plan.rows = min(self.plan.rows, settings.max_solutions * self._problems("easy"))
+            self.plan.parameters = self._parameters("model")
+            # A completion has half of the steps on average.
+            steps = self.assumed.steps * settings.rollouts_per_step / 2
+            self._generate(self.plan.rows * steps, settings.max_tokens)
+            self.plan.memory = 2 * self.plan.parameters
         self.plan.disk = self.plan.rows * self._row_tokens() * 4
 
     def _rerank(self) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from e2h_cli.pipeline import recipe as recipes
 from e2h_cli.pipeline.plan import Assumptions, StagePlan, parameters_of, plan_of, split_sizes
+from e2h_cli.pipeline.recipe import load
+from e2h_cli.pipeline.recipe_file import find
 from e2h_cli.pipeline.run_folder import RunFolder
 from e2h_cli.settings.split import SplitSettings
 from tests import builders
@@ -16,7 +17,7 @@ from tests.conftest import MINI, Cli, assert_one_line
 
 
 def plans(recipe: str, scale: str, folder: Path, **assumed: float) -> dict[str, StagePlan]:
-    loaded = recipes.load(recipes.find(recipe), scale)  # type: ignore[arg-type]
+    loaded = load(find(recipe), scale)  # type: ignore[arg-type]
     found = plan_of(loaded, RunFolder(folder), Assumptions(**assumed))  # type: ignore[arg-type]
     return {plan.name: plan for plan in found}
 
@@ -41,7 +42,7 @@ def test_the_paper_quickstart(tmp_path: Path) -> None:
 def test_ppo_rest_em_and_dpo(tmp_path: Path) -> None:
     found = plans("table2", "paper", tmp_path)
     # SFT on the rows of PRM800K comes after them, whatever the order of the recipe.
-    assert found["sft"].rows == pytest.approx(75_000 * 5490 / 11_498)
+    assert found["sft-prm800k"].rows == pytest.approx(75_000 * 5490 / 11_498)
     solutions, size = 500 * 512, 7e9
     passes = 2 * size + 2 * size + 2 * size + 6 * size + 2 * size + 6 * size
     assert found["rl"].operations == passes * solutions * 420
@@ -53,6 +54,20 @@ def test_ppo_rest_em_and_dpo(tmp_path: Path) -> None:
     assert rest_em.operations == 6 * size * 2 * 5490 * 10 * 3 * 420
     dpo = found["dpo-easy"]
     assert dpo.operations == 8 * size * 5 * 5490 * 6 * 420 + 2 * size * 5 * 5490 * 8 * 420
+
+
+def test_rollout_labels(tmp_path: Path) -> None:
+    text = MINI.read_text().replace(
+        "inputs: {problems: split, samples: rm-samples}",
+        "inputs: {problems: split, samples: rm-samples, model: pretrain}, "
+        "settings: {source: rollouts, rollouts_per_step: 4, max_solutions: 2}",
+    )
+    (tmp_path / "r.yaml").write_text(text)
+    found = plans(str(tmp_path / "r.yaml"), "tiny", tmp_path)["supervise"]
+    # 60 of levels 1 to 3, of which half of the 10 validation problems, as in the test set.
+    assert found.rows == 2 * 55
+    # 8 steps, 4 completions of each, half of the solution left on average.
+    assert found.tokens == pytest.approx(found.rows * 8 * 4 / 2 * 45)
 
 
 def test_sizes_of_a_split() -> None:
