@@ -112,6 +112,7 @@ def copy_stages(mini_run: Path, folder: Path, *stages: str) -> Path:
     """A run folder of a test's own, with some stages of the mini recipe finished."""
     for stage in stages:
         shutil.copytree(mini_run / stage, folder / stage)
+    folder.mkdir(parents=True, exist_ok=True)
     shutil.copy2(mini_run / "run.json", folder)
     return folder
 

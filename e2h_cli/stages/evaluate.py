@@ -64,7 +64,15 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
         measured = _single_samples(context, problems, grader)
         for stage in votes if settings.reward_metrics else ():
             diagnostics += _reward_model(context, stage, problems, grader, levels)
-    measured += map(read_measurements, votes)
+    for stage in votes:
+        ids, measurements = read_measurements(stage)
+        if strangers := [key for key in ids if key not in problems]:
+            raise InputError(
+                f"{strangers[0]!r} is none of the problems",
+                where=stage,
+                hint="give the --problems that it voted on",
+            )
+        measured.append((ids, measurements))
     if not measured:
         raise InputError("nothing to evaluate", hint="give --samples or --votes")
     results = _summarise(context, measured, problems, levels, f"{grader.name} {grader.version}")

@@ -135,8 +135,9 @@ def test_curves_stand_beside_results_on_as_many_problems_only() -> None:
 @pytest.mark.parametrize(
     ("recipe", "stage", "model"),
     [
-        ("quickstart", "sft", "SFT"), ("quickstart", "train-rm", "ORM"), ("table2", "sft", "SFT"),
-        ("table2", "train-rm", "PRM"), ("reward-models", "oprm", "OPRM"),
+        ("quickstart", "sft", "SFT"), ("quickstart", "train-rm", "ORM"),
+        ("table2", "sft-prm800k", "SFT"), ("table2", "rm-prm800k", "PRM"),
+        ("reward-models", "oprm", "OPRM"),
     ],
 )  # fmt: skip
 def test_recipes_train_with_the_settings_of_table_4(recipe: str, stage: str, model: str) -> None:

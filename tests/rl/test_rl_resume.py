@@ -122,16 +122,16 @@ def test_a_killed_iteration_goes_on(
     assert not complete or record.stat().st_mtime_ns == written
 
 
-def test_a_reward_model_that_returns_nan(place: Path, mini_run: Path) -> None:
+def test_a_reward_model_of_nan_is_refused(place: Path, mini_run: Path) -> None:
     broken = place / "broken"
     shutil.copytree(mini_run / "train-rm", broken)
     tensors = load_file(broken / "model.safetensors")
     tensors["score.weight"][:] = float("nan")
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
     done = rl(place, "--stage", "rl", "--reward-model", broken)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "the reward model returned NaN" in done.stderr
+    assert "score.weight has values that are not finite" in done.stderr
 
 
 @pytest.mark.slow

@@ -92,10 +92,18 @@ def test_the_paper_is_drawn_beside_results_on_math500_only(
                 for i in range(easy + 262)]  # fmt: skip
     write_problems(tmp_path / "problems.jsonl", problems)
     votes = Measurement("sft", "", "majority", "", 4, np.arange(len(problems)) % 2)
-    (tmp_path / "votes").mkdir()
-    write_accuracy(tmp_path / "votes", [p.id for p in problems], [votes])
-    inputs = ("--problems", "problems.jsonl", "--votes", "votes", "--samples", "none")
+    (tmp_path / "voted").mkdir()
+    write_accuracy(tmp_path / "voted", [p.id for p in problems], [votes])
+    inputs = ("--problems", "problems.jsonl", "--votes", "voted", "--samples", "none")
     done = cli("eval", *inputs, "--run-dir", "run", "--scale", scale)
     assert done.returncode == 0, done.stdout + done.stderr
     svg = (tmp_path / "run/accuracy-against-n.svg").read_text()
     assert ("Paper, Figure 4" in svg) == shown
+
+
+def test_votes_on_other_problems_are_refused(cli: Cli, mini_run: Path, tmp_path: Path) -> None:
+    problems = [Problem("other", "Question", 1, "Algebra", "1")]
+    write_problems(tmp_path / "problems.jsonl", problems)
+    inputs = ("--problems", "problems.jsonl", "--samples", "none", "--votes", mini_run / "rerank")
+    done = cli("eval", *inputs, "--run-dir", "run", "--scale", "tiny")
+    assert_one_line(done, "is none of the problems", "--problems")
