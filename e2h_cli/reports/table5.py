@@ -175,13 +175,6 @@ def as_tables(
             numbers = f"{o['paper']:+.1f}", f"{o['ours']:+.1f}", shown_p(o["p_holm"])
             rows.append(("", f"{o['better']} - {o['worse']}", *numbers, o["verdict"]))
         tables.append(ReportTable(title, ("", "better - worse", "paper", "ours", "p", ""), rows))
-    start = next((line for line in lines if line.key == _SFT), None)
-    if made_at == "tiny scale" and start and any(o["verdict"] == "reversed" for o in orderings):
-        paper = paper_rows("PRM800K")[_SFT]["hard"]
-        notes.append(
-            f"reversed: the tiny start solves {start.accuracy['hard'][0]:.0f} % of the hard "
-            f"problems (paper: {paper} %), so that right answers to learn from are plenty"
-        )
     return tables, notes
 
 

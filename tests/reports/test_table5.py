@@ -71,16 +71,6 @@ def test_the_table_as_text() -> None:
     assert "| PPO | all | easy | yes |" in tables[0].markdown
 
 
-def test_a_reversed_ordering_is_explained() -> None:
-    lines, orderings = rows_of_ours()
-    turned = [{**orderings[0], "verdict": "reversed"}]
-    _, notes = table5.as_tables(lines, turned, "tiny scale")
-    assert "reversed: the tiny start solves 50 %" in notes[-1]
-    for given, scale in ((turned, "paper scale"), (orderings, "tiny scale")):
-        _, notes = table5.as_tables(lines, given, scale)
-        assert not any(note.startswith("reversed:") for note in notes)
-
-
 def record(command: str, **settings: str) -> dict[str, Any]:
     return {"command": command, "settings": settings, "counts": {"best_step": 5}}
 
