@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 recipes = typer.Typer(help="List the recipes that come with e2h, or copy one.")
 
 _NAME_LINE = re.compile(r"^name:.*$", re.MULTILINE)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def validate(
@@ -84,7 +83,7 @@ def copy_recipe(
     from e2h_cli.common.console import console
     from e2h_cli.common.files import path_exists, write_atomic
     from e2h_cli.pipeline.checked_yaml import did_you_mean
-    from e2h_cli.pipeline.recipe_file import packaged
+    from e2h_cli.pipeline.recipe_file import RECIPE_NAME, packaged
 
     known = packaged()
     if name not in known:
@@ -94,7 +93,7 @@ def copy_recipe(
         hint = "name another file" if target.is_dir() else "--force overwrites it"
         raise InputError("is there already", where=target, hint=hint)
     text = known[name].read_text(encoding="utf-8")
-    if _NAME.fullmatch(target.stem):
+    if re.fullmatch(RECIPE_NAME, target.stem):
         text = _NAME_LINE.sub(f"name: {target.stem}", text, count=1)
     write_atomic(target, text.encode())
     console.print(f"{escape(str(target))}: check it with e2h validate, run it with e2h run")

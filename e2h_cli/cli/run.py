@@ -61,6 +61,7 @@ def _run(
 ) -> tuple[Path, str, str]:
     """Bring one run up to date; return its folder, its scale, and the view of an experiment."""
     from e2h_cli.common.console import console
+    from e2h_cli.pipeline.recipe_file import scale_in_words
     from e2h_cli.pipeline.runner import Runner
 
     loaded, run_folder = open_run(recipe, scale, run_dir, seed)
@@ -71,7 +72,7 @@ def _run(
     runner = Runner(loaded, run_folder, make_inputs=True, replace="all" if force else "of-recipe")
     runner.run_all(until)
     view = "" if loaded.name == loaded.experiment else f"-{loaded.name}"
-    return run_folder.path, f"{loaded.scale} scale", view
+    return run_folder.path, scale_in_words(loaded.scale), view
 
 
 def _compare(folders: dict[int, Path], made_at: str, view: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_jsonl, write_jsonl
+from e2h_cli.data.final_answer import closing_brace
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,10 @@ def problem_from_row(row: dict[str, Any], *, default_id: str, source: str, where
 
 def last_boxed(text: str) -> str | None:
     r"""The content of the last ``\boxed{...}`` with balanced braces, or None."""
-    _, found, content = text.rpartition(r"\boxed{")
-    depth = 1
-    for end, character in enumerate(content if found else ""):
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        if depth == 0:
-            return content[:end]
-    return None
+    head, found, _ = text.rpartition(r"\boxed{")
+    brace = len(head) + len(r"\boxed")
+    end = closing_brace(text, brace) if found else -1
+    return text[brace + 1 : end] if end > 0 else None
 
 
 def write_problems(file: Path, problems: Iterable[Problem]) -> int:

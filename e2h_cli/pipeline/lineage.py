@@ -7,7 +7,7 @@ Stages that read problems for training record the levels of what they read as ``
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +66,15 @@ def seen_levels(**problems: Iterable[Problem]) -> dict[str, list[int]]:
     return {kind: sorted({p.level for p in read}) for kind, read in problems.items()}
 
 
+def seen_in_rows(
+    rows: Iterable[Mapping[str, Any]], problems: Iterable[Problem]
+) -> dict[str, list[int]]:
+    """The entry ``seen`` of rows with labels or solutions of some of these problems, by ``id``."""
+    ids = {row["id"] for row in rows}
+    used = [problem for problem in problems if problem.id in ids]
+    return seen_levels(questions=used, labels=used, answers=used)
+
+
 def level_range(levels: Iterable[int]) -> str:
     """``levels 1-3``, ``level 5`` or ``levels 1, 3``."""
     ordered = sorted(levels)
@@ -84,7 +93,7 @@ def lineage_of(stage: Path) -> Lineage:
 def lineage_of_input(stage: Path, name: str) -> Lineage:
     """The lineage of one input of a stage."""
     walk = _Walk()
-    walk.visit(*walk.made_from(stage, name))
+    walk.visit(*walk.made_from(stage, StageFolder(stage).record, name))
     return walk.result
 
 
@@ -119,11 +128,11 @@ class _Walk:
                 self._seen[kind].update(levels)
             self._tags = record.get("tags", {}) | self._tags
             for name in inputs:
-                queue += self.made_from(stage, name)
+                queue += self.made_from(stage, record, name)
 
-    def made_from(self, stage: Path, name: str) -> Iterator[Path]:
+    def made_from(self, stage: Path, record: Mapping[str, Any], name: str) -> Iterator[Path]:
         """The stages behind an input. What is known of no stage is noted, but for problems."""
-        for given in StageFolder(stage).record.get("inputs", {}).get(name, []):
+        for given in record.get("inputs", {}).get(name, []):
             path = _resolve(stage, given)
             made = StageFolder(path).record
             # A stage that was made anew since is not what this one was made from.

@@ -1,7 +1,7 @@
 """What a recipe would cost: rows, tokens, GPU memory, GPU-hours and disk of every stage.
 
-Nothing is loaded. Sizes come from the settings and from the records of finished stages; what cannot
-be known before is assumed, and every assumption is printed with the plan.
+Nothing is loaded. Sizes come from the settings; what they do not tell is assumed, and every
+assumption is printed with the plan.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from e2h_cli.data.splitting import PARTS
 from e2h_cli.pipeline.recipe import Recipe
 from e2h_cli.pipeline.recipe_stage import Stage
 from e2h_cli.pipeline.run_folder import RunFolder, Status
-from e2h_cli.settings.base import OptimizerSettings, SupervisedSettings
+from e2h_cli.settings.base import SupervisedSettings
 from e2h_cli.settings.pretrain import PretrainSettings
 from e2h_cli.settings.rl import (
     DPOSettings,
@@ -77,8 +77,9 @@ class Assumptions:
             "memory: weights, gradients and Adam's moments in fp32, weights alone where nothing is "
             "trained; activations and the KV cache come on top",
             "every question has its solutions, and no row is too long or dropped",
-            "PRM800K has 75,000 labelled solutions, MetaMath 395,000, Math-Shepherd 445,000; "
-            "their questions are spread over the levels as those of MATH",
+            "PRM800K has {prm800k:,} labelled solutions, MetaMath {metamath:,}, Math-Shepherd "
+            "{math-shepherd:,}; their questions are spread over the levels as those of "
+            "MATH".format_map(_PUBLISHED),
         ]
 
 
@@ -162,13 +163,8 @@ class _Planner:
         steps = settings.max_steps or math.ceil(rows * settings.epochs / settings.batch_size)
         plan.rows, plan.tokens = rows, steps * settings.batch_size * tokens
         plan.operations += 6 * plan.parameters * plan.tokens
-        plan.memory = self._trained_bytes(settings, plan.parameters)
+        plan.memory = sum(settings.training_bytes(plan.parameters))
         plan.disk = 4 * plan.parameters
-
-    def _trained_bytes(self, settings: OptimizerSettings, parameters: float) -> float:
-        if settings.lora_rank:
-            return parameters * ((2 if settings.precision == "bf16" else 4) + 0.01 * 12)
-        return parameters * 16
 
     def _sample(self, settings: SampleSettings) -> None:
         problems = self._problems(settings.part)
@@ -213,7 +209,7 @@ class _Planner:
         size = plan.parameters = self._parameters("model")
         reward = self._parameters("reward_model") if self.stage.inputs.get("reward_model") else 0.0
         tokens = self._row_tokens()
-        plan.memory = self._trained_bytes(settings, size) + 2 * reward
+        plan.memory = sum(settings.training_bytes(size)) + 2 * reward
         plan.disk = 4 * size
         if isinstance(settings, OnPolicySettings):
             solutions = float(settings.steps * settings.rollout_batch_size)
@@ -222,7 +218,7 @@ class _Planner:
             passes = 2 * size + 2 * size + 2 * reward + 6 * size * settings.update_epochs
             if isinstance(settings, PPOSettings):
                 passes += 2 * size + 6 * size * settings.update_epochs
-                plan.memory += self._trained_bytes(settings, size)
+                plan.memory += sum(settings.training_bytes(size))
             plan.operations = passes * solutions * tokens
         elif isinstance(settings, IteratedSettings):
             questions = self._problems(settings.questions)

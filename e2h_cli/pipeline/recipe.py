@@ -79,10 +79,8 @@ class Recipe:
         """
         place = {name: i for i, name in enumerate(self.stages)}
         reads = {
-            name: sorted(
-                place.keys() & itertools.chain(*stage.inputs.values()), key=place.__getitem__
-            )
-            for name, stage in self.stages.items()
+            name: sorted(given, key=place.__getitem__)
+            for name, given in _reads(self.stages).items()
         }
         found: dict[str, Stage] = {}
         for group in [[shown] for shown in self.show] or [list(self.stages)]:
@@ -209,14 +207,18 @@ def _validate_part(
     validate(variant, values, str(file.path), below)
 
 
-def _refuse_cycles(stages: Mapping[str, Stage], file: RecipeFile) -> None:
-    """Raise InputError for a stage that reads itself, or a stage that is made of it."""
-    reads = {
-        name: {given for names in stage.inputs.values() for given in names if given in stages}
+def _reads(stages: Mapping[str, Stage]) -> dict[str, set[str]]:
+    """Stage -> the stages that it reads."""
+    return {
+        name: stages.keys() & itertools.chain(*stage.inputs.values())
         for name, stage in stages.items()
     }
+
+
+def _refuse_cycles(stages: Mapping[str, Stage], file: RecipeFile) -> None:
+    """Raise InputError for a stage that reads itself, or a stage that is made of it."""
     try:
-        tuple(TopologicalSorter(reads).static_order())
+        tuple(TopologicalSorter(_reads(stages)).static_order())
     except CycleError as error:
         circle = error.args[1]
         raise InputError(

@@ -31,11 +31,18 @@ from e2h_cli.pipeline.run_folder import STAGE_NAME, STAGE_NAME_RULE
 # "own" takes no settings of a scale: the defaults of the commands, for the user's models and data.
 Scale = Literal["tiny", "paper", "own"]
 
+
+def scale_in_words(scale: Scale) -> str:
+    """What stands in everything that is printed: ``tiny scale``, ``paper scale``, ``own data``."""
+    return "own data" if scale == "own" else f"{scale} scale"
+
+
 # Up to this depth mappings of a recipe are merged key by key with those of the recipe that it
 # extends. Below are values of settings, which replace the other's.
 _MERGED_DEPTH = {"stages": 3, "defaults": 2, "scales": 4}
 # Not inherited.
 _OWN_KEYS = ("name", "about", "show", "extends")
+RECIPE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _MAX_CHAIN = 10
 _MAX_STAGES = 1000
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -68,7 +75,7 @@ class ScaleEntry(_Entry):
 class RecipeEntry(_Entry):
     """A recipe as it is written."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
+    name: str = Field(pattern=f"^{RECIPE_NAME}$", max_length=100)
     about: str = ""
     extends: str | None = None
     show: list[str] | None = Field(None, min_length=1)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import make_folder
 from e2h_cli.pipeline.checked_yaml import flag_of
-from e2h_cli.pipeline.recipe_file import Scale
+from e2h_cli.pipeline.recipe_file import Scale, scale_in_words
 from e2h_cli.pipeline.run_folder import SCRATCH_DIR
 from e2h_cli.settings.base import Settings
 
@@ -44,7 +44,7 @@ class StageContext(Generic[S]):
     @property
     def made_at(self) -> str:
         """The scale in words, which stand in everything that is printed."""
-        return "own data" if self.scale == "own" else f"{self.scale} scale"
+        return scale_in_words(self.scale)
 
     def model_or_path(self, name: str) -> str:
         """The path or Hub name of an input. Raises InputError where the stage was given none."""

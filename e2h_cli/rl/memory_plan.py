@@ -18,11 +18,8 @@ _GIB = 2**30
 def log_memory_plan(generator: str, reward_model: str | None, settings: RLSettings) -> None:
     """Log the memory of each model, from its config alone; warn where it exceeds the device's."""
     parameters = _parameter_count(generator)
-    trained = 0.01 * parameters if settings.lora_rank else parameters
     bf16 = settings.precision == "bf16"
-    weight_bytes = 2 if settings.lora_rank and bf16 else 4
-    optimizer_bytes = 12  # gradient and Adam's two moments in fp32
-    weights, gradients = parameters * weight_bytes, trained * optimizer_bytes
+    weights, gradients = settings.training_bytes(parameters)
     plan = {"policy": weights, "its gradients and Adam": gradients}
     if isinstance(settings, PPOSettings):
         plan |= {"value model": weights, "its gradients and Adam too": gradients}

@@ -199,6 +199,15 @@ class OptimizerSettings(Settings):
         description="Seconds between checkpoints: what a killed training may lose.",
     )
 
+    def training_bytes(self, parameters: float) -> tuple[float, float]:
+        """Memory of a model in training: its weights; its gradients and Adam's moments in fp32.
+
+        LoRA trains about one parameter in a hundred, and keeps the others as they are computed.
+        """
+        trained = 0.01 * parameters if self.lora_rank else parameters
+        weight_bytes = 2 if self.lora_rank and self.precision == "bf16" else 4
+        return parameters * weight_bytes, trained * 12
+
 
 class TrainingSettings(OptimizerSettings):
     """Training on a fixed set of rows."""

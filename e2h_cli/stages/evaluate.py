@@ -64,6 +64,7 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
         measured = _single_samples(context, problems, grader)
         for stage in votes if settings.reward_metrics else ():
             diagnostics += _reward_model(context, stage, problems, grader, levels)
+    scored: dict[str, Path] = {}  # reward model -> the stage that voted with its scores
     for stage in votes:
         ids, measurements = read_measurements(stage)
         if strangers := [key for key in ids if key not in problems]:
@@ -73,6 +74,7 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
                 hint="give the --problems that it voted on",
             )
         measured.append((ids, measurements))
+        scored |= {m.reward_model: stage for m in measurements if m.reward_model}
     if not measured:
         raise InputError("nothing to evaluate", hint="give --samples or --votes")
     results = _summarise(context, measured, problems, levels, f"{grader.name} {grader.version}")
@@ -83,9 +85,7 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
         tables += reward_model_tables(results.metrics, diagnostics, context.made_at)
         for table in tables:
             console.print(table)
-        origins = {
-            name: score_origin(stage, levels) for stage in votes for name in _scored_by(stage)
-        }
+        origins = {name: score_origin(stage, levels) for name, stage in scored.items()}
         about["origins"] = {name: asdict(origin) for name, origin in origins.items()}
         about["finding"] = sentence = reported.finding(results, context.made_at, levels, origins)
         notes = [sentence]
@@ -206,10 +206,6 @@ def score_origin(stage: Path, levels: int) -> ScoreOrigin:
     easy_only = max(seen) <= levels
     name = f"a reward model that saw labels of {level_range(seen)}{' only' * easy_only}"
     return ScoreOrigin(name, easy_only, " ".join(notes))
-
-
-def _scored_by(stage: Path) -> set[str]:
-    return {m.reward_model for _, ms in [read_measurements(stage)] for m in ms} - {""}
 
 
 def _reward_model(

@@ -14,7 +14,7 @@ from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_split, read_training_problems, split_file
 from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
 from e2h_cli.inference.sampling import SAMPLES_FILE, SampleStats, SamplingJob, sample_all
-from e2h_cli.pipeline.lineage import SEEN, seen_levels
+from e2h_cli.pipeline.lineage import SEEN, seen_in_rows
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sample import SampleSettings
 
@@ -82,11 +82,8 @@ def _few_shot_examples(split: Path, settings: SampleSettings) -> tuple[str, dict
             where=split,
             hint="lower --shots",
         )
-    ids = {row["id"] for row in rows}
-    shown = [problem for problem in problems if problem.id in ids]
-    seen = seen_levels(questions=shown, labels=shown, answers=shown)
     text = "".join(r["prompt"] + r["completion"] + template.SEPARATOR for r in rows)
-    return text, {"read": read, SEEN: seen}
+    return text, {"read": read, SEEN: seen_in_rows(rows, problems)}
 
 
 def _unfinished_shards(scratch_dir: Path) -> str:

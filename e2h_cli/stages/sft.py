@@ -13,7 +13,7 @@ from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_training_problems
 from e2h_cli.data.training_rows import rows_file
 from e2h_cli.models.loading import load_generator, load_tokenizer
-from e2h_cli.pipeline.lineage import SEEN, seen_levels
+from e2h_cli.pipeline.lineage import SEEN, seen_in_rows
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sft import SftSettings
 from e2h_cli.training.token_rows import sft_row
@@ -67,7 +67,4 @@ def _read_rows(
             where=context.model_or_path("problems"),
         )
     write_jsonl(context.output_dir / "rows.jsonl", made)
-    ids = {row["id"] for row in made}
-    solved = [problem for problem in problems if problem.id in ids]
-    seen = seen_levels(questions=solved, labels=solved, answers=solved)
-    return made, {"read": read, SEEN: seen}
+    return made, {"read": read, SEEN: seen_in_rows(made, problems)}

@@ -39,7 +39,7 @@ from e2h_cli.grading import get_grader
 from e2h_cli.inference.completions import Completer
 from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
 from e2h_cli.inference.sampling import read_samples
-from e2h_cli.pipeline.lineage import SEEN, seen_levels
+from e2h_cli.pipeline.lineage import SEEN, seen_in_rows
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.base import EngineSettings
 from e2h_cli.settings.supervise import SuperviseSettings
@@ -121,9 +121,7 @@ def _label_samples(
     counts.update(dropped)
     counts["outcome rows over the ratio"] = len(outcomes) - len(kept)
     kinds = {"prm": steps, "orm": kept}
-    ids = {row["id"] for labelled in kinds.values() for row in labelled}
-    used = [problem for key, problem in by_id.items() if key in ids]
-    about[SEEN] = seen_levels(questions=used, labels=used, answers=used)
+    about[SEEN] = seen_in_rows([*steps, *kept], problems)
     rows = [TrainingRow(kind, row) for kind in kinds for row in kinds[kind]]
     return rows, counts, about
 

@@ -80,6 +80,15 @@ def outcome(done: Done) -> str:
     return "made anew" if anew else "up to date"
 
 
+def judged(done: Done, place: Path, before: object, counts: Counter[str]) -> list[str]:
+    """Count the outcome; what is wrong with it, and with the files around the run folder."""
+    counts[outcome(done)] += 1
+    wrong = complaints(done)
+    if sentinels(place / "outside") != before:
+        wrong.append("files outside of the run folder were changed")
+    return wrong
+
+
 def report(what: str, counts: Counter[str], failures: list[str]) -> None:
     print(f"\n{what}: " + ", ".join(f"{count} {name}" for name, count in counts.most_common()))
     assert not failures, "\n".join(failures)
@@ -101,10 +110,9 @@ def test_recipes(seeds: range, place: Path, mini_run: Path) -> None:
             shutil.copytree(mini_run, work / "run")
         last = () if far else ("--until", "split")
         done = call(place, "run", recipe, "--run-dir", "run", *last)
-        counts[outcome(done)] += 1
-        wrong = complaints(done)
-        if sentinels(place / "outside") != before or {p.name for p in work.iterdir()} - {"run"}:
-            wrong.append("files outside of the run folder were changed")
+        wrong = judged(done, place, before, counts)
+        if beside := {p.name for p in work.iterdir()} - {"run"}:
+            wrong.append(f"files beside the run folder: {sorted(beside)}")
         failures += [f"{seed} ({what}): {one}" for one in wrong]
     report("recipes", counts, failures)
 
@@ -156,12 +164,9 @@ def test_run_folders(seeds: range, place: Path, mini_run: Path) -> None:
         what = damaged_folder(work / "run", place / "outside/file", rng)
         arguments, folders = rng.choice(list(CHECKED.items()))
         done = call(place, *arguments)
-        counts[outcome(done)] += 1
-        wrong = complaints(done)
+        wrong = judged(done, place, before, counts)
         if done.returncode == 0:
             wrong += differences(work / "run", mini_run, folders)
-        if sentinels(place / "outside") != before:
-            wrong.append("files outside of the run folder were changed")
         failures += [f"{seed} ({what}; {' '.join(arguments[:1])}): {one}" for one in wrong]
     report("run folders", counts, failures)
 
@@ -194,9 +199,6 @@ def test_command_lines(seeds: range, place: Path, mini_run: Path) -> None:
         (work / "folder").mkdir()
         arguments = garbled_arguments(rng.choice(LINES), rng)
         done = call(place, *arguments)
-        counts[outcome(done)] += 1
-        wrong = complaints(done)
-        if sentinels(place / "outside") != before:
-            wrong.append("files outside of the run folder were changed")
+        wrong = judged(done, place, before, counts)
         failures += [f"{seed} ({arguments!r}): {one}" for one in wrong]
     report("command lines", counts, failures)
