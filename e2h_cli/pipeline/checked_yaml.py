@@ -33,10 +33,11 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
         if path.stat().st_size > _MAX_BYTES:
             raise InputError(f"larger than {_MAX_BYTES:,} bytes", where=path)
         text = path.read_text(encoding="utf-8")
-        tree = yaml.compose(text, yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        tree = loader.get_single_node()
         if tree is not None and _expanded_size(tree, {}) > MAX_NODES:
             raise InputError(f"more than {MAX_NODES:,} values with its aliases", where=path)
-        values = yaml.safe_load(text)
+        values = None if tree is None else loader.construct_document(tree)
     except RecursionError as error:
         raise InputError("nested too deeply, or an anchor inside itself", where=path) from error
     except (ValueError, ArithmeticError) as error:
@@ -109,6 +110,7 @@ def validate(
     where: str,
     places: Places,
     *,
+    prefix: Key = (),
     as_flags: bool = False,
     nested: Mapping[str, type[BaseModel]] | None = None,
 ) -> M:
@@ -119,6 +121,7 @@ def validate(
         values: by key.
         where: file or command line, for the message.
         places: of the keys.
+        prefix: the key in ``places`` under which the values stand.
         as_flags: whether messages name command-line options instead of keys.
         nested: models of mappings under a key, for suggestions.
 
@@ -130,7 +133,7 @@ def validate(
     except ValidationError as error:
         first = error.errors()[0]
         key = tuple(str(part) for part in first["loc"])
-        where = location(where, places, key)
+        where = location(where, places, (*prefix, *key))
         dotted = ".".join(key)
         if first["type"] == "extra_forbidden":
             around = (nested or {}).get(key[0], model) if key[:-1] else model

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from e2h_cli.data.problem import Problem
+from e2h_cli.pipeline.iteration import made_by
 from e2h_cli.pipeline.run_folder import StageFolder
 
 SEEN = "seen"
@@ -90,6 +91,28 @@ def lineage_of(stage: Path) -> Lineage:
     return walk.result
 
 
+# Tags of reward models, which the generators that learned from one do not take over.
+_REWARD_TAGS = ("reward_model", "reward_size")
+
+
+def facets_of(stage: Path, max_level: int) -> dict[str, str]:
+    """Facets of a sample or rerank stage in tables, by the tags of the stages behind it.
+
+    Those of the generator and of its samples; ``reward_model`` and ``reward_size`` of the scores;
+    and ``reads_hard``: whether the generator or the reward model used answers above ``max_level``.
+    """
+    votes = StageFolder(stage).record.get("command") == "rerank"
+    generator = lineage_of_input(stage, "samples") if votes else lineage_of(stage)
+    facets = {key: tag for key, tag in generator.tags.items() if key not in _REWARD_TAGS}
+    reads = [generator.reads_hard_answers(max_level)]
+    if votes and input_path(stage, "reward_model") is not None:
+        reward = lineage_of_input(stage, "reward_model")
+        facets |= {key: tag for key, tag in reward.tags.items() if key in _REWARD_TAGS}
+        reads.append(reward.reads_hard_answers(max_level))
+    order: list[ReadsHard] = ["train", "choice", "unknown", "no"]
+    return {**facets, "reads_hard": min(reads, key=order.index)}
+
+
 def lineage_of_input(stage: Path, name: str) -> Lineage:
     """The lineage of one input of a stage."""
     walk = _Walk()
@@ -133,11 +156,11 @@ class _Walk:
     def made_from(self, stage: Path, record: Mapping[str, Any], name: str) -> Iterator[Path]:
         """The stages behind an input. What is known of no stage is noted, but for problems."""
         for given in record.get("inputs", {}).get(name, []):
-            path = _resolve(stage, given)
-            made = StageFolder(path).record
+            maker, ending = made_by(_resolve(stage, given))
+            made = maker.record
             # A stage that was made anew since is not what this one was made from.
-            if made and made.get("fingerprint") == given["fingerprint"]:
-                yield path
+            if made and made.get("fingerprint", "") + ending == given["fingerprint"]:
+                yield maker.path
             elif not made and name == "model":
                 self._bases.add(given["path"])
             elif name not in _PROBLEMS:
@@ -153,7 +176,7 @@ def input_path(stage: Path, name: str) -> Path | None:
 def input_record(stage: Path, name: str) -> dict[str, Any]:
     """The record of the stage that made an input; empty where that is not known."""
     path = input_path(stage, name)
-    return {} if path is None else StageFolder(path).record
+    return {} if path is None else made_by(path)[0].record
 
 
 def _resolve(stage: Path, given: dict[str, str]) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_json
 from e2h_cli.data.splitting import PARTS
+from e2h_cli.pipeline.iteration import stage_of
 from e2h_cli.pipeline.recipe import Recipe
 from e2h_cli.pipeline.recipe_stage import Stage
 from e2h_cli.pipeline.run_folder import RunFolder, Status
@@ -221,6 +222,7 @@ class _Planner:
                 plan.memory += sum(settings.training_bytes(size))
             plan.operations = passes * solutions * tokens
         elif isinstance(settings, IteratedSettings):
+            plan.disk += 4 * size * settings.iterations  # the model of each is kept
             questions = self._problems(settings.questions)
             solutions = settings.iterations * questions * settings.num_generations
             self._generate(solutions, settings.max_tokens)
@@ -238,9 +240,8 @@ class _Planner:
         plan.rows = solutions
 
     def _inputs(self, name: str) -> list[StagePlan]:
-        return [
-            self.before[given] for given in self.stage.inputs.get(name, ()) if given in self.before
-        ]
+        names = map(stage_of, self.stage.inputs.get(name, ()))
+        return [self.before[one] for one in names if one in self.before]
 
     def _split(self) -> StagePlan:
         for plan in self._inputs("problems") or self.before.values():
@@ -258,8 +259,8 @@ class _Planner:
 
     def _parameters(self, name: str) -> float:
         for given in self.stage.inputs.get(name, ()):
-            if given in self.before:
-                return self.before[given].parameters
+            if (maker := stage_of(given)) in self.before:
+                return self.before[maker].parameters
             if known := parameters_of(given) or self.assumed.parameters:
                 return known
             raise InputError(

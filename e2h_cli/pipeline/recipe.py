@@ -6,7 +6,7 @@ How a recipe is written, with an example of every key: docs/recipes.md.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import path_exists
-from e2h_cli.pipeline.checked_yaml import Key, did_you_mean, validate
+from e2h_cli.pipeline.checked_yaml import Key, did_you_mean
+from e2h_cli.pipeline.iteration import check_iteration, stage_of
 from e2h_cli.pipeline.recipe_file import RecipeFile, Scale, ScaleEntry, StageEntry, read
-from e2h_cli.pipeline.recipe_stage import Stage, of_other_variants
+from e2h_cli.pipeline.recipe_stage import Stage
 from e2h_cli.pipeline.registry import COMMANDS, Command
-from e2h_cli.settings.base import Settings
+from e2h_cli.pipeline.stage_builder import StageBuilder, known_to, validate_part
+from e2h_cli.reports.spec import ReportSpec
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Recipe:
         path: its file.
         stages: by name.
         show: the stages that a view shows; empty for all.
+        report: how a view is rendered; None for its eval stage's own tables.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Recipe:
     path: Path
     stages: dict[str, Stage]
     show: tuple[str, ...] = ()
+    report: ReportSpec | None = None
 
     def of_command(self, command: str, name: str | None = None) -> Stage:
         """The stage of a subcommand: by name, else that of the command's name, else the only one.
@@ -115,7 +118,7 @@ def load(path: Path, scale: Scale, seed: int | None = None) -> Recipe:
 def at_scale(file: RecipeFile, scale: Scale, seed: int | None = None) -> Recipe:
     """A recipe that was read, at a scale. Raises InputError as ``load`` does."""
     entry, scaled = file.entry, _scale_entry(file, scale)
-    for section in ("settings", "inputs", "substitutes"):
+    for section in ("settings", "inputs", "substitutes", "tags"):
         for key in getattr(scaled, section):
             if key not in entry.stages:
                 where = file.place("scales", scale, section, key)
@@ -128,10 +131,11 @@ def at_scale(file: RecipeFile, scale: Scale, seed: int | None = None) -> Recipe:
     kept = {n: one for n, one in entry.stages.items() if scaled.substitutes.get(n, n) == n}
     commands = {name: _command(file, name, one) for name, one in kept.items()}
     stages = {
-        name: _StageBuilder(name, one, commands, scale, scaled, file).build(run_seed)
+        name: StageBuilder(name, one, commands, scale, scaled, file).build(run_seed)
         for name, one in kept.items()
     }
     _refuse_cycles(stages, file)
+    _check_iterations(stages, scale, file)
     show = [scaled.substitutes.get(name, name) for name in entry.show or ()]
     return Recipe(
         entry.name,
@@ -142,6 +146,7 @@ def at_scale(file: RecipeFile, scale: Scale, seed: int | None = None) -> Recipe:
         file.path,
         stages,
         tuple(name for name in show if name in stages),
+        entry.report,
     )
 
 
@@ -191,26 +196,13 @@ def _check_defaults(
                 where, hint = file.place(*prefix, name, key), did_you_mean(key, known)
                 raise InputError(f"unknown key {key!r}", where=where, hint=hint)
         for variant in variants:
-            _validate_part(file, variant, (*prefix, name), _known_to(variant, values))
-
-
-def _known_to(variant: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key in variant.model_fields}
-
-
-def _validate_part(
-    file: RecipeFile, variant: type[Settings], prefix: Key, values: Mapping[str, Any]
-) -> None:
-    """Check a part of the settings by itself, so that a mistake is told with its line."""
-    depth = len(prefix)
-    below = {key[depth:]: at for key, at in file.places.items() if key[:depth] == prefix}
-    validate(variant, values, str(file.path), below)
+            validate_part(file, variant, (*prefix, name), known_to(variant, values))
 
 
 def _reads(stages: Mapping[str, Stage]) -> dict[str, set[str]]:
     """Stage -> the stages that it reads."""
     return {
-        name: stages.keys() & itertools.chain(*stage.inputs.values())
+        name: stages.keys() & map(stage_of, itertools.chain(*stage.inputs.values()))
         for name, stage in stages.items()
     }
 
@@ -228,88 +220,13 @@ def _refuse_cycles(stages: Mapping[str, Stage], file: RecipeFile) -> None:
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _StageBuilder:
-    """Merges a stage's own entry with the defaults and that of the scale, and checks all.
-
-    ``commands``: of all stages of the scale.
-    """
-
-    name: str
-    entry: StageEntry
-    commands: Mapping[str, Command]
-    scale: Scale
-    scaled: ScaleEntry
-    file: RecipeFile
-
-    def build(self, seed: int) -> Stage:
-        """The stage, in a run with a seed."""
-        command = self.commands[self.name]
-        settings, inputs = self._settings(command, seed), self._inputs(command)
-        return Stage(self.name, command, settings, inputs, self.entry.tags)
-
-    def _settings(self, command: Command, seed: int) -> Settings:
-        scale, of_scale = ("scales", self.scale), self.scaled
-        defaults = (self.file.entry.defaults, of_scale.defaults)
-        parts = [
-            (("stages", self.name, "settings"), self.entry.settings),
-            ((*scale, "settings", self.name), of_scale.settings.get(self.name, {})),
-        ]
-        given = [*(part.get(command.name, {}) for part in defaults), *(v for _, v in parts)]
-        variant = command.settings.variant_for({k: v for part in given for k, v in part.items()})
-        explicit: dict[str, Any] = {"seed": seed}
-        for values in given[: len(defaults)]:
-            # Checked before; a default of another algorithm does not concern this stage.
-            explicit.update(_known_to(variant, values))
-        for prefix, values in parts:
-            for key in values:
-                if reason := of_other_variants(command, variant, key):
-                    raise InputError(f"{key} {reason}", where=self.file.place(*prefix, key))
-            _validate_part(self.file, variant, prefix, values)
-            explicit.update(values)
-        where = f"{self.file.path}: {self.name}"
-        return validate(variant, variant.expand_preset(explicit), where, {})
-
-    def _inputs(self, command: Command) -> dict[str, tuple[str, ...]]:
-        found = {}
-        for prefix, given in (
-            (("stages", self.name, "inputs"), self.entry.inputs),
-            (("scales", self.scale, "inputs", self.name), self.scaled.inputs.get(self.name, {})),
-        ):
-            for name, value in given.items():
-                where = self.file.place(*prefix, name)
-                found[name] = self._names(command, name, value, where)
-        return found
-
-    def _names(
-        self, command: Command, name: str, value: str | list[str], where: str
-    ) -> tuple[str, ...]:
-        if name not in command.inputs:
-            raise InputError(
-                f"{command.name} has no input {name!r}",
-                where=where,
-                hint=did_you_mean(name, command.inputs),
-            )
-        spec = command.inputs[name]
-        values = [value] if isinstance(value, str) else value
-        substitutes = self.scaled.substitutes
-        names = tuple(substitutes.get(v, v) for v in values if substitutes.get(v) != "")
-        if len(names) > 1 and not spec.many:
-            raise InputError(f"{name} takes one input", where=where)
-        for given in names:
-            if not given:
-                raise InputError(f"{name}: empty", where=where, hint="remove the key")
-            made_by = self.commands.get(given)
-            if made_by is not None and made_by.name not in spec.commands:
-                what = f"{name} cannot be the {made_by.name} stage {given!r}"
-                raise InputError(what, where=where)
-            if made_by is None:
-                _refuse_misspelt(name, given, self.commands, where)
-        return names
-
-
-def _refuse_misspelt(name: str, given: str, stages: Iterable[str], where: str) -> None:
-    """Raise InputError for a name that is nearly that of a stage, and no path."""
-    hint = did_you_mean(given, stages)
-    if "/" not in given and hint.startswith("did you mean") and not path_exists(Path(given)):
-        raise InputError(f"{name}: no stage {given!r}", where=where, hint=hint)
+def _check_iterations(stages: Mapping[str, Stage], scale: Scale, file: RecipeFile) -> None:
+    """Raise InputError for an input that is an iteration which its stage does not have."""
+    of_scale = _scale_entry(file, scale).inputs
+    for stage in stages.values():
+        for name, names in stage.inputs.items():
+            key: Key = ("stages", stage.name, "inputs", name)
+            if name in of_scale.get(stage.name, {}):
+                key = ("scales", scale, "inputs", stage.name, name)
+            for given in names:
+                check_iteration(given, stages, file.place(*key))

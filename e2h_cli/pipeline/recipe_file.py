@@ -6,6 +6,7 @@ gone when a file has been read; ``e2h_cli.pipeline.recipe`` sees one recipe.
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import math
 import re
@@ -27,6 +28,7 @@ from e2h_cli.pipeline.checked_yaml import (
     validate,
 )
 from e2h_cli.pipeline.run_folder import STAGE_NAME, STAGE_NAME_RULE
+from e2h_cli.reports.spec import ReportSpec
 
 # "own" takes no settings of a scale: the defaults of the commands, for the user's models and data.
 Scale = Literal["tiny", "paper", "own"]
@@ -40,8 +42,10 @@ def scale_in_words(scale: Scale) -> str:
 # Up to this depth mappings of a recipe are merged key by key with those of the recipe that it
 # extends. Below are values of settings, which replace the other's.
 _MERGED_DEPTH = {"stages": 3, "defaults": 2, "scales": 4}
+# Sections of a scale whose keys are stages.
+_BY_STAGE = {"settings", "inputs", "substitutes", "tags"}
 # Not inherited.
-_OWN_KEYS = ("name", "about", "show", "extends")
+_OWN_KEYS = ("name", "about", "show", "extends", "report")
 RECIPE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _MAX_CHAIN = 10
 _MAX_STAGES = 1000
@@ -70,6 +74,7 @@ class ScaleEntry(_Entry):
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     inputs: dict[str, dict[str, str | list[str]]] = Field(default_factory=dict)
     substitutes: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, dict[str, str]] = Field(default_factory=dict)
 
 
 class RecipeEntry(_Entry):
@@ -79,6 +84,7 @@ class RecipeEntry(_Entry):
     about: str = ""
     extends: str | None = None
     show: list[str] | None = Field(None, min_length=1)
+    report: ReportSpec | None = None
     seed: int = Field(0, ge=0)
     defaults: dict[str, dict[str, Any]] = Field(default_factory=dict)
     stages: dict[str, StageEntry] = Field(default_factory=dict)
@@ -148,6 +154,7 @@ def read(path: Path) -> RecipeFile:
                 where = location(path, places, ("stages", name))
                 hint = did_you_mean(name, below) if below else "as run: sample"
                 raise InputError(f"stages.{name} has no key 'run'", where=where, hint=hint)
+    values = _without_patterns(values, places)
     entry = validate(RecipeEntry, values, str(path), places)
     if not 0 < len(entry.stages) <= _MAX_STAGES:
         raise InputError(f"has {len(entry.stages)} stages, not 1 to {_MAX_STAGES}", where=path)
@@ -166,7 +173,11 @@ def _chain(path: Path) -> list[tuple[dict[str, Any], dict[Key, str]]]:
     files = [path]
     while True:
         values, places = load_yaml(files[-1])
-        nested: dict[str, type[BaseModel]] = {"stages": StageEntry, "scales": ScaleEntry}
+        nested: dict[str, type[BaseModel]] = {
+            "stages": StageEntry,
+            "scales": ScaleEntry,
+            "report": ReportSpec,
+        }
         entry = validate(RecipeEntry, values, str(files[-1]), places, nested=nested)
         chain.append((_repeated(values, places, entry, str(files[-1])), places))
         if entry.extends is None:
@@ -208,6 +219,29 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any], key: Key = ()) -> d
             value = _merged(base[name], value, here)
         merged[name] = value
     return merged
+
+
+def _without_patterns(values: dict[str, Any], places: dict[Key, str]) -> dict[str, Any]:
+    """Values whose scales name stages instead of patterns such as ``sft-*-large``.
+
+    What stands under a stage's own name wins over a pattern, and a later pattern over an earlier
+    one. A pattern of no stage stays, and is refused as an unknown stage. ``places`` gets the keys.
+    """
+    scales = {}
+    for scale, entry in values.get("scales", {}).items():
+        scales[scale] = dict(entry)
+        for section in entry.keys() & _BY_STAGE:
+            found = {key: fnmatch.filter(values["stages"], key) for key in entry[section]}
+            merged: dict[str, Any] = {}
+            for key in sorted(found, key=lambda key: "*" not in key):
+                value, at = entry[section][key], ("scales", scale, section, key)
+                below = {k[4:]: place for k, place in places.items() if k[:4] == at}
+                for name in found[key] or [key]:
+                    both = isinstance(value, dict) and name in merged
+                    merged[name] = {**merged[name], **value} if both else value
+                    places.update({(*at[:3], name, *k): place for k, place in below.items()})
+            scales[scale][section] = merged
+    return {**values, "scales": scales}
 
 
 def _repeated(

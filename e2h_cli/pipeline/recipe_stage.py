@@ -8,6 +8,7 @@ from typing import Any
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.pipeline.checked_yaml import flag_of, validate
+from e2h_cli.pipeline.iteration import stage_of
 from e2h_cli.pipeline.registry import Command
 from e2h_cli.settings.base import Settings
 
@@ -52,7 +53,7 @@ class Stage:
                 raise InputError(f"{flag_of(name)} {reason}", where=where)
         values = {**held, **after.expand_preset(new), **changes}
         settings = validate(after, values, where, {}, as_flags=True)
-        if any(self.name in given for given in inputs.values()):
+        if any(self.name in map(stage_of, given) for given in inputs.values()):
             raise InputError(f"{self.name} cannot read itself", where=where)
         dropped = {r for name in inputs for r in self.command.inputs[name].replaces}
         kept = {name: given for name, given in self.inputs.items() if name not in dropped}

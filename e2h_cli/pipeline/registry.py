@@ -143,6 +143,12 @@ COMMANDS: dict[str, Command] = {
             {
                 "problems": _PROBLEMS,
                 "model": InputSpec(_GENERATORS, "the generator", hub=True),
+                "examples": InputSpec(
+                    ("supervise",),
+                    "a supervise stage, or a JSONL file of prompts and completions: few-shot "
+                    "examples in place of the training problems' reference solutions",
+                    optional=True,
+                ),
             },
             extendable=("n",),
         ),
@@ -153,7 +159,7 @@ COMMANDS: dict[str, Command] = {
             "e2h_cli.stages.supervise:run",
             {
                 "problems": _PROBLEMS,
-                "samples": InputSpec(("sample",), _SAMPLES, optional=True),
+                "samples": InputSpec(("sample",), _SAMPLES, many=True, optional=True),
                 "model": InputSpec(
                     _GENERATORS,
                     "the generator that completes solutions, for --source rollouts",

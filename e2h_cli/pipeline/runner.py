@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import E2HError, InputError
 from e2h_cli.common.files import fingerprint, path_exists, remove_leftovers
 from e2h_cli.pipeline.checked_yaml import flag_of
+from e2h_cli.pipeline.iteration import check_iteration, made_by, resolve_iteration, stage_of
 from e2h_cli.pipeline.recipe import Recipe
 from e2h_cli.pipeline.recipe_file import packaged
 from e2h_cli.pipeline.recipe_stage import Stage
@@ -82,6 +85,31 @@ class Runner:
             if stage.name == last:
                 return
 
+    def run_with_what_is_there(self, stage: Stage) -> list[str]:
+        """Bring a stage up to date that reads only those of its inputs that are made already.
+
+        Returns the names of the others. Raises InputError where none is made.
+        """
+        missing = [
+            one
+            for name, spec in stage.command.inputs.items()
+            for one in stage.inputs.get(name, ())
+            if spec.many
+            and one in self.recipe.stages
+            and self.run_folder.stage(one).status != "finished"
+        ]
+        there = {
+            name: tuple(one for one in given if one not in missing)
+            for name, given in stage.inputs.items()
+        }
+        if missing and not any(there[name] for name in there if stage.command.inputs[name].many):
+            hint = f"make it with: e2h run {self.recipe.name}"
+            raise InputError(
+                f"nothing of {self.recipe.name} is there yet", where=self.run_folder.path, hint=hint
+            )
+        self.run(dataclasses.replace(stage, inputs=there))
+        return missing
+
     def _resolve_inputs(self, stage: Stage) -> dict[str, list[ResolvedInput]]:
         specs = stage.command.inputs
         for name, spec in specs.items():
@@ -89,20 +117,22 @@ class Runner:
                 raise InputError(
                     f"{stage.name} needs {name}: {spec.about}", hint=f"give {flag_of(name)}"
                 )
+        for one in itertools.chain(*stage.inputs.values()):
+            check_iteration(one, self.recipe.stages)
         found: dict[str, list[ResolvedInput]] = {}
         # What the user names must be there before hours are spent on making the rest.
         for from_recipe in (False, True):
             for name, spec in specs.items():
                 given = stage.inputs.get(name, ())
-                if any(one in self.recipe.stages for one in given) == from_recipe:
+                if any(stage_of(one) in self.recipe.stages for one in given) == from_recipe:
                     found[name] = [self._resolve(stage, name, spec, one) for one in given]
         return {name: found[name] for name in specs}
 
     def _resolve(self, stage: Stage, name: str, spec: InputSpec, given: str) -> ResolvedInput:
         """Resolve a stage of the recipe (run first if missing), a local path or a Hub name."""
-        maker = self.recipe.stages.get(given)
+        maker = self.recipe.stages.get(stage_of(given))
         if maker is not None:
-            folder = self.run_folder.stage(given)
+            folder = self.run_folder.stage(maker.name)
             if folder.status != "finished":
                 command = _command_line(self.recipe, maker)
                 if not self.make_inputs or distributed.world_size() > 1:
@@ -117,20 +147,20 @@ class Runner:
                 self.run(maker)
             elif altered := folder.altered_outputs():
                 raise InputError(
-                    f"{given}: {altered[0]} since the stage was finished",
+                    f"{maker.name}: {altered[0]} since the stage was finished",
                     where=folder.path,
                     hint=f"make it anew with: {_command_line(self.recipe, maker)} --force",
                 )
-            return ResolvedInput(given, folder.fingerprint)
+            return resolve_iteration(given, folder)
         path = Path(given)
         if path_exists(path):
             if not path.is_file() and not path.is_dir():
                 what = "is neither a file nor a folder"
                 raise InputError(what, where=given, hint=f"give {spec.about}")
-            made = StageFolder(path)
+            made, ending = made_by(path)
             # The record of a stage says how it was made, as long as its files are those it names.
             intact = made.status == "finished" and not made.altered_outputs()
-            content = made.fingerprint if intact else fingerprint(path)
+            content = made.fingerprint + ending if intact else fingerprint(path)
             return ResolvedInput(str(path.resolve()), content)
         if spec.takes_hub_name(given):
             return ResolvedInput(given, f"hub:{given}")
@@ -143,8 +173,10 @@ class Runner:
         self, stage: Stage, folder: StageFolder, inputs: dict[str, list[ResolvedInput]]
     ) -> StageContext[Any]:
         def path_of(one: ResolvedInput) -> str:
-            is_stage = one.path in self.recipe.stages
-            return str(self.run_folder.stage(one.path).path) if is_stage else one.path
+            name = stage_of(one.path)
+            if name not in self.recipe.stages:
+                return one.path
+            return f"{self.run_folder.stage(name).path}{one.path.removeprefix(name)}"
 
         return StageContext(
             stage=stage.name,

@@ -103,7 +103,7 @@ def plot_training(
 
     ``note`` is the text under the panels; ``unit`` ("step" or "iteration") labels the x axis.
     """
-    from e2h_cli.reports.figures import BLUE, GREEN, RED, new_figure, save_figure
+    from e2h_cli.reports.figure_style import BLUE, GREEN, RED, new_figure, save_figure
 
     panels = [
         ("reward", {"reward": "reward"}),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from e2h_cli.pipeline.lineage import (
+    facets_of,
     input_path,
     input_record,
     level_range,
@@ -120,6 +121,56 @@ def test_tags_are_those_of_all_stages_behind_and_the_nearer_win(tmp_path: Path) 
     assert lineage_of_input(votes, "reward_model").tags["size"] == "7b"
     made(tmp_path / "rm", "train-rm", {"labels": [1]}, model=base)
     assert "reward" not in lineage_of(votes).tags
+
+
+def test_facets_are_the_tags_of_the_generator_and_the_kind_of_the_reward_model(
+    tmp_path: Path,
+) -> None:
+    base = tag(made(tmp_path / "base", "pretrain", {}), size="none", supervision="none")
+    prm = tag(
+        made(tmp_path / "rm", "train-rm", model=base), reward_model="PRM", reward_size="large"
+    )
+    sft = tag(made(tmp_path / "sft", "sft", EASY, model=base), generator="SFT", size="small")
+    samples = tag(made(tmp_path / "samples", "sample", model=sft), iteration="2")
+    generator = {"size": "small", "supervision": "none", "generator": "SFT", "iteration": "2"}
+    assert facets_of(samples, 3) == {**generator, "reads_hard": "no"}
+    votes = made(tmp_path / "votes", "rerank", samples=samples, reward_model=prm)
+    kind = {"reward_model": "PRM", "reward_size": "large"}
+    assert facets_of(votes, 3) == {**generator, **kind, "reads_hard": "no"}
+    # A generator that learned from a reward model is not scored by it.
+    rl = tag(made(tmp_path / "rl", "rl", EASY, model=sft, reward_model=prm), generator="PPO")
+    greedy = made(tmp_path / "greedy", "sample", model=rl)
+    about = {"size": "small", "supervision": "none", "generator": "PPO", "reads_hard": "no"}
+    assert facets_of(greedy, 3) == about
+    majority = made(tmp_path / "majority", "rerank", samples=greedy)
+    assert facets_of(majority, 3) == about
+
+
+def test_hard_answers_of_the_generator_or_of_the_reward_model(tmp_path: Path) -> None:
+    hard = {"labels": [5], "answers": [5]}
+    seen = {"no": EASY, "choice": EASY | {"choice": [5]}, "train": hard}
+    models = {
+        read: (
+            made(tmp_path / f"rl-{read}", "rl", levels),
+            made(tmp_path / f"rows-{read}", "supervise", levels),
+        )
+        for read, levels in seen.items()
+    }
+    for first, (generator, _) in models.items():
+        samples = made(tmp_path / f"samples-{first}", "sample", model=generator)
+        for second, (_, rows) in models.items():
+            prm = made(tmp_path / f"rm-{first}-{second}", "train-rm", rows=rows)
+            votes = made(
+                tmp_path / f"{first}-{second}", "rerank", samples=samples, reward_model=prm
+            )
+            worst = next(one for one in ("train", "choice", "no") if one in (first, second))
+            assert facets_of(votes, 3)["reads_hard"] == worst
+    unknown = made(tmp_path / "unknown", "rerank", samples=samples, reward_model="org/prm")
+    assert facets_of(unknown, 3) == {"reads_hard": "train"}
+    easy = made(
+        tmp_path / "easy", "rerank", samples=tmp_path / "samples-no", reward_model="org/prm"
+    )
+    assert facets_of(easy, 3) == {"reads_hard": "unknown"}
 
 
 @pytest.mark.parametrize(

@@ -42,17 +42,17 @@ def test_the_paper_quickstart(tmp_path: Path) -> None:
 def test_ppo_rest_em_and_dpo(tmp_path: Path) -> None:
     found = plans("table2", "paper", tmp_path)
     # SFT on the rows of PRM800K comes after them, whatever the order of the recipe.
-    assert found["sft-prm800k"].rows == pytest.approx(75_000 * 5490 / 11_498)
+    assert found["sft-easy-human-small"].rows == pytest.approx(75_000 * 5490 / 11_498)
     solutions, size = 500 * 512, 7e9
     passes = 2 * size + 2 * size + 2 * size + 6 * size + 2 * size + 6 * size
     assert found["rl"].operations == passes * solutions * 420
     assert found["rl"].sampling_operations == 2 * size * solutions * 420
     assert found["rl"].memory == (16 + 16 + 2 + 2) * size
     # Two iterations of 32 solutions of each easy question; at most 10 are trained on, 3 epochs.
-    rest_em = found["rest-em-easy"]
+    rest_em = found["rest-em-easy-human"]
     assert rest_em.rows == 2 * 5490 * 32
     assert rest_em.operations == 6 * size * 2 * 5490 * 10 * 3 * 420
-    dpo = found["dpo-easy"]
+    dpo = found["dpo-easy-human"]
     assert dpo.operations == 8 * size * 5 * 5490 * 6 * 420 + 2 * size * 5 * 5490 * 8 * 420
 
 

@@ -123,12 +123,16 @@ scales:
       train-rm: {max_steps: 20}
       sample: {n: 8}
       rerank: {draws: 50}
-      validation-samples: {n: 4}
-      votes: {draws: 20}
+      validation-samples-human: {n: 4}
+      votes-human: {draws: 20}
       rl: &one {steps: 1, rollout_batch_size: 16, batch_size: 8, eval_steps: 1}
-      ppo-easy: *one
+      ppo-easy-human: *one
 """
 HACKING = "      rl-hacking: *one\n"
+SHORT = """\
+    inputs:
+      table2: {samples: [greedy-easy-human-small, greedy-rl, greedy-ppo-easy-human]}
+"""
 
 
 @pytest.mark.slow
@@ -146,13 +150,13 @@ def test_the_views_of_e2h_share_one_trunk(cli: Cli, tmp_path: Path) -> None:
     current, made = run("quickstart", "eval")
     assert current == []
     assert made == [*trunk, "sample", "greedy", "rerank", "eval"]
-    current, made = run("table2", "table-short")
-    assert current == trunk
+    current, made = run("table2", "table2", more=SHORT)
+    assert current == [*trunk, "greedy"]
     assert made == [
-        "validation-samples", "votes", "rl", "ppo-easy", "greedy-sft", "greedy-rl",
-        "greedy-ppo-easy", "table-short",
+        "validation-samples-human", "votes-human", "rl", "ppo-easy-human", "greedy-rl",
+        "greedy-ppo-easy-human", "table2",
     ]  # fmt: skip
-    current, made = run("reward-hacking", "table-hacking", "--seed", "3", more=HACKING)
-    assert current == [*trunk, "validation-samples", "votes", "greedy-sft"]
-    assert made == ["rl-hacking", "greedy-rl-hacking", "table-hacking"]
+    current, made = run("reward-hacking", "hacking", "--seed", "3", more=HACKING)
+    assert current == [*trunk, "greedy", "validation-samples-human", "votes-human"]
+    assert made == ["rl-hacking", "greedy-rl-hacking", "hacking"]
     assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["experiment-tiny"]
