@@ -47,6 +47,16 @@ class ParsedSample:
         """A row in which all steps carry the verdict on the final answer (paper p.6, p.30)."""
         return self.row([right] * len(self.steps), right)
 
+    def sft_row(self) -> Row:
+        """A row to fine-tune a generator on, as of published solutions."""
+        prompt = template.prompt(self.problem.problem)
+        return {"id": self.problem.id, "prompt": prompt, "completion": self.completion}
+
+    @property
+    def completion(self) -> str:
+        """Steps and answer in the template."""
+        return template.completion(self.steps, self.answer)
+
 
 def parse_samples(
     samples: Iterable[tuple[str, str]], problems: Mapping[str, Problem]
@@ -75,25 +85,21 @@ def grade_samples(samples: Sequence[ParsedSample], grade: Grade) -> Sequence[boo
 
 
 def label_samples(
-    samples: Iterable[tuple[str, str]],
-    problems: Mapping[str, Problem],
-    grade: Grade,
-    checker: StepChecker | None,
-) -> tuple[list[Row], list[Row], dict[str, int]]:
-    """Label samples, (problem id, text of a finished solution), for a reward model.
+    samples: Iterable[ParsedSample], verdicts: Iterable[bool], checker: StepChecker | None
+) -> tuple[list[Row], list[Row]]:
+    """Label samples with verdicts on their answers for a reward model.
 
-    Returns rows of step labels, rows of outcome labels, and counts of labelled and dropped samples.
-    Step labels (for a PRM): a step by the oracle ``checker``, nothing after the first wrong step,
-    the answer block by the grader. Outcome labels (for an ORM): the grader's verdict.
+    Returns rows of step labels and rows of outcome labels. Step labels (for a PRM): a step by the
+    oracle ``checker``, nothing after the first wrong step, the answer block by the grader. Outcome
+    labels (for an ORM): the grader's verdict.
     """
-    parsed, dropped = parse_samples(samples, problems)
     step_rows, outcome_rows = [], []
-    for sample, right in zip(parsed, grade_samples(parsed, grade), strict=True):
+    for sample, right in zip(samples, verdicts, strict=True):
         outcome_rows.append(sample.outcome_row(right))
         if checker is not None:
             steps = checker(sample.problem.problem, [*sample.steps])
             step_rows.append(sample.row(until_first_mistake(steps), right))
-    return step_rows, outcome_rows, {"samples labelled": len(parsed), **dropped}
+    return step_rows, outcome_rows
 
 
 def balance_outcomes(rows: Sequence[Row], ratio: float | None, rng: random.Random) -> list[Row]:

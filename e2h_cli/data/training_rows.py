@@ -8,14 +8,15 @@ on). The format of the paper's released code has one row per step instead, with 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import atomic_file, json_line
+from e2h_cli.common.files import atomic_file, json_line, read_jsonl
 from e2h_cli.data import template
+from e2h_cli.data.external_rows import text_of
 
 RowKind = Literal["sft", "prm", "orm"]
 ROW_KINDS: tuple[RowKind, ...] = ("sft", "prm", "orm")
@@ -82,6 +83,31 @@ def rows_file(folder: Path, kind: RowKind) -> Path:
         hint = f"it holds rows for {have}" if have else "make them with: e2h supervise"
         raise InputError(f"no {kind} rows here", where=folder, hint=hint)
     return file
+
+
+def read_sft_rows(path: Path) -> tuple[Path, Iterator[dict[str, Any]]]:
+    """The file of prompts and completions of a supervise stage, or of the user's own; its rows.
+
+    Raises InputError, with the line, for a malformed row.
+    """
+    file = rows_file(path, "sft") if path.is_dir() else path
+    rows = (
+        row | {key: text_of(row, key, f"{file}:{number}") for key in ("prompt", "completion")}
+        for number, row in read_jsonl(file)
+    )
+    return file, rows
+
+
+def solved_example(row: Mapping[str, Any]) -> tuple[str, list[str], str] | None:
+    """Question, steps and answer of an sft row; None of a part of a solution.
+
+    The first steps may stand in the prompt, as in rows of PRM800K.
+    """
+    question, before = _question_and_steps(row["prompt"])
+    solution = template.parse(f"{before}{template.SEPARATOR}{row['completion']}")
+    if solution.answer is None or not solution.steps:
+        return None
+    return question, [step.text for step in solution.steps], solution.answer
 
 
 def official_sft_rows(row: dict[str, Any]) -> Iterator[dict[str, Any]]:

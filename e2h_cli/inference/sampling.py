@@ -11,17 +11,21 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from e2h_cli.common.errors import RunError
+from e2h_cli.common.errors import InputError, RunError
 from e2h_cli.common.parquet_store import SAMPLE_SCHEMA, ShardedParquetStore, read_table
-from e2h_cli.data import template
+from e2h_cli.data import prompt_styles, template
 from e2h_cli.data.problem import Problem
+from e2h_cli.data.prompt_styles import STYLES, PromptStyle
 from e2h_cli.inference.engine_stats import EngineClock
 from e2h_cli.inference.engines.base import MAX_SAMPLES_PER_REQUEST, Generation, Request
 from e2h_cli.inference.worker_pool import gpu_count, gpus_per_engine, run_with_progress
 from e2h_cli.settings.sample import SampleSettings
 
 SAMPLES_FILE = "samples.parquet"
+# In the metadata of a file: the wording of its texts, if it is not e2h's template.
+_WORDING = b"prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class SamplingJob:
     model: str  # folder or Hub name of the generator
     settings: SampleSettings
     problems: tuple[Problem, ...]  # all of the run, whatever the share of this job
-    prefix: str  # solved examples in front of every question; empty if zero-shot
+    prefix: str  # solved examples in front of every prompt; empty if zero-shot
     target: Path  # the merged samples file
     folder: Path  # under which all workers write part files
     writer: str  # path of this worker's own folder in ``folder``
@@ -42,16 +46,31 @@ class SamplingJob:
 
     def store(self) -> ShardedParquetStore:
         """The samples on disk, of all workers; new ones go to this worker's folder."""
-        flush_seconds = self.settings.flush_seconds
-        return ShardedParquetStore(
-            self.target, self.folder, SAMPLE_SCHEMA, self.writer, flush_seconds
-        )
+        flush_seconds, prompt = self.settings.flush_seconds, self.settings.prompt
+        schema = SAMPLE_SCHEMA
+        if prompt != "e2h":
+            schema = schema.with_metadata({_WORDING: prompt})
+        return ShardedParquetStore(self.target, self.folder, schema, self.writer, flush_seconds)
 
     def missing(self, done: Set[tuple[str, int]]) -> list[Request]:
         """Requests for the samples of this job that are not in ``done``."""
         n, seed = self.settings.n, self.settings.seed
-        missing = missing_requests(self.problems, n, done, seed, self.shares, self.prefix)
-        return [replace(r, prompt=r.prompt + self.begun.get(r.id, "")) for r in missing]
+        missing = missing_requests(self.problems, n, done, seed, self.shares, self.style.prompt)
+        return [
+            replace(r, prompt=self.prefix + r.prompt + self.begun.get(r.id, "")) for r in missing
+        ]
+
+    @property
+    def style(self) -> PromptStyle:
+        """The wording of the prompts."""
+        return STYLES[self.settings.prompt]
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Texts that end a sample: a few-shot prompt invites a question of the model's own."""
+        asks_on = self.settings.shots or self.settings.prompt != "e2h"
+        own = [self.style.next_question] if asks_on else []
+        return tuple(dict.fromkeys([*self.settings.stop, *own]))
 
 
 def sample_all(
@@ -98,11 +117,7 @@ def sample(
     requests = job.missing(store.keys())
     if not requests:
         return {}
-    # After few-shot examples the model would go on with a question of its own.
-    stop = [*settings.stop, *([template.QUESTION_HEADER] if settings.shots else [])]
-    parameters = replace(
-        sampling_parameters(settings), stop=tuple(dict.fromkeys(stop)), logprob=settings.logprob
-    )
+    parameters = replace(sampling_parameters(settings), stop=job.stop, logprob=settings.logprob)
     begin = time.monotonic()
     prompts = list({request.id: request.prompt for request in requests}.values())
     engine = open_engine(job.model, settings, prompts, store.writer_folder)
@@ -110,7 +125,7 @@ def sample(
     on_progress(0)
     try:
         for generations in clock.timed(engine, requests, parameters):
-            store.add(sample_row(g) for g in generations)
+            store.add(sample_row(g, job.style) for g in generations)
             on_progress(len(generations))
     except (RuntimeError, MemoryError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -155,7 +170,7 @@ def missing_requests(
     done: Set[tuple[str, int]],
     seed: int,
     shares: Sequence[tuple[int, int]] = (),
-    prefix: str = "",
+    prompt: Callable[[str], str] = template.prompt,
 ) -> Iterator[Request]:
     """Requests for the samples 0..n-1 of every problem that are not in ``done``.
 
@@ -167,7 +182,7 @@ def missing_requests(
         shares: (index from 0, count) pairs, one per level of sharding; a request must be in all.
             Blocks of 64 samples are dealt out in turn, at each level those of the level before. A
             block stays in its share when n grows.
-        prefix: in front of every prompt.
+        prompt: question -> prompt.
     """
     for position, problem in enumerate(problems):
         for block in range(-(-n // MAX_SAMPLES_PER_REQUEST)):
@@ -177,7 +192,7 @@ def missing_requests(
             numbers = range(start, min(start + MAX_SAMPLES_PER_REQUEST, n))
             samples = tuple(i for i in numbers if (problem.id, i) not in done)
             if samples:
-                yield Request(problem.id, samples, prefix + template.prompt(problem.problem), seed)
+                yield Request(problem.id, samples, prompt(problem.problem), seed)
 
 
 def _in_shares(turn: int, shares: Sequence[tuple[int, int]]) -> bool:
@@ -189,13 +204,30 @@ def _in_shares(turn: int, shares: Sequence[tuple[int, int]]) -> bool:
 
 
 def read_samples(path: Path) -> pa.Table:
-    """The samples of a stage folder, or of a Parquet file or folder of the user's own."""
+    """The samples of a stage folder, or of a Parquet file or folder of the user's own.
+
+    Texts of another wording, which the metadata of the file name, are turned into e2h's template.
+    """
     stage_file = path / SAMPLES_FILE
-    return read_table(stage_file if stage_file.is_file() else path, SAMPLE_SCHEMA)
+    file = stage_file if stage_file.is_file() else path
+    table = read_table(file, SAMPLE_SCHEMA)
+    wording = (pq.ParquetDataset(file).schema.metadata or {}).get(_WORDING)
+    if wording is None:
+        return table
+    style = next((s for name, s in STYLES.items() if name == wording.decode()), None)
+    if style is None:
+        raise InputError(
+            f"samples of the prompts {wording.decode()!r}, which this e2h does not know",
+            where=file,
+            hint="read them with the e2h that drew them",
+        )
+    texts = pa.array(map(style.in_template, table["text"].to_pylist()), pa.string())
+    return table.set_column(table.schema.get_field_index("text"), "text", texts)
 
 
-def sample_row(generation: Generation) -> dict[str, Any]:
+def sample_row(generation: Generation, style: PromptStyle = STYLES["e2h"]) -> dict[str, Any]:
     """A row of ``SAMPLE_SCHEMA``; the answer is parsed from the text."""
-    solution = template.parse(generation.text, finished=generation.finish_reason == "stop")
+    finished = generation.finish_reason == "stop"
+    solution = prompt_styles.parse(style, generation.text, finished=finished)
     columns = ("id", "sample", "text", "finish_reason", "tokens", "logprob")
     return {"answer": solution.answer} | {name: getattr(generation, name) for name in columns}

@@ -31,7 +31,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def model(
-    tokenizer: PreTrainedTokenizerFast, *, hidden_size: int, num_layers: int, num_heads: int
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    hidden_size: int,
+    num_layers: int,
+    num_heads: int,
+    positions: int = 512,
 ) -> LlamaForCausalLM:
     """A randomly initialised Llama for a tokenizer; embeddings and LM head share their weights.
 
@@ -44,7 +49,7 @@ def model(
         intermediate_size=3 * hidden_size,
         num_hidden_layers=num_layers,
         num_attention_heads=num_heads,
-        max_position_embeddings=512,
+        max_position_embeddings=positions,
         rope_parameters={"rope_type": "default", "rope_theta": 200.0},
         initializer_range=0.05,
         tie_word_embeddings=True,

@@ -14,3 +14,9 @@ class PretrainSettings(SupervisedSettings):
     num_layers: int = Field(4, ge=1, le=1000, description="Number of layers.")
     num_heads: int = Field(4, ge=1, le=1000, description="Number of attention heads.")
     documents: int = Field(20000, ge=1, description="Solutions in the pre-training corpus.")
+    documents_per_row: int = Field(
+        1,
+        ge=1,
+        description="Documents in one training row; with 5 the model learns to read 4 few-shot "
+        "examples.",
+    )

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from e2h_cli.settings.base import EngineSettings, Levels, Part, ShardableSettings
+from e2h_cli.settings.base import EngineSettings, Part, PromptName, ShardableSettings
 
 # The paper's sampling parameters, by what the samples are for.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -17,6 +17,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "dpo": {"n": 8, "temperature": 1.0, "top_k": 20},  # p.19
     "icl": {"temperature": 0.9, "top_k": 0, "shots": 4},  # p.5
 }
+
+
+ShotsFrom = Literal["easy", "hard", "hardest", "all"]
 
 
 class SampleSettings(EngineSettings, ShardableSettings):
@@ -33,13 +36,18 @@ class SampleSettings(EngineSettings, ShardableSettings):
     logprob: bool = Field(
         False, description="Keep log-probabilities; costs vLLM a tenth of its speed."
     )
+    prompt: PromptName = Field(
+        "e2h",
+        description="Wording of the prompts: e2h's template, or minerva, the paper's few-shot "
+        "prompts (p.39-45).",
+    )
     shots: int = Field(
         0, ge=0, description="Few-shot examples in front of every question (paper p.5: 4)."
     )
-    shots_from: Levels = Field(
+    shots_from: ShotsFrom = Field(
         "easy",
-        description="Training problems that few-shot examples are from; hard and all read hard "
-        "answers.",
+        description="Training problems that few-shot examples are from; hardest is the last level "
+        "(paper p.5: 5). All but easy read hard answers.",
     )
     preset: Literal["greedy", "re-ranking", "outcome-labels", "rest-em", "dpo", "icl"] | None = (
         Field(None, exclude=True, description="Settings of the paper; other settings override it.")

@@ -27,7 +27,10 @@ class SuperviseSettings(EngineSettings):
         "positive", description="PRM800K: the reward model's label of rating 0 (paper p.30)."
     )
     max_solutions: int = Field(
-        3, ge=1, description="MetaMath and rollouts: solutions per question (paper p.19: 3)."
+        3,
+        ge=1,
+        description="Solutions per question: of MetaMath, with rollouts, and right ones of own "
+        "samples to fine-tune on (paper p.19: 3).",
     )
     rollouts_per_step: int = Field(
         8, ge=1, description="Rollouts: completions of each step (Math-Shepherd: 8)."

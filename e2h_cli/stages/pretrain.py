@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from e2h_cli.models import loading, tiny
 from e2h_cli.pipeline.lineage import SEEN
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.pretrain import PretrainSettings
-from e2h_cli.training.token_rows import sft_row
+from e2h_cli.training.token_rows import Row, packed_row, sft_row
 from e2h_cli.training.trainer import train_model
 
 
@@ -45,18 +46,35 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
     tokenizer = tiny.tokenizer()
     rng = random.Random(f"corpus {settings.seed}")
     rows = [sft_row(tokenizer, *document) for document in corpus(settings.documents, held_out, rng)]
+    if settings.documents_per_row > 1:
+        separator = tokenizer(template.SEPARATOR).input_ids
+        packs = in_packs(rows, settings.documents_per_row, rng)
+        rows = [packed_row(pack, separator) for pack in packs]
     torch.manual_seed(settings.seed)
     model = tiny.model(
         tokenizer,
         hidden_size=settings.hidden_size,
         num_layers=settings.num_layers,
         num_heads=settings.num_heads,
+        positions=max(512, 128 * settings.documents_per_row),
     ).to(loading.device())
     counts = train_model(
         model, tokenizer, rows, settings, context.output_dir, context.scratch_dir, context.stage
     )
     levels = list(chain_arithmetic.OPERATIONS_BY_LEVEL)
     return {**counts, "parameters": model.num_parameters(), SEEN: {"documents": levels}}
+
+
+def in_packs(rows: Sequence[Row], largest: int, rng: random.Random) -> Iterator[Sequence[Row]]:
+    """Cut rows into packs of 1 to ``largest``, at random.
+
+    Packs of one keep the accuracy without few-shot examples.
+    """
+    start = 0
+    while start < len(rows):
+        end = start + rng.randint(1, largest)
+        yield rows[start:end]
+        start = end
 
 
 def corpus(count: int, held_out: set[str], rng: random.Random) -> list[tuple[str, str]]:

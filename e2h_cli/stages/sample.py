@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, write_atomic
-from e2h_cli.data import template
+from e2h_cli.data.few_shot import LevelOf, choose_examples, level_in_split, of_levels
+from e2h_cli.data.prompt_styles import STYLES
 from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_split, read_training_problems, split_file
+from e2h_cli.data.training_rows import read_sft_rows
 from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
 from e2h_cli.inference.sampling import SAMPLES_FILE, SampleStats, SamplingJob, sample_all
-from e2h_cli.pipeline.lineage import SEEN, seen_in_rows
+from e2h_cli.pipeline.lineage import SEEN
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sample import SampleSettings
 
@@ -22,13 +25,14 @@ from e2h_cli.settings.sample import SampleSettings
 def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     """Draw the samples that are not on disk yet, and write all of them to ``samples.parquet``.
 
-    Reads the problems, the generator, and for few-shot prompts training problems. With --shard only
+    Reads the problems, the generator, and for few-shot prompts training problems, or the rows of a
+    supervise stage or file. With --shard only
     the part files of a shard are written, and nothing is returned: the stage is not finished.
     """
     settings = context.settings
     split = context.input_path("problems")
     problems = read_split(split, settings.part)[: settings.limit]
-    examples, about = _few_shot_examples(split, settings) if settings.shots else ("", {"read": {}})
+    examples, about = _few_shot_examples(context)
     job = SamplingJob(
         model=context.model_or_path("model"),
         settings=settings,
@@ -70,20 +74,57 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     return {"problems": len(problems), **stats.counts, **engine_stats, **about}
 
 
-def _few_shot_examples(split: Path, settings: SampleSettings) -> tuple[str, dict[str, Any]]:
-    """Solved training problems as text, and what was read: files and fingerprints, levels."""
-    problems, read = read_training_problems(split, settings.shots_from)
-    random.Random(f"shots {settings.seed}").shuffle(problems)
-    # Four times as many as needed, since some have no solution.
-    rows = sft_rows(problems[: 4 * settings.shots])[: settings.shots]
-    if len(rows) < settings.shots:
+def _few_shot_examples(context: StageContext[SampleSettings]) -> tuple[str, dict[str, Any]]:
+    """Solved examples as text, and what was read: files and fingerprints, levels."""
+    settings, given = context.settings, context.optional_input("examples")
+    if not settings.shots:
+        if given:
+            raise InputError("no example is shown without shots", hint="add --shots 4")
+        return "", {"read": {}}
+    rows, read, level_of = _solved_rows(context)
+    examples = choose_examples(rows, settings.shots, level_of)
+    if len(examples) < settings.shots:
+        kind = (
+            "rows are whole solutions that may be shown"
+            if given
+            else ("training problems have a solution")
+        )
         raise InputError(
-            f"{len(rows)} training problems have a solution, {settings.shots} are needed",
-            where=split,
+            f"{len(examples)} {kind}, {settings.shots} are needed",
+            where=given or context.model_or_path("problems"),
             hint="lower --shots",
         )
-    text = "".join(r["prompt"] + r["completion"] + template.SEPARATOR for r in rows)
-    return text, {"read": read, SEEN: seen_in_rows(rows, problems)}
+    example = STYLES[settings.prompt].example
+    text = "".join(example(e.question, e.steps, e.answer) for e in examples)
+    levels = sorted({e.level for e in examples})
+    return text, {"read": read, SEEN: dict.fromkeys(("questions", "labels", "answers"), levels)}
+
+
+def _solved_rows(
+    context: StageContext[SampleSettings],
+) -> tuple[Iterator[dict[str, Any]], dict[str, str], LevelOf]:
+    """Rows of prompt and completion in a seeded order, fingerprints of what was read, levels."""
+    settings, split = context.settings, context.input_path("problems")
+    rng = random.Random(f"shots {settings.seed}")
+    if context.optional_input("examples"):
+        file, rows = read_sft_rows(context.input_path("examples"))
+        shuffled = list(rows)
+        rng.shuffle(shuffled)
+        read = {file.name: fingerprint(file)}
+        return iter(shuffled), read, level_in_split(split, settings.shots_from)
+    if split.is_file():
+        raise InputError(
+            "few-shot examples would be solutions of the problems that are asked",
+            where=split,
+            hint="give others with --examples",
+        )
+    levels = settings.shots_from if settings.shots_from in ("easy", "all") else "hard"
+    problems, read = read_training_problems(split, levels)
+    problems = of_levels(problems, settings.shots_from)
+    level_by_id = {problem.id: problem.level for problem in problems}
+    rng.shuffle(problems)
+    made = (row for problem in problems for row in sft_rows([problem]))
+    return made, read, lambda key, question: level_by_id[key]
 
 
 def _unfinished_shards(scratch_dir: Path) -> str:

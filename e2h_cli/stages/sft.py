@@ -7,11 +7,10 @@ from typing import Any
 
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import fingerprint, read_jsonl, write_jsonl
-from e2h_cli.data.external_rows import text_of
+from e2h_cli.common.files import fingerprint, write_jsonl
 from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_training_problems
-from e2h_cli.data.training_rows import rows_file
+from e2h_cli.data.training_rows import read_sft_rows
 from e2h_cli.models.loading import load_generator, load_tokenizer
 from e2h_cli.pipeline.lineage import SEEN, seen_in_rows
 from e2h_cli.pipeline.stage_context import StageContext
@@ -52,12 +51,7 @@ def _read_rows(
 ) -> tuple[Iterable[dict[str, Any]], dict[str, Any]]:
     """Rows of prompt and completion, and what was read: files and their fingerprints, levels."""
     if context.inputs.get("rows"):
-        path = context.input_path("rows")
-        file = rows_file(path, "sft") if path.is_dir() else path
-        rows = (
-            {key: text_of(row, key, f"{file}:{number}") for key in ("prompt", "completion")}
-            for number, row in read_jsonl(file)
-        )
+        file, rows = read_sft_rows(context.input_path("rows"))
         return rows, {"read": {file.name: fingerprint(file)}}
     problems, read = read_training_problems(context.input_path("problems"), context.settings.levels)
     made = sft_rows(problems)

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from rich.table import Table
 
 from e2h_cli.common.console import console
@@ -20,7 +22,9 @@ from e2h_cli.data.problem import Problem
 from e2h_cli.data.published_rows import PublishedRows
 from e2h_cli.data.rm_labels import (
     Grade,
+    ParsedSample,
     Row,
+    StepChecker,
     balance_outcomes,
     grade_samples,
     label_samples,
@@ -88,14 +92,13 @@ def run(context: StageContext[SuperviseSettings]) -> dict[str, Any]:
 def _label_samples(
     context: StageContext[SuperviseSettings],
 ) -> tuple[list[TrainingRow], Counter[str], dict[str, Any]]:
-    """Rows of labelled samples, counts, and what was read: files and fingerprints, levels.
+    """Rows of samples, counts, and what was read: files and fingerprints, levels.
 
     Step labels come from rollouts, or from the oracle, which only chain arithmetic has; outcome
-    labels from the grader.
+    labels from the grader. Right solutions are rows to fine-tune on (rejection sampling).
     """
     settings = context.settings
-    rollouts = settings.source == "rollouts"
-    if rollouts:
+    if settings.source == "rollouts":
         context.model_or_path("model")  # a missing one is told before the samples are read
     elif context.optional_input("model"):
         raise InputError(
@@ -103,34 +106,40 @@ def _label_samples(
         )
     problems, read = read_training_problems(context.input_path("problems"), settings.levels)
     by_id = {p.id: p for p in problems}
-    finished, counts = _finished_samples(context, by_id)
+    samples, counts = _parsed_samples(context, by_id)
     about: dict[str, Any] = {"read": read}
     with get_grader(settings.grader, cache=context.verdict_cache) as grader:
 
         def grade(pairs: Sequence[tuple[str, str]]) -> list[bool]:
             return [verdict.right for verdict in grader.grade(pairs)]
 
-        if rollouts:
-            steps, outcomes, dropped, about["rollouts"] = _label_by_rollouts(
-                context, finished, by_id, grade
+        verdicts = grade_samples(samples, grade)
+        labelled = samples
+        if settings.source == "rollouts":
+            labelled = choose_solutions(samples, settings.max_solutions, settings.seed)
+            counts["samples over the solutions per question"] = len(samples) - len(labelled)
+            steps, outcomes, about["rollouts"] = _label_by_rollouts(
+                context, labelled, step_checker(problems), grade
             )
         else:
-            checker = step_checker(problems)
-            steps, outcomes, dropped = label_samples(finished, by_id, grade, checker)
+            steps, outcomes = label_samples(samples, verdicts, step_checker(problems))
+    right = {(s.problem.id, s.completion): s for s, ok in zip(samples, verdicts, strict=True) if ok}
+    tuned = choose_solutions([*right.values()], settings.max_solutions, settings.seed)
     kept = balance_outcomes(outcomes, settings.ratio, random.Random(f"ratio {settings.seed}"))
-    counts.update(dropped)
+    counts["samples labelled"] = len(labelled)
     counts["outcome rows over the ratio"] = len(outcomes) - len(kept)
-    kinds = {"prm": steps, "orm": kept}
-    about[SEEN] = seen_in_rows([*steps, *kept], problems)
+    kinds = {"sft": [sample.sft_row() for sample in tuned], "prm": steps, "orm": kept}
     rows = [TrainingRow(kind, row) for kind in kinds for row in kinds[kind]]
+    about[SEEN] = seen_in_rows((row for _, row in rows), problems)
     return rows, counts, about
 
 
-def _finished_samples(
+def _parsed_samples(
     context: StageContext[SuperviseSettings], problems: Mapping[str, Problem]
-) -> tuple[list[tuple[str, str]], Counter[str]]:
-    """(problem id, text) of the finished samples of these problems, and counts."""
-    samples = read_samples(context.input_path("samples"))
+) -> tuple[list[ParsedSample], Counter[str]]:
+    """Distinct finished solutions of these problems, and counts of samples."""
+    context.input_path("samples")  # a missing input is told in one line
+    samples = pa.concat_tables(read_samples(Path(path)) for path in context.inputs["samples"])
     counts = Counter({"samples": samples.num_rows})
     finished = []
     columns = (samples[name].to_pylist() for name in ("id", "text", "finish_reason"))
@@ -144,22 +153,21 @@ def _finished_samples(
             counts["samples cut at the token limit"] += 1
         else:
             finished.append((key, text))
-    return finished, counts
+    parsed, dropped = parse_samples(finished, problems)
+    counts.update(dropped)
+    return parsed, counts
 
 
 def _label_by_rollouts(
     context: StageContext[SuperviseSettings],
-    finished: Sequence[tuple[str, str]],
-    problems: Mapping[str, Problem],
+    chosen: Sequence[ParsedSample],
+    checker: StepChecker | None,
     grade: Grade,
-) -> tuple[list[Row], list[Row], dict[str, int], dict[str, Any]]:
-    """Rows of step labels and of outcome labels, counts of samples, and counts of rollouts."""
+) -> tuple[list[Row], list[Row], dict[str, Any]]:
+    """Rows of step labels and of outcome labels, and counts of rollouts."""
     settings = context.settings
-    parsed, counts = parse_samples(finished, problems)
-    chosen = choose_solutions(parsed, settings.max_solutions, settings.seed)
-    counts["samples over the solutions per question"] = len(parsed) - len(chosen)
     if not chosen:
-        return [], [], counts, {}
+        return [], [], {}
     completer = _completer(context)
     rollouts = roll_out(
         chosen, completer.complete, grade, until_first_mistake=settings.until_first_mistake
@@ -178,7 +186,7 @@ def _label_by_rollouts(
         "right_share": round(rollouts.right.total() / rollouts.completions.total(), 4),
         **sum_engine_stats(context.output_dir),
     }
-    if checker := step_checker(problems.values()):
+    if checker:
         both = {"hard": agreement(hard, chosen, checker), "soft": agreement(soft, chosen, checker)}
         about["oracle"] = {name: asdict(agreed) for name, agreed in both.items()}
     _print_rollouts(about)
@@ -186,7 +194,7 @@ def _label_by_rollouts(
     verdicts = grade_samples(chosen, grade)
     steps = [s.row(row, right) for s, row, right in zip(chosen, labels, verdicts, strict=True)]
     outcomes = [s.outcome_row(right) for s, right in zip(chosen, verdicts, strict=True)]
-    return steps, outcomes, {"samples labelled": len(chosen), **counts}, about
+    return steps, outcomes, about
 
 
 def _completer(context: StageContext[SuperviseSettings]) -> Completer:

@@ -15,7 +15,9 @@ from e2h_cli.data.problem import Problem, read_problems
 from e2h_cli.data.reference_solutions import sft_rows, steps_of
 from e2h_cli.data.rm_labels import (
     balance_outcomes,
+    grade_samples,
     label_samples,
+    parse_samples,
     read_rows,
     step_checker,
     until_first_mistake,
@@ -86,16 +88,16 @@ def equal(pairs: Sequence[tuple[str, str]]) -> list[bool]:
 
 
 def test_labels_by_hand() -> None:
-    steps, outcomes, counts = label_samples(
-        SAMPLES, {"p": CHAIN}, equal, chain_arithmetic.check_steps
-    )
+    parsed, counts = parse_samples(SAMPLES, {"p": CHAIN})
+    verdicts = grade_samples(parsed, equal)
+    steps, outcomes = label_samples(parsed, verdicts, chain_arithmetic.check_steps)
     assert [row["labels"] for row in steps] == [
         [True, True, True], [False, None, False], [False, None, True],
     ]  # fmt: skip
     assert [row["labels"] for row in outcomes] == [[True] * 3, [False] * 3, [True] * 3]
     assert steps[0]["completions"] == ["b=3+4=7", "c=7*6=2", "# Answer\n\n2"]
-    assert counts == {"samples labelled": 3, "samples without answer": 1, "repeated samples": 1}
-    assert label_samples(SAMPLES, {"p": CHAIN}, equal, None)[0] == []
+    assert counts == {"samples without answer": 1, "repeated samples": 1}
+    assert label_samples(parsed, verdicts, None)[0] == []
 
 
 def outcome_rows(right: int, wrong: int, key: str = "q") -> list[dict]:

@@ -14,7 +14,7 @@ from e2h_cli.data.problem import Problem, write_problems
 from e2h_cli.evaluation.measurements import Measurement
 from e2h_cli.pipeline.stage_record import read_record, write_record
 from e2h_cli.reports.result_files import write_accuracy
-from e2h_cli.stages.evaluate import table5_line
+from e2h_cli.reports.tidy_metrics import ProblemAccuracy, read_metrics
 from tests.conftest import MINI, Cli, assert_one_line, copy_stages
 
 
@@ -25,6 +25,17 @@ def test_metrics_of_reward_models(cli: Cli, mini_run: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout + done.stderr
     assert "roc auc" in done.stdout
     rows = json.loads((run / "results.json").read_text())["diagnostics"]
+    tidy = read_metrics(run / "eval")
+    (one,) = (
+        r for r in rows if (r["group"], r["item"], r["metric"]) == ("all", "step", "accuracy")
+    )
+    held = tidy.cell({"metric": "step accuracy"})
+    assert held is not None and held["value"] == pytest.approx(100 * one["value"])
+    assert (held["stage"], held["n"], held["method"]) == ("rerank", None, "")
+    outcome = tidy.series({"metric": "outcome calibration error", "aggregate": "prod"})
+    assert [0 <= row["value"] <= 1 for row in outcome] == [True]
+    # Outcomes are by the score of the last token, unless another aggregation is named.
+    assert tidy.series({"metric": "outcome accuracy"})[0]["aggregate"] == "last"
     found = {(row["group"], row["item"], row["score"], row["metric"]) for row in rows}
     assert ("all", "step", "step", "accuracy") in found
     assert ("hard", "outcome", "prod", "calibration error") in found
@@ -41,16 +52,56 @@ def test_missing_inputs_are_named(cli: Cli) -> None:
     assert_one_line(done, "eval needs problems, which is not made yet")
 
 
-def test_table5_takes_samples_of_known_generators(
-    cli: Cli, rl_run: Path, mini_run: Path, tmp_path: Path
+def test_tidy_rows_are_the_results_with_facets_and_accuracy_on_every_problem(
+    mini_run: Path,
 ) -> None:
-    assert table5_line(mini_run / "greedy", 3).key == ("SFT", "-", "-", False)
-    assert table5_line(rl_run / "greedy-rl", 3).method == "PPO"
-    with pytest.raises(InputError, match="nothing is known of the generator"):
-        table5_line(tmp_path, 3)
-    common = ("--problems", mini_run / "split", "--table", "table5", "--run-dir", "run")
-    votes = ("--samples", "none", "--votes", mini_run / "rerank")
-    assert_one_line(cli("eval", *votes, *common), "table 5 is made of samples alone")
+    found, problems = read_metrics(mini_run / "eval"), ProblemAccuracy(mini_run / "eval", 3)
+    results = json.loads((mini_run / "results.json").read_text())["metrics"]
+    assert len(found.rows) == len(results) > 100
+    for row, metric in zip(found.rows, results, strict=True):
+        for key in ("group", "method", "aggregate", "n", "low", "high", "problems", "grader"):
+            assert row[key] == metric[key]
+        assert row["value"] == metric["accuracy"]
+        about = {key: row[key] for key in ("seed", "scale", "stage", "metric", "reads_hard")}
+        assert about == {
+            "seed": 0, "scale": "tiny", "metric": "accuracy", "reads_hard": "no",
+            "stage": "greedy" if metric["method"] == "greedy" else "rerank",
+        }  # fmt: skip
+        accuracy = list(problems.of(row).values())
+        assert len(accuracy) == row["problems"]
+        assert 100 * np.mean(accuracy) == pytest.approx(row["value"], abs=0.0051)
+
+
+def test_facets_are_by_the_tags_of_the_recipe(rl_run: Path) -> None:
+    found = read_metrics(rl_run / "table")
+    wanted = {"method": "greedy", "generator": "PPO", "questions": "all"}
+    easy, every = (found.cell({**wanted, "answers": answers}) for answers in ("easy", "all"))
+    assert easy is not None and every is not None
+    assert (easy["stage"], easy["prm"], easy["reads_hard"]) == ("greedy-rl", "yes", "no")
+    assert (every["stage"], every["prm"], every["reads_hard"]) == ("greedy-ppo-all", "no", "train")
+    with pytest.raises(InputError, match="greedy-rl and greedy-ppo-all, which differ in answers"):
+        found.cell(wanted)
+
+
+def test_samples_vote_by_majority_without_a_reward_model(
+    cli: Cli, mini_run: Path, tmp_path: Path
+) -> None:
+    """As in Table 1: the same numbers as those of the rerank stage over the same samples."""
+    run = copy_stages(mini_run, tmp_path / "run", "split", "pretrain", "sft", "sample")
+    inputs = ("--samples", "sample", "--votes", "none", "--draws", "50", "--no-tables")
+    done = cli("eval", *inputs, "--recipe", MINI, "--run-dir", run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (run / "eval/results.json").exists()
+    ours, theirs = read_metrics(run / "eval"), read_metrics(mini_run / "eval")
+    for group in ("easy", "hard", "all"):
+        wanted = {"method": "majority", "group": group}
+        of_samples, of_votes = ours.series(wanted), theirs.series(wanted)
+        assert [row["n"] for row in of_samples] == [1, 2, 4, 8]
+        assert of_samples[-1]["value"] == of_votes[-1]["value"]
+        single = ours.cell({"method": "single sample", "group": group})
+        # Over all samples, and over random subsets of one.
+        assert single is not None
+        assert single["value"] == pytest.approx(of_samples[0]["value"], abs=6)
 
 
 def test_the_sentence_says_what_the_lineage_proves(

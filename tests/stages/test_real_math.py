@@ -84,4 +84,4 @@ def test_an_outcome_reward_model_from_own_samples(
     done = cli("supervise", *common)
     assert done.returncode == 2
     assert f"not one training row came of it ({samples} samples, " in done.stderr
-    assert re.search(r"\d+ samples cut at the token limit, 0 samples labelled", done.stderr)
+    assert re.search(r"\d+ samples cut at the token limit, .* 0 samples labelled", done.stderr)

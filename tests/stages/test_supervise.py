@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Cli
+from e2h_cli.common.parquet_store import SAMPLE_SCHEMA
+from e2h_cli.pipeline.lineage import lineage_of
+from tests.conftest import MINI, Cli, copy_stages, e2h
 from tests.data.published_records import MARKED, RATED, write_small_split
 
 
@@ -135,3 +139,63 @@ def test_near_duplicates_of_held_out_problems_are_reported(
     ]
     assert counts["rows"]["near-duplicates"] == 1
     assert {row["id"] for row in rows["prm"]} == {"prm800k/0", "prm800k/1", "easy-0"}
+
+
+def own_samples(tmp_path: Path, cli: Cli, texts: list[str], *options: str) -> dict[str, str]:
+    """The files of rows of an easy problem's own samples, whose answer is 2."""
+    problem = {"id": "p", "problem": "a3 b+4 c*6", "level": 1, "source": "chains", "answer": "2"}
+    (tmp_path / "own.jsonl").write_text(json.dumps(problem))
+    rows = [
+        {"id": "p", "sample": i, "text": text, "answer": None, "finish_reason": "stop",
+         "tokens": 1, "logprob": None}
+        for i, text in enumerate(texts)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows, SAMPLE_SCHEMA), tmp_path / "samples.parquet")
+    done = cli(
+        "supervise", "--run-dir", "run", "--problems", "own.jsonl", "--samples", "samples.parquet",
+        "--grader", "exact", "--force", *options,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = (tmp_path / "run/supervise").glob("*.jsonl")
+    return {file.stem: file.read_text() for file in files}
+
+
+def test_right_own_solutions_are_rows_to_fine_tune_on(cli: Cli, tmp_path: Path) -> None:
+    right = [f"b=3+4=7\n\nc=7*6=2{' ' * i}\n\n# Answer\n\n2" for i in range(2)]
+    other = ["b=3+4=8\n\nc=8*6=2\n\n# Answer\n\n2", "c=2\n\n# Answer\n\n2", "d=2\n\n# Answer\n\n2"]
+    wrong = "b=3+4=8\n\n# Answer\n\n8"
+    files = own_samples(tmp_path, cli, [*right, wrong, "b=3+4=7"])
+    prompt = r"# Question\n\na3 b+4 c*6\n\n# Solution\n\n"
+    # Two samples that differ in white space are one row.
+    assert files["sft"] == (
+        f'{{"id": "p", "prompt": "{prompt}", '
+        r'"completion": "b=3+4=7\n\nc=7*6=2\n\n# Answer\n\n2"}' + "\n"
+    )
+    # Labelled rows are as they were.
+    head = f'{{"id": "p", "prompt": "{prompt}", "completions": '
+    answers = r'"# Answer\n\n2"', r'"# Answer\n\n8"'
+    assert files["prm"].splitlines() == [
+        *2 * [f'{head}["b=3+4=7", "c=7*6=2", {answers[0]}], "labels": [true, true, true]}}'],
+        f'{head}["b=3+4=8", {answers[1]}], "labels": [false, false]}}',
+    ]
+    assert files["orm"].count("\n") == 3
+    drawn = [own_samples(tmp_path, cli, [*right, *other, wrong], "--seed", str(s))["sft"]
+             for s in range(4)]  # fmt: skip
+    assert {rows.count("\n") for rows in drawn} == {3}
+    assert len(set(drawn)) > 1
+    many = own_samples(tmp_path, cli, [*right, *other, wrong], "--max-solutions", "9")
+    assert many["sft"].count("\n") == 4
+
+
+def test_a_generator_is_fine_tuned_on_its_own_right_solutions(
+    mini_run: Path, tmp_path: Path
+) -> None:
+    run = copy_stages(mini_run, tmp_path / "run", "split", "pretrain", "rm-samples", "supervise")
+    common = ("--recipe", MINI, "--run-dir", run, "--rows", "supervise", "--max-steps", "1")
+    done = e2h("sft", *common, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    count = sum(1 for _ in (run / "supervise/sft.jsonl").open())
+    assert count > 0
+    assert f"{count:,} rows" in done.stdout
+    assert lineage_of(run / "sft").levels("answers") <= {1, 2, 3}
+    assert lineage_of(run / "sft").reads_hard_answers(3) == "no"

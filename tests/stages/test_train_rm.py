@@ -65,7 +65,7 @@ def test_kinds_take_their_rows(run: Path) -> None:
     assert orm
     assert both == prm + orm
     (run / "supervise/orm.jsonl").unlink()
-    with pytest.raises(InputError, match="no orm rows here; it holds rows for prm"):
+    with pytest.raises(InputError, match="no orm rows here; it holds rows for sft, prm"):
         list(labelled_rows([folder], "orm"))
 
 

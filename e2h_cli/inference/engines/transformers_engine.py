@@ -25,6 +25,7 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from e2h_cli.common.errors import InputError
 from e2h_cli.inference.engines.base import (
     Generation,
     Request,
@@ -69,10 +70,16 @@ class TransformersEngine:
 
         Requests are sorted by prompt length, so that a batch has little padding. The longest come
         first: what does not fit into memory fails at once, and the remaining time is rather over-
-        than underestimated.
+        than underestimated. Raises InputError for a stop text that the model cannot write.
         """
         texts = list(parameters.stop)
-        stop = StopStringCriteria(self.tokenizer, texts) if texts else None
+        try:
+            stop = StopStringCriteria(self.tokenizer, texts) if texts else None
+        except ValueError as error:
+            raise InputError(
+                f"the model has no tokens for a stop text: {', '.join(map(repr, texts))}",
+                hint="take another --stop or --prompt, or another model",
+            ) from error
         prompts = [(r, self.tokenizer(r.prompt).input_ids) for r in requests]
         prompts.sort(key=lambda item: -len(item[1]))
         batch: Prompts = []
