@@ -8,6 +8,7 @@
 | statistics | pass@k, best-of-n, intervals, paired tests |
 | score_tables, labelled_scores | tables of scores as arrays, with labels |
 | rm_metrics, rm_report | metrics of a reward model; all of them by group of problems |
+| agreement | agreement of reward models with one another and with the outcome |
 """
 
 import lazy_loader
@@ -15,6 +16,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "agreement": ["agreements", "agrees_more", "said_of"],
         "measurements": ["Measurement", "measure", "predictions", "voting_methods"],
         "rm_metrics": ["balanced_accuracy", "calibration", "roc_auc", "roc_curve"],
         "rm_report": ["reward_metrics"],

@@ -50,6 +50,31 @@ def roc_curve(scores: Floats, right: Bools) -> tuple[Floats, Floats]:
     return np.append(0.0, misses / misses[-1]), np.append(0.0, hits / hits[-1])
 
 
+@dataclass(frozen=True, slots=True)
+class RocPoints:
+    """Points of a ROC curve, (points,) each, and the area under the whole curve."""
+
+    false_positive: Floats
+    true_positive: Floats
+    auc: float
+
+
+def roc_points(scores: Floats, right: Bools, most: int = 400) -> RocPoints:
+    """The ROC curve (paper, Figure 24) with at most so many points, both ends included.
+
+    They stand at even distances along the curve. No points, and an area of NaN, where all items are
+    right or all are wrong.
+    """
+    if right.all() or not right.any():
+        return RocPoints(np.empty(0), np.empty(0), float("nan"))
+    x, y = roc_curve(scores, right)
+    if len(x) > most:
+        along = np.append(0.0, np.cumsum(np.diff(x) + np.diff(y)))
+        wanted = np.linspace(0, along[-1], most)
+        x, y = np.interp(wanted, along, x), np.interp(wanted, along, y)
+    return RocPoints(x, y, roc_auc(scores, right))
+
+
 def accuracy_at(scores: Floats, right: Bools, threshold: float = THRESHOLD) -> float:
     """Share of items that are predicted correctly. NaN without items."""
     return float(((scores >= threshold) == right).mean()) if len(right) else float("nan")

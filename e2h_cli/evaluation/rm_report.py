@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from e2h_cli.common.parquet_store import KEY_COLUMNS
 from e2h_cli.evaluation import rm_metrics
@@ -19,12 +20,24 @@ from e2h_cli.evaluation.labelled_scores import (
     labelled_steps,
 )
 from e2h_cli.evaluation.score_tables import step_arrays
-from e2h_cli.evaluation.statistics import Bools, Floats, Ints, wilson_interval
+from e2h_cli.evaluation.statistics import (
+    Bools,
+    Floats,
+    Ints,
+    jackknife_variance,
+    wilson_interval,
+)
 
 # How step scores become the score of an outcome: "last" is the outcome score.
 _AGGREGATES = ("last", "prod", "min")
 # Of the ROC curve in the jackknife: enough that the binned area equals that of the scores to 1e-4.
 _ROC_BINS = 512
+ROC_SCHEMA = pa.schema(
+    {
+        **dict.fromkeys(("group", "item", "score"), pa.string()),
+        **dict.fromkeys(("auc", "false_positive", "true_positive"), pa.float64()),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +112,29 @@ def reward_metrics(
     return rows
 
 
+def roc_table(
+    scored: ScoredSamples, groups: Mapping[str, Bools], aggregation: str = "last"
+) -> pa.Table:
+    """Points of the ROC curves (paper, Figure 24) of steps and outcomes, by group of problems.
+
+    Rows of ``ROC_SCHEMA``, in the order of each curve. A curve of items that are all right or all
+    wrong has no rows. ``aggregation``: of the step scores of an outcome; "last" is its own score.
+    """
+    items = {("outcome", aggregation): labelled_outcomes(scored.scores, scored.right, aggregation)}
+    if scored.step_labels is not None:
+        items = {("step", "step"): labelled_steps(scored.scores, scored.step_labels), **items}
+    tables = [ROC_SCHEMA.empty_table()]
+    for group, mask in groups.items():
+        for names, labelled in items.items():
+            some = labelled.select(mask)
+            curve = rm_metrics.roc_points(some.scores, some.right)
+            count = len(curve.false_positive)
+            same = [[value] * count for value in (group, *names, curve.auc)]
+            rates = curve.false_positive, curve.true_positive
+            tables.append(pa.table([*same, *rates], schema=ROC_SCHEMA))
+    return pa.concat_tables(tables)
+
+
 def _diagnostics(
     names: tuple[str, str, str],
     right: Bools,
@@ -114,18 +150,11 @@ def _diagnostics(
         if np.isnan(value):
             continue
         if sums is not None:
-            variance = _jackknife_variance(_METRIC_OF_SUMS[metric], sums)
+            variance = jackknife_variance(_METRIC_OF_SUMS[metric], sums)
             # NaN where one problem has all right or all wrong items.
             if not np.isnan(variance):
                 low, high = wilson_interval(value, variance, len(sums), confidence)
         yield Diagnostic(*names, metric, value, low, high, *counts)
-
-
-def _jackknife_variance(metric: Callable[[Floats], Floats], sums: Floats) -> float:
-    """Variance of a metric, times the number of problems: each problem is left out once."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        left_out = metric(sums.sum(axis=0) - sums)
-    return float((len(sums) - 1) * ((left_out - left_out.mean()) ** 2).sum())
 
 
 def _item_metrics(items: LabelledScores, problems: int) -> Iterator[_Measured]:

@@ -8,7 +8,7 @@ Coverage of the intervals and error of the tests: ``python -m benchmarks.interva
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +88,17 @@ def wilson_interval(
 def mean_interval(values: Floats, confidence: float) -> tuple[float, float]:
     """Interval of the mean of ``values`` (problems,) in [0, 1]; see ``wilson_interval``."""
     return wilson_interval(float(values.mean()), float(values.var()), len(values), confidence)
+
+
+def jackknife_variance(metric: Callable[[Floats], Floats], sums: Floats) -> float:
+    """Variance of a metric, times the number of problems: each problem is left out once.
+
+    ``sums`` (problems, columns); ``metric``: (n, columns) sums over problems -> (n,) values. NaN
+    where the metric is undefined without one of the problems.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left_out = metric(sums.sum(axis=0) - sums)
+    return float((len(sums) - 1) * ((left_out - left_out.mean()) ** 2).sum())
 
 
 @dataclass(frozen=True, slots=True)

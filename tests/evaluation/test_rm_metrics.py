@@ -16,6 +16,7 @@ from e2h_cli.evaluation.rm_metrics import (
     first_error_f1,
     roc_auc,
     roc_curve,
+    roc_points,
     score_against_length,
 )
 
@@ -43,6 +44,26 @@ def test_roc_auc_is_the_share_of_ordered_pairs_and_the_area(cases: list[tuple[in
     assert roc_auc(scores, right) == pytest.approx(np.mean(pairs))
     false, true = roc_curve(scores, right)
     assert np.trapezoid(true, false) == pytest.approx(np.mean(pairs))
+
+
+def test_points_of_a_long_roc_curve() -> None:
+    """Few points keep both ends, rise, and enclose the area of all scores."""
+    rng = np.random.default_rng(0)
+    right = rng.random(5000) < 0.2
+    scores = rng.normal(right * 1.0, 1.0)
+    thin = roc_points(scores, right)
+    assert len(thin.false_positive) == len(thin.true_positive) == 400
+    assert thin.auc == roc_auc(scores, right)
+    assert np.trapezoid(thin.true_positive, thin.false_positive) == pytest.approx(
+        thin.auc, abs=1e-3
+    )
+    for rates in (thin.false_positive, thin.true_positive):
+        assert (rates[0], rates[-1]) == (0, 1)
+        assert (np.diff(rates) >= 0).all()
+    short = roc_points(SCORES, RIGHT)
+    np.testing.assert_allclose(short.true_positive, roc_curve(SCORES, RIGHT)[1])
+    nothing = roc_points(SCORES, np.ones(5, dtype=bool))
+    assert (len(nothing.false_positive), np.isnan(nothing.auc)) == (0, True)
 
 
 def test_roc_curve_by_hand() -> None:

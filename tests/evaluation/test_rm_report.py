@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from e2h_cli.evaluation.labelled_scores import ScoredSamples, StepLabels
-from e2h_cli.evaluation.rm_report import Diagnostic, reward_metrics
+from e2h_cli.evaluation.rm_report import Diagnostic, reward_metrics, roc_table
 from tests.evaluation.score_rows import LABELS, many, tables
 
 
@@ -45,6 +45,24 @@ def test_reward_metrics_by_group() -> None:
     assert all(np.isfinite(r.value) for r in rows.values())
     without = by_name(reward_metrics(scored(samples, scores, right), groups))
     assert {key[1] for key in without} == {"outcome"}
+
+
+def test_roc_curves_of_steps_and_outcomes_by_group() -> None:
+    samples, scores = tables()
+    right = np.array([True, False, True, False])
+    groups = {"all": np.array([True, True]), "hard": np.array([False, True])}
+    table = roc_table(scored(samples, scores, right, LABELS), groups)
+    curves: dict[tuple[str, str, str], list[tuple[float, ...]]] = {}
+    for group, item, score, *numbers in (row.values() for row in table.to_pylist()):
+        curves.setdefault((group, item, score), []).append(tuple(numbers))
+    # Of the hard problem no step has a label.
+    assert list(curves) == [
+        ("all", "step", "step"), ("all", "outcome", "last"), ("hard", "outcome", "last"),
+    ]  # fmt: skip
+    # Right steps score 0.9, 0.8 and 0.9, the wrong one 0.2.
+    assert curves["all", "step", "step"] == [
+        (1, 0, 0), (1, 0, pytest.approx(2 / 3)), (1, 0, 1), (1, 1, 1),
+    ]  # fmt: skip
 
 
 def test_reward_metrics_wants_matching_rows() -> None:
