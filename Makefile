@@ -6,7 +6,8 @@ SEED ?=
 PYTEST_ARGS ?= -n 2
 SCALE ?= tiny
 
-.PHONY: install quickstart reproduce-table2 test test-all test-vllm check docs bench bench-vllm clean
+.PHONY: install quickstart reproduce-all test test-all test-vllm check docs reproduction-page \
+	bench bench-vllm clean
 
 # torch is named so that a machine without a GPU takes the CPU build where one is at hand.
 $(VENV)/installed: pyproject.toml
@@ -19,12 +20,16 @@ install: $(VENV)/installed
 quickstart: install
 	$(BIN)/e2h run quickstart --scale tiny $(if $(SEED),--seed $(SEED))
 
-# The paper's Tables 2 and 5: the main rows over several training runs, and every row of one.
-# No setting was tuned on these seeds.
-SEEDS ?= 3,4,5
-reproduce-table2: install
-	$(BIN)/e2h run table2 --scale $(SCALE) --seeds $(SEEDS) --until table-short
-	$(BIN)/e2h run table2 --scale $(SCALE)
+# A table or figure of the paper: make reproduce-table2, make reproduce-fig4, or all of them.
+# SEEDS=3,4,5 makes several training runs and reports over them. No setting was tuned on these seeds.
+VIEWS := $(notdir $(basename $(wildcard recipes/table*.yaml recipes/fig*.yaml)))
+SEEDS ?=
+
+reproduce-all: install
+	$(BIN)/e2h run $(VIEWS) --scale $(SCALE) $(if $(SEEDS),--seeds $(SEEDS))
+
+reproduce-%: install
+	$(BIN)/e2h run $* --scale $(SCALE) $(if $(SEEDS),--seeds $(SEEDS))
 
 # What a newcomer runs: minutes on two cores.
 test: install
@@ -56,9 +61,15 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Pages that are generated from the program.
+# Pages that are generated from the program, or hold another page.
 docs: install
 	$(BIN)/python -m docs.build_commands
+	$(BIN)/python -m docs.build_reproduction
+
+# docs/reproduction.md and its figures, from the reports of a run and, if there, over several seeds.
+reproduction-page: install
+	$(BIN)/python -m docs.build_reproduction runs/experiment-$(SCALE) \
+		$(lastword $(sort $(wildcard runs/experiment-$(SCALE)-seeds-*)))
 
 bench: install
 	$(BIN)/python -m benchmarks.decoding

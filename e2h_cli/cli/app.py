@@ -17,6 +17,7 @@ from e2h_cli.cli.grade import grade
 from e2h_cli.cli.options import stage_command
 from e2h_cli.cli.plan import plan
 from e2h_cli.cli.recipes import recipes, validate
+from e2h_cli.cli.report import report
 from e2h_cli.cli.run import run
 from e2h_cli.common.console import show_on_terminal
 from e2h_cli.common.errors import E2HError, InputError, RunError
@@ -33,6 +34,7 @@ app = typer.Typer(
 for command in COMMANDS:
     app.command(command)(stage_command(command))
 app.command("run")(run)
+app.command("report")(report)
 app.command("plan")(plan)
 app.command("validate")(validate)
 app.add_typer(recipes, name="recipes")

@@ -46,16 +46,21 @@ def validate(
 def _missing(recipe: Recipe) -> Iterator[str]:
     """What the stages of a run need and the recipe does not give, or is not there."""
     from e2h_cli.common.files import path_exists
+    from e2h_cli.pipeline.iteration import stage_of
 
+    found: dict[str, list[str]] = {}
     for stage in recipe.order:
         for name, spec in stage.command.inputs.items():
             given = stage.inputs.get(name, ())
             if not given and not spec.optional:
-                yield f"{stage.name} needs {name}: {spec.about}"
+                found.setdefault(f"needs {name}: {spec.about}", []).append(stage.name)
             for one in given:
-                known = one in recipe.stages or spec.takes_hub_name(one) or path_exists(Path(one))
-                if not known:
-                    yield f"{stage.name} reads {one}, which is not there"
+                known = stage_of(one) in recipe.stages or spec.takes_hub_name(one)
+                if not known and not path_exists(Path(one)):
+                    found.setdefault(f"reads {one}, which is not there", []).append(stage.name)
+    for what, stages in found.items():
+        more = f" (and {len(stages) - 1} more stages)" if len(stages) > 1 else ""
+        yield f"{stages[0]}{more} {what}"
 
 
 @recipes.callback(invoke_without_command=True)

@@ -1,21 +1,29 @@
-"""``e2h run``: all stages of a recipe, with one seed or with several."""
+"""``e2h run``: all stages of recipes, with one seed or with several."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from e2h_cli.cli.options import ForceOption, RunDirOption, ScaleOption
-from e2h_cli.cli.run_selection import open_run
-from e2h_cli.common.errors import InputError
+from e2h_cli.cli.report import show_report
+from e2h_cli.cli.run_selection import open_run, parse_seeds
+
+if TYPE_CHECKING:
+    from e2h_cli.pipeline.recipe import Recipe
+    from e2h_cli.pipeline.run_folder import RunFolder
 
 
 def run(
-    recipe: Annotated[
-        str, typer.Argument(help="Recipe file, or the name of one that comes with e2h.")
+    recipes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECIPE...",
+            help="Recipe files, or names of recipes that come with e2h, as table1 fig4.",
+        ),
     ],
     scale: ScaleOption = None,
     run_dir: RunDirOption = None,
@@ -32,59 +40,49 @@ def run(
     until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     force: ForceOption = False,
 ) -> None:
-    """Run the stages of a recipe that are missing or out of date; of a view, those it needs."""
-    if seeds is None:
-        _run(recipe, scale, run_dir, seed, until, force=force)
-        return
-    if seed is not None:
-        raise InputError("--seed and --seeds do not go together")
-    numbers = [part.strip() for part in seeds.split(",")]
-    if len(set(numbers)) < max(len(numbers), 2) or not all(map(str.isdecimal, numbers)):
-        raise InputError(
-            f"--seeds {seeds}: not several different whole numbers from 0", hint="as --seeds 3,4,5"
-        )
-    folders, made_at, view = {}, "", ""
-    for one in map(int, numbers):
-        beside = run_dir and run_dir.with_name(f"{run_dir.name}-seed{one}")
-        folders[one], made_at, view = _run(recipe, scale, beside, one, until, force=force)
-    _compare(folders, made_at, view)
+    """Run the stages of recipes that are missing or out of date; of a view, those it needs."""
+    given = parse_seeds(seed, seeds)
+    for name in recipes:
+        runs: dict[int, RunFolder] = {}
+        for one in given:
+            beside = run_dir
+            if run_dir and len(given) > 1:
+                beside = run_dir.with_name(f"{run_dir.name}-seed{one}")
+            recipe, folder = open_run(name, scale, beside, one)
+            if recipe.report is None or recipe.report.kind != "settings":
+                _run(recipe, folder, until, force=force)
+            runs[recipe.seed] = folder
+        if recipe.report and until is None:
+            show_report(recipe, runs)
+        elif len(runs) > 1:
+            _compare(recipe, {one: folder.path for one, folder in runs.items()})
 
 
-def _run(
-    recipe: str,
-    scale: str | None,
-    run_dir: Path | None,
-    seed: int | None,
-    until: str | None,
-    *,
-    force: bool,
-) -> tuple[Path, str, str]:
-    """Bring one run up to date; return its folder, its scale, and the view of an experiment."""
+def _run(recipe: Recipe, folder: RunFolder, until: str | None, *, force: bool) -> None:
+    """Bring one run up to date."""
     from e2h_cli.common.console import console
-    from e2h_cli.pipeline.recipe_file import scale_in_words
     from e2h_cli.pipeline.runner import Runner
 
-    loaded, run_folder = open_run(recipe, scale, run_dir, seed)
     console.print(
-        f"[bold]{loaded.name}[/bold] at {loaded.scale} scale in {escape(str(run_folder.path))}: "
-        f"{escape(loaded.about)}"
+        f"[bold]{recipe.name}[/bold] at {recipe.scale} scale in {escape(str(folder.path))}: "
+        f"{escape(recipe.about)}"
     )
-    runner = Runner(loaded, run_folder, make_inputs=True, replace="all" if force else "of-recipe")
+    runner = Runner(recipe, folder, make_inputs=True, replace="all" if force else "of-recipe")
     runner.run_all(until)
-    view = "" if loaded.name == loaded.experiment else f"-{loaded.name}"
-    return run_folder.path, scale_in_words(loaded.scale), view
 
 
-def _compare(folders: dict[int, Path], made_at: str, view: str) -> None:
+def _compare(recipe: Recipe, folders: dict[int, Path]) -> None:
     """Print and write the table over all runs, beside their folders."""
     from e2h_cli.common.console import console
+    from e2h_cli.pipeline.recipe_file import scale_in_words
     from e2h_cli.reports.seed_results import over_seeds, seed_tables, write_seed_results
 
-    results = over_seeds(folders, made_at)
+    results = over_seeds(folders, scale_in_words(recipe.scale))
     tables = seed_tables(results)
     for table in tables:
         console.print(table)
     first = next(iter(folders.values()))
+    view = "" if recipe.name == recipe.experiment else f"-{recipe.name}"
     seeds = "-".join(map(str, folders))
     folder = first.with_name(f"{first.name.partition('-seed')[0]}{view}-seeds-{seeds}")
     write_seed_results(folder, results, tables)

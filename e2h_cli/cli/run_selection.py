@@ -40,6 +40,7 @@ def open_run(
         inputs: those of the command line.
         settings: those of the command line.
     """
+    from e2h_cli.pipeline.iteration import stage_of
     from e2h_cli.pipeline.recipe import at_scale
     from e2h_cli.pipeline.recipe_file import Scale, find, read
     from e2h_cli.pipeline.run_folder import RunFolder
@@ -57,7 +58,7 @@ def open_run(
         key
         for key, value in (inputs or {}).items()
         for one in ([value] if isinstance(value, str) else value)
-        if one != NOTHING and one not in file.entry.stages
+        if one != NOTHING and stage_of(one) not in file.entry.stages
     }
     if (settings or {}).get("source", "chains") not in _NOT_FROM_OUTSIDE:
         outside.add("data")
@@ -71,6 +72,20 @@ def open_run(
             hint="leave out --scale, or take another --run-dir",
         )
     return at_scale(file, cast("Scale", chosen), seed), folder
+
+
+def parse_seeds(seed: int | None, seeds: str | None) -> list[int | None]:
+    """Seeds of the runs that a command line names; [None] for that of the recipe alone."""
+    if seeds is None:
+        return [seed]
+    if seed is not None:
+        raise InputError("--seed and --seeds do not go together")
+    numbers = [part.strip() for part in seeds.split(",")]
+    if len(set(numbers)) < max(len(numbers), 2) or not all(map(str.isdecimal, numbers)):
+        raise InputError(
+            f"--seeds {seeds}: not several different whole numbers from 0", hint="as --seeds 3,4,5"
+        )
+    return list(map(int, numbers))
 
 
 def _scale(given: RunFolder | None, folders: Mapping[str, RunFolder], outside: set[str]) -> str:

@@ -2,67 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from e2h_cli.common.files import make_folder
 from e2h_cli.evaluation.labelled_scores import LabelledScores
-from e2h_cli.evaluation.rm_metrics import calibration, roc_auc, roc_curve
-from e2h_cli.evaluation.statistics import Floats
+from e2h_cli.evaluation.rm_metrics import calibration, roc_points
+from e2h_cli.reports.figure_style import LOOKS, METHOD_NAMES, legend_above, new_figure, save_figure
+from e2h_cli.reports.panels import Line, Panel, auc_label, plot_panels, unit_square
 from e2h_cli.reports.paper_numbers import PaperCurve
 from e2h_cli.reports.results import MAIN_GROUPS, Metric, main_metrics
 
-# By Okabe and Ito: distinct for colour-blind readers and in grey.
-BLUE, RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-
-_RC_PARAMS = {
-    "font.family": "serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.hashsalt": "e2h",  # the same figure gives the same file
-}
-_METHODS = {
-    "majority": ("Majority voting", BLUE, "o"),
-    "weighted-voting": ("Weighted voting", RED, "s"),
-    "best-of-n": ("Best-of-n", GREEN, "^"),
-}
 _TITLES = {"easy": "Easy", "hard": "Hard", "all": "All"}
-# Colour, line style and marker of each curve; line styles for readers in grey.
-_LINE_STYLES = ((BLUE, "-", "o"), (RED, "--", "s"), (GREEN, "-.", "^"), (PINK, ":", "D"))
-_CURVE_POINTS = 400
-
-
-@contextmanager
-def new_figure(panels: int, width: float, height: float) -> Iterator[tuple[Any, Any]]:
-    """A figure and ``panels`` axes side by side; width (of each) and height in inches."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    with matplotlib.rc_context(_RC_PARAMS):
-        figure, axes = plt.subplots(
-            1, panels, figsize=(width * panels, height), squeeze=False, layout="constrained"
-        )
-        try:
-            yield figure, axes[0]
-        finally:
-            plt.close(figure)
-
-
-def save_figure(figure: Any, target: Path, note: str) -> list[Path]:
-    """Write ``target`` (a path without suffix) as PNG and SVG, with a note under the panels."""
-    figure.supxlabel(note, fontsize=7, color="0.4")
-    make_folder(target.parent)
-    png, svg = target.with_suffix(".png"), target.with_suffix(".svg")
-    figure.savefig(png, dpi=200)
-    figure.savefig(svg, dpi=200, metadata={"Date": None})
-    return [png, svg]
 
 
 def plot_accuracy_against_n(
@@ -79,51 +30,39 @@ def plot_accuracy_against_n(
     and aggregation, and dashed the curves of the paper, which must be on the same problems.
     ``target``: path without suffix; ``max_level``: the last easy level.
     """
-    from matplotlib.lines import Line2D
-
-    shown = [m for m in main_metrics(metrics) if m.method in _METHODS and m.group in MAIN_GROUPS]
+    main = main_metrics(metrics)
+    shown = [m for m in main if m.method in METHOD_NAMES and m.group in MAIN_GROUPS]
     # Reversed, so that the first of each method is kept.
     first = {m.method: (m.generator, m.reward_model, m.aggregate) for m in reversed(shown)}
     shown = [m for m in shown if first[m.method] == (m.generator, m.reward_model, m.aggregate)]
-    groups = [group for group in MAIN_GROUPS if any(m.group == group for m in shown)]
-    ns = sorted({m.n for m in shown}.union(*(curve.accuracy for curve in paper)))
     levels = {"easy": f" (levels 1-{max_level})", "hard": f" (levels {max_level + 1}+)"}
-    with new_figure(len(groups), 2.9, 2.9) as (figure, axes):
-        for axis, group in zip(axes, groups, strict=True):
-            for method, (name, colour, marker) in _METHODS.items():
-                curve = [m for m in shown if (m.group, m.method) == (group, method)]
-                curve.sort(key=lambda m: m.n)
-                columns = [(m.n, m.accuracy, m.low, m.high) for m in curve]
-                if not columns:
-                    continue
-                x, y, low, high = zip(*columns, strict=True)
-                axis.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-                axis.plot(x, y, color=colour, marker=marker, ms=3.5, lw=1.4, label=name)
-                for theirs in (c for c in paper if (c.group, c.method) == (group, method)):
-                    axis.plot(*zip(*theirs.accuracy.items(), strict=True), "--", c=colour, lw=1)
-            axis.set_title(_TITLES[group] + levels.get(group, ""))
-            _label_n(axis, ns)
-        axes[0].set_ylabel("Accuracy (%)")
-        handles, _ = axes[0].get_legend_handles_labels()
-        if paper:
-            models = "/".join(dict.fromkeys(c.reward_model for c in paper if c.reward_model))
-            label = f"Paper, Figure {paper[0].figure} ({paper[0].generator} + {models})"
-            handles.append(Line2D([], [], color="0.4", ls="--", lw=1, label=label))
-        legend: dict[str, Any] = {"loc": "outside upper center", "frameon": False}
-        figure.legend(handles=handles, ncols=len(handles), **legend)
-        return save_figure(figure, target, note)
-
-
-def _label_n(axis: Any, ns: Sequence[int]) -> None:
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    axis.set_xscale("log", base=2)
-    axis.xaxis.set_major_locator(FixedLocator(ns if len(ns) <= 7 else ns[::2]))
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.set_xlabel("N = number of solutions per problem")
-    axis.grid(axis="y", color="0.9", lw=0.6)
-    axis.set_axisbelow(True)
+    panels = []
+    for group in MAIN_GROUPS:
+        lines = []
+        for method, name in METHOD_NAMES.items():
+            ours = sorted(
+                (m.n, m.accuracy, m.low, m.high)
+                for m in shown
+                if (m.group, m.method) == (group, method)
+            )
+            if ours:
+                theirs: dict[int, float] = {}
+                for curve in paper:
+                    if (curve.group, curve.method) == (group, method):
+                        theirs = curve.accuracy
+                x, y, low, high = zip(*ours, strict=True)
+                paper_x, paper_y = tuple(theirs), tuple(theirs.values())
+                lines.append(Line(name, x, y, low, high, paper_x, paper_y))
+        if lines:
+            panels.append(Panel(_TITLES[group] + levels.get(group, ""), lines))
+    label = ""
+    if paper:
+        models = "/".join(dict.fromkeys(c.reward_model for c in paper if c.reward_model))
+        label = f"Paper, Figure {paper[0].figure} ({paper[0].generator} + {models})"
+    x_label = "N = number of solutions per problem"
+    return plot_panels(
+        [panels], target, x_label=x_label, y_label="Accuracy (%)", note=note, paper_label=label
+    )
 
 
 def plot_reward_model(
@@ -137,41 +76,22 @@ def plot_reward_model(
     from matplotlib.lines import Line2D
 
     with new_figure(2, 3.1, 3.35) as (figure, (roc, calibrated)):
-        lines = []
-        for items, (colour, style, marker) in zip(scores.values(), _LINE_STYLES, strict=False):
+        names = []
+        for (name, items), (colour, style, marker) in zip(scores.items(), LOOKS, strict=False):
             look: dict[str, Any] = {"color": colour, "ls": style, "lw": 1.4}
-            lines.append(Line2D([], [], **look))
-            x, y, label = _roc(items)
-            roc.plot(x, y, **look, label=label)
+            names.append(Line2D([], [], **look, label=name))
+            points = roc_points(items.scores, items.right)
+            label = auc_label(points.auc)
+            roc.plot(points.false_positive, points.true_positive, **look, label=label)
             # One point per bin of equal mass.
             curve = calibration(items.scores, items.right)
-            points, label = (curve.mean_score, curve.share_right), f"ECE {curve.error:.2f}"
-            calibrated.plot(*points, **look, marker=marker, ms=3.5, label=label)
+            label = f"ECE {curve.error:.2f}"
+            bins = curve.mean_score, curve.share_right
+            calibrated.plot(*bins, **look, marker=marker, ms=3.5, label=label)
         roc.set(title="ROC", xlabel="False positive rate", ylabel="True positive rate")
         x_label, y_label = "Mean score of the bin", "Share that is right"
         calibrated.set(title="Calibration", xlabel=x_label, ylabel=y_label)
-        for axis, corner in ((roc, "lower right"), (calibrated, "best")):
-            axis.plot([0, 1], [0, 1], color="0.6", lw=0.8, zorder=1)
-            axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-            axis.set(xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
-            axis.grid(color="0.9", lw=0.6)
-            axis.set_axisbelow(True)
-            axis.legend(loc=corner, handlelength=2.4, framealpha=0.8, edgecolor="none")
-        legend: dict[str, Any] = {"loc": "outside upper center", "frameon": False}
-        figure.legend(lines, list(scores), ncols=len(scores), handlelength=2.4, **legend)
+        unit_square(roc, "lower right")
+        unit_square(calibrated, "best")
+        legend_above(figure, names)
         return save_figure(figure, target, note)
-
-
-def _roc(items: LabelledScores) -> tuple[Floats, Floats, str]:
-    """The ROC curve and its label; no points where all items are right or all are wrong.
-
-    At most ``_CURVE_POINTS`` points at even distances along the curve, both ends included.
-    """
-    if items.right.all() or not items.right.any():
-        return np.empty(0), np.empty(0), "only one kind"
-    x, y = roc_curve(items.scores, items.right)
-    if len(x) > _CURVE_POINTS:
-        along = np.append(0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
-        wanted = np.linspace(0, along[-1], _CURVE_POINTS)
-        x, y = np.interp(wanted, along, x), np.interp(wanted, along, y)
-    return x, y, f"AUC {roc_auc(items.scores, items.right):.2f}"

@@ -19,7 +19,10 @@ MATH500 = {"easy": 238, "hard": 262, "all": 500}
 
 @dataclass(frozen=True, slots=True)
 class PaperCurve:
-    """A line of a figure: accuracy in percent by N; ``reward_model`` is "" for majority voting."""
+    """A line of a figure: accuracy in percent by N.
+
+    ``generator`` is "7b" or "34b", ``reward_model`` "OPRM-7b" or, for majority voting, "".
+    """
 
     figure: int
     group: str
@@ -42,15 +45,16 @@ def paper_table(name: str) -> list[dict[str, Any]]:
 
 
 def paper_curves(figure: int, **facets: str) -> list[PaperCurve]:
-    """The curves of a figure, such as ``paper_curves(4, generator="7b", group="hard")``.
+    """The curves of a figure, such as ``paper_curves(4, size="7b", group="hard")``.
 
     A curve that several figures show is under the first of them. ``facets``: group, supervision,
-    generator, reward_model, method.
+    size, reward_model, reward_size, method.
     """
     curves: dict[tuple[Any, ...], PaperCurve] = {}
     for row in paper_table("curves"):
         if row["figure"] == figure and all(row[key] == value for key, value in facets.items()):
-            line = row["group"], row["generator"], row["reward_model"], row["method"]
+            reward_model = "-".join(filter(None, (row["reward_model"], row["reward_size"])))
+            line = row["group"], row["size"], reward_model, row["method"]
             curves.setdefault(line, PaperCurve(figure, *line, {})).accuracy[row["n"]] = row["value"]
     return list(curves.values())
 
@@ -61,4 +65,4 @@ def curves_on_the_same_problems(metrics: Sequence[Metric]) -> list[PaperCurve]:
     Accuracy on other problems is not to be compared with them.
     """
     problems = {m.group: m.problems for m in metrics if m.group in MATH500}
-    return paper_curves(4, generator="7b") if problems == MATH500 else []
+    return paper_curves(4, size="7b") if problems == MATH500 else []

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_json, write_json
 from e2h_cli.evaluation import statistics
-from e2h_cli.reports import table5
 from e2h_cli.reports.result_files import RESULTS, read_results, write_tables
 from e2h_cli.reports.results import (
     BY,
@@ -121,8 +119,6 @@ def _read(folder: Path) -> _Run:
         message = "no results here"
         raise InputError(message, where=folder, hint="the recipe needs an eval stage")
     about = read_json(folder / RESULTS)
-    if table := about.get(table5.NAME):
-        return _of_table5(table)
     results = read_results(folder)
     shown = [m for m in main_metrics(results.metrics) if m.group in MAIN_GROUPS]
     several = several_reward_models(shown)
@@ -137,19 +133,6 @@ def _read(folder: Path) -> _Run:
         [(c.group, c.a, c.b) for c in tested],
         " and ".join(sorted({origin["name"] for origin in about.get("origins", {}).values()})),
     )
-
-
-def _of_table5(table: Mapping[str, Any]) -> _Run:
-    names: dict[str, str] = {}
-    accuracy: dict[tuple[str, str], float] = {}
-    for row in table["rows"]:
-        name = table5.name_of((row["method"], row["questions"], row["answers"], row["prm"]))
-        reads = "" if row["reads_hard"] == "no" else f" (reads hard answers: {row['reads_hard']})"
-        names[name] = name + reads
-        accuracy |= {(g, name + reads): row["accuracy"][g][0] for g in MAIN_GROUPS}
-    contrasts = [("hard", names[name], names["SFT"]) for name in names if name != "SFT"]
-    contrasts += [(o["group"], names[o["better"]], names[o["worse"]]) for o in table["orderings"]]
-    return _Run(accuracy, contrasts)
 
 
 def _values(group: str, name: str, values: Sequence[float]) -> SeedValues:

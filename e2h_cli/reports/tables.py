@@ -87,7 +87,7 @@ class ReportTable:
         table = Table(title=self.title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.title_justify = "left"
         for i in columns:
-            table.add_column(self.header[i], justify="left" if i < 2 else "right", no_wrap=True)
+            table.add_column(self.header[i], justify="left" if i < 2 else "right", no_wrap=i > 0)
         for rows in self._groups():
             for row in rows:
                 table.add_row(*(row[i] for i in columns))

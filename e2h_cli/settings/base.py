@@ -90,6 +90,7 @@ Family = Literal[
     "auto", "e2h", "llemma", "math-shepherd", "rlhflow", "token-classification",
     "sequence-classification",
 ]  # fmt: skip
+PromptName = Literal["e2h", "minerva"]
 EngineName = Literal["auto", "vllm", "transformers"]
 GraderName = Literal["e2h", "math-verify", "prm800k", "official", "exact"]
 GRADER_HELP = (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from e2h_cli.settings.base import GRADER_HELP, GraderName, Settings
@@ -17,8 +15,13 @@ class EvalSettings(Settings):
         description="Also measure the reward models by themselves: accuracy, ROC, calibration, "
         "first errors, length (paper p.38).",
     )
-    table: Literal["table5"] | None = Field(
-        None, description="A table of the paper to print beside ours; table5 holds its Table 2."
+    draws: int = Field(
+        400, ge=1, description="Random subsets that the accuracy of majority voting averages over."
+    )
+    tables: bool = Field(
+        True,
+        description="Print and write tables of all results; off in the recipes of the paper's "
+        "tables and figures, which have a report of their own.",
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
     grader: GraderName = Field("e2h", description=GRADER_HELP)

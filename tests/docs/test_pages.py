@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 from pathlib import Path
 
 import pytest
 import typer.main
+import yaml
 
 from docs.build_commands import TARGET, page
 from e2h_cli.cli.app import app
+from e2h_cli.pipeline.recipe import load
+from e2h_cli.pipeline.recipe_file import packaged
 from e2h_cli.pipeline.registry import COMMANDS
-from tests.docs.conftest import CODE, PAGES, README, ROOT, name_of
+from e2h_cli.reports.spec import ReportSpec, places
+from e2h_cli.reports.view import paper_value
+from tests.docs.conftest import CODE, PAGES, README, ROOT, code_blocks, name_of
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 # Commands that run no stage.
-OTHERS = {"run", "plan", "grade", "validate", "recipes"}
+OTHERS = {"run", "report", "plan", "grade", "validate", "recipes"}
 # Options of other programs: accelerate, benchmarks.
 FOREIGN_OPTIONS = {
     "--config_file", "--multi_gpu", "--size", "--solutions", "--records", "--reward",
@@ -59,13 +65,38 @@ def test_every_command_and_recipe_is_documented() -> None:
 @every_page
 def test_make_targets_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(_MAKE.findall(path.read_text())) <= targets
+    views = {f"reproduce-{name}" for name in packaged()}
+    assert set(_MAKE.findall(path.read_text())) <= targets | views
 
 
 @every_page
 def test_recipes_exist(path: Path) -> None:
     recipes = {recipe.stem for recipe in (ROOT / "recipes").glob("*.yaml")}
     assert set(_RECIPE.findall(path.read_text())) <= recipes
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_recipes_of_the_recipes_page_are_valid(number: int, tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(code_blocks(ROOT / "docs" / "recipes.md", "yaml")[number])
+    for scale in ("tiny", "paper"):
+        assert load(file, scale).order
+
+
+def test_the_report_of_the_results_page_selects_what_its_table_says() -> None:
+    page_text = (ROOT / "docs" / "results.md").read_text()
+    spec = ReportSpec(
+        **yaml.safe_load(code_blocks(ROOT / "docs" / "results.md", "yaml")[0])["report"]
+    )
+    rows = []
+    for of_table, of_row, of_column in itertools.product(
+        *(places(axis, {}) for axis in (spec.tables, spec.rows, spec.columns))
+    ):
+        chosen = of_table[1] | of_row[1] | of_column[1]
+        words = ", ".join(f"{key}: {value}" for key, value in chosen.items())
+        paper = paper_value(spec, {**spec.where, **chosen})
+        rows.append(f"| {of_row[0][0]} | {of_column[0][0]} | {words} | {paper} |\n")
+    assert "".join(rows) in page_text
 
 
 @every_page

@@ -49,7 +49,7 @@ def test_curves_of_the_paper_are_dashed_and_named(tmp_path: Path) -> None:
         plot_accuracy_against_n(metrics, tmp_path / "n", max_level=3, note="", **options)
         return (tmp_path / "n.svg").read_text()
 
-    with_paper, without = svg(paper=paper_curves(4, generator="7b")), svg()
+    with_paper, without = svg(paper=paper_curves(4, size="7b")), svg()
     assert with_paper.count("stroke-dasharray") == 3 + 1
     assert "<!-- Paper, Figure 4 (7b + OPRM-7b) -->" in with_paper
     assert "<!-- 1024 -->" in with_paper

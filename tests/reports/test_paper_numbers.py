@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.pipeline.recipe import load
+from e2h_cli.pipeline.recipe import Recipe, load
+from e2h_cli.pipeline.recipe_file import find
 from e2h_cli.reports import paper_curves, paper_table
 from e2h_cli.reports.paper_numbers import MATH500, curves_on_the_same_problems
 from e2h_cli.reports.results import Metric
@@ -27,6 +29,11 @@ MISPRINTS = {
     ("table6", "interview", 1.6), ("table6", "all", 7.3),
 }  # fmt: skip
 Key = tuple[Any, ...]
+
+
+@pytest.fixture(scope="module")
+def table4() -> Recipe:
+    return load(find("table4"), "paper")
 
 
 def by_group(name: str) -> dict[Key, dict[str, float]]:
@@ -56,6 +63,20 @@ def test_all_numbers_are_there_once(name: str) -> None:
     keys = Counter(tuple(v for facet, v in row.items() if facet != "value") for row in rows)
     assert max(keys.values()) == 1
     assert all(row["page"] > 5 for row in rows)
+
+
+@pytest.mark.parametrize("name", sorted(ROWS.keys() - {"table4"}))
+def test_columns_and_their_values_are_explained(name: str) -> None:
+    page = (TESTS.parent / "e2h_cli/reports/paper/README.md").read_text()
+    rows = paper_table(name)
+    for column in rows[0].keys() - {"value", "page", "figure"}:
+        (line,) = re.findall(
+            rf"^\| .*`{column}`.* \| (.*) \|$", page.partition("| column |")[2], re.M
+        )
+        if column in ("supervision", "size", "reward_size", "generator", "reward_model", "method"):
+            for value in {row[column] for row in rows} - {None, ""}:
+                # Table 3 names best-of-1, best-of-4 and best-of-16.
+                assert re.search(rf"\b{re.sub('of-[0-9]+$', 'of-n', value)}\b", line)
 
 
 @pytest.mark.parametrize("name", ["table1", "table2", "table3", "table5", "table6", "table9"])
@@ -109,11 +130,11 @@ def test_more_samples_solve_more() -> None:
 
 
 def test_curves_of_a_figure_are_found_by_their_facets() -> None:
-    curves = paper_curves(4, generator="7b")
+    curves = paper_curves(4, size="7b")
     assert {(c.group, c.method) for c in curves} == {
         (g, m) for g in MATH500 for m in ("majority", "weighted-voting", "best-of-n")
     }
-    (one,) = paper_curves(4, generator="34b", group="all", reward_model="OPRM-34b",
+    (one,) = paper_curves(4, size="34b", group="all", reward_model="OPRM",
                           method="weighted-voting")  # fmt: skip
     assert one.accuracy[1024] == 52.45  # the 52.5 of the abstract
     with pytest.raises(InputError, match="paper under table7; choose from curves"):
@@ -132,22 +153,40 @@ def test_curves_stand_beside_results_on_as_many_problems_only() -> None:
     assert curves_on_the_same_problems(metrics(all=500)) == []
 
 
-@pytest.mark.parametrize(
-    ("recipe", "stage", "model"),
-    [
-        ("quickstart", "sft", "SFT"), ("quickstart", "train-rm", "ORM"),
-        ("table2", "sft-prm800k", "SFT"), ("table2", "rm-prm800k", "PRM"),
-        ("reward-models", "oprm", "OPRM"),
-    ],
-)  # fmt: skip
-def test_recipes_train_with_the_settings_of_table_4(recipe: str, stage: str, model: str) -> None:
-    file = TESTS.parent / "recipes" / f"{recipe}.yaml"
-    ours = load(file, "paper").stages[stage].settings
-    kind = ("PRM800K", model, "7b")
+# Stage -> supervision, model and size of the paper's Table 4.
+TRAINED = {
+    "sft": ("PRM800K", "SFT", "7b"),
+    "train-rm": ("PRM800K", "ORM", "7b"),
+    "sft-easy-human-small": ("PRM800K", "SFT", "7b"),
+    "sft-easy-human-large": ("PRM800K", "SFT", "34b"),
+    "rm-prm-human-small": ("PRM800K", "PRM", "7b"),
+    "rm-prm-human-large": ("PRM800K", "PRM", "34b"),
+    "rm-orm-human-small": ("PRM800K", "ORM", "7b"),
+    "rm-orm-human-large": ("PRM800K", "ORM", "34b"),
+    "rm-oprm-human-small": ("PRM800K", "OPRM", "7b"),
+    "rm-oprm-human-large": ("PRM800K", "OPRM", "34b"),
+    "sft-easy-automatic-small": ("MetaMath", "SFT", "7b"),
+    "sft-easy-automatic-large": ("MetaMath", "SFT", "34b"),
+    "rm-prm-automatic-small": ("MetaMath", "PRM", "7b"),
+}
+
+
+@pytest.mark.parametrize("stage", TRAINED)
+def test_recipes_train_with_the_settings_of_table_4(table4: Recipe, stage: str) -> None:
+    ours = table4.stages[stage].settings
     theirs = {
-        r["setting"]: r["value"] for r in paper_table("table4") if kind == tuple(r.values())[:3]
+        r["setting"]: r["value"]
+        for r in paper_table("table4")
+        if tuple(r.values())[:3] == TRAINED[stage]
     }
     assert len(theirs) == 5
     for setting, value in theirs.items():
         given = getattr(ours, setting.replace(" ", "_"))
         assert given == (value if setting == "precision" else float(value))
+
+
+def test_the_view_of_table_4_has_all_its_models(table4: Recipe) -> None:
+    assert table4.report is not None
+    shown = {c.stage: tuple(c.paper.model_dump().values()) for c in table4.report.settings}
+    assert shown == {stage: model for stage, model in TRAINED.items() if "-" in stage[6:]}
+    assert set(shown.values()) == {tuple(row.values())[:3] for row in paper_table("table4")}

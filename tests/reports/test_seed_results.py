@@ -83,19 +83,3 @@ def test_one_run_and_missing_results(folders: dict[int, Path], tmp_path: Path) -
         over_seeds({3: folders[3]}, "tiny scale")
     with pytest.raises(InputError, match="no results here"):
         over_seeds(folders | {6: tmp_path / "none"}, "tiny scale")
-
-
-def test_rows_of_table_5(tmp_path: Path) -> None:
-    folders = {}
-    for seed, (ppo, sft) in HARD.items():
-        rows = [
-            {"method": method, "questions": "-", "answers": "-", "prm": False, "reads_hard": reads,
-             "accuracy": {group: [accuracy] for group in ("easy", "hard", "all")}}
-            for method, reads, accuracy in (("SFT", "no", sft), ("PPO", "train", ppo))
-        ]  # fmt: skip
-        folders[seed] = tmp_path / str(seed)
-        write_results(folders[seed], Results([], []), {"table5": {"rows": rows, "orderings": []}})
-    found = over_seeds(folders, "tiny scale")
-    name = "PPO, - questions, - answers (reads hard answers: train)"
-    assert {one.name for one in found.accuracy} == {"SFT", name}
-    assert [one.name for one in found.differences] == [f"{name} - SFT"]

@@ -421,10 +421,17 @@ def test_table2_at_paper_scale_is_the_papers() -> None:
     stages = recipes.load(find("table2"), "paper").stages
     # Without what no result depends on, and what tells the rows apart.
     own = {"seed", "questions", "answers", "shaping", "micro_batch_size"}
-    expected = PAPER.model_dump(exclude=own)
-    for name in ("rl", "ppo-easy", "ppo-hard", "ppo-all"):
+    human = PAPER.model_dump(exclude=own)
+    # Paper p.20, MetaMath.
+    automatic = human | {
+        "batch_size": 256, "learning_rate": 5e-6, "kl_coef": 0.002, "temperature": 1.2
+    }  # fmt: skip
+    rows = {"rl": human, "ppo-prm-automatic": automatic}
+    for data in ("easy", "hard", "all"):
+        rows |= {f"ppo-{data}-human": human, f"ppo-{data}-automatic": automatic}
+    for name, expected in rows.items():
         assert stages[name].settings.model_dump(exclude=own) == expected, name
-        shaping = "paper" if name == "rl" else "none"
+        shaping = "paper" if name in ("rl", "ppo-prm-automatic") else "none"
         assert stages[name].settings.model_dump()["shaping"] == shaping
     both = {"grader": "prm800k", "checkpoint_rule": "paper", "adam_beta2": 0.999}
     rest_em = {
@@ -437,10 +444,16 @@ def test_table2_at_paper_scale_is_the_papers() -> None:
         "min_score_gap": 1.0, "max_pairs_per_problem": 3, "beta": 0.1, "epochs": 1,
         "batch_size": 64, "learning_rate": 2e-6, "warmup_ratio": 0.2, "min_lr_ratio": 0,
     }  # fmt: skip
+    # Of MetaMath p.19: the temperature, and the settings of SFT.
+    rest_em_automatic = rest_em | {"temperature": 1.2, "learning_rate": 8e-6, "max_length": 1024}
+    checked = 0
     for name, stage in stages.items():
-        for algo, values in (("rest-em", rest_em), ("dpo", dpo)):
+        ours = rest_em_automatic if name.endswith("automatic") else rest_em
+        for algo, values in (("rest-em", ours), ("dpo", dpo)):
             if name.startswith(algo):
                 found = stage.settings.model_dump()
                 assert {key: found[key] for key in values} == values, name
-    for name in ("votes", "table", "table-short"):
+                checked += 1
+    assert checked == 12
+    for name in ("votes-human", "votes-automatic", "table2"):
         assert stages[name].settings.model_dump()["grader"] == "prm800k"

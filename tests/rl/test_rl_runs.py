@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from e2h_cli.common.files import read_json, read_jsonl, write_jsonl
-from tests.conftest import copy_stages
+from e2h_cli.reports.tidy_metrics import read_metrics
+from tests.conftest import RL, copy_stages, e2h
 from tests.rl.conftest import RULES, log_lines, rl, weights, without_seconds
 
 # A preset holds the sizes of the paper, too.
@@ -69,6 +70,21 @@ def test_one_iteration(mini_run: Path, rl_run: Path, stage: str) -> None:
         assert 0 < log[1]["loss"] < np.log(2)
 
 
+def test_the_model_of_an_iteration_is_sampled_from(place: Path, rl_run: Path) -> None:
+    copy_stages(rl_run, place / "run", "dpo")
+    common = ("sample", "--recipe", RL, "--scale", "tiny", "--run-dir", "run", "--stage")
+    model = ("greedy-rl", "--model", "dpo/iteration-1", "--part", "validation")
+    done = e2h(*common, *model, cwd=place)
+    assert done.returncode == 0, done.stderr
+    texts = [
+        dict(zip(*(pq.read_table(file)[name].to_pylist() for name in ("id", "text")), strict=True))
+        for file in (place / "run/greedy-rl/samples.parquet",
+                     rl_run / "dpo/iteration-1/validation.parquet",
+                     rl_run / "dpo/iteration-0/validation.parquet")
+    ]  # fmt: skip
+    assert texts[0] == texts[1] != texts[2]
+
+
 def test_the_model_is_the_best_checkpoint(rl_run: Path) -> None:
     for stage in ("rl", "grpo", "rest-em", "dpo"):
         AutoModelForCausalLM.from_pretrained(rl_run / stage)
@@ -80,14 +96,17 @@ def test_the_model_is_the_best_checkpoint(rl_run: Path) -> None:
 
 
 def test_the_table_says_who_reads_hard_answers(rl_run: Path) -> None:
-    rows = read_json(rl_run / "results.json")["table5"]["rows"]
-    assert [(r["method"], r["questions"], r["answers"], r["prm"]) for r in rows] == [
-        ("SFT", "-", "-", False), ("PPO", "all", "easy", True), ("PPO", "all", "all", False)
+    rows = [row for row in read_metrics(rl_run / "table").rows if row["group"] == "hard"]
+    assert [(r["generator"], r["questions"], r["answers"], r["prm"]) for r in rows] == [
+        ("SFT", "", "", ""), ("PPO", "all", "easy", "yes"), ("PPO", "all", "all", "no")
     ]  # fmt: skip
     assert [r["reads_hard"] for r in rows] == ["no", "no", "train"]
-    text = (rl_run / "results.md").read_text()
-    assert "45.4/14.9/29.4" in text
-    assert "reads hard" in text
+    lines = (rl_run / "report/rl-mini.md").read_text().splitlines()
+    shown = {line.split(" | ")[0]: line.split(" | ")[-2:] for line in lines if line[:2] == "| "}
+    assert shown["| method"] == ["paper", "reads_hard |"]
+    assert shown["| SFT"] == ["28.2/12.2/19.8", "no |"]
+    assert shown["| PPO"] == ["45.4/14.9/29.4", "no |"]
+    assert shown["| PPO †"] == ["42.0/10.7/25.6", "train |"]
 
 
 def hidden_answers_changed(mini_run: Path, rollouts: Path, folder: Path) -> None:
