@@ -24,7 +24,7 @@ def test_stages_are_counted_and_missing_files_are_notes(cli: Cli, tmp_path: Path
     assert cli("validate", MINI).stdout == "tiny: 10 stages\n"
     shown = cli("validate", "table2").stdout
     assert shown.startswith("tiny: 39 of 168 stages\nown: 38 of 166 stages\n")
-    assert "  note: sft needs model: the model to start from\n" in shown
+    assert "  note: sft (and 3 more stages) needs model: the model to start from\n" in shown
     missing = "  note: rows-easy-human reads data/prm800k/phase2_train.jsonl, which is not there\n"
     assert missing in shown
     (tmp_path / "data/prm800k").mkdir(parents=True)
