@@ -315,4 +315,5 @@ def unit_square(axis: Any, legend_corner: str) -> None:
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axis.set(xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
     light_grid(axis, "both")
-    axis.legend(loc=legend_corner, handlelength=2.4, framealpha=0.8, edgecolor="none")
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc=legend_corner, handlelength=2.4, framealpha=0.8, edgecolor="none")
