@@ -46,18 +46,18 @@ def test_all_views_from_one_experiment(cli: Cli, tmp_path: Path) -> None:
     assert every.returncode == 0, every.stdout + every.stderr
     stages = [*made(first), *made(fig4), *made(every)]
     assert len(stages) == len(set(stages))
-    assert {folder.name for folder in Path("runs").iterdir()} == {"experiment-tiny"}
+    assert {folder.name for folder in (tmp_path / "runs").iterdir()} == {"experiment-tiny"}
     again = cli("run", *files, "--scale", "tiny")
     assert made(again) == []
 
+    reports = tmp_path / "runs/experiment-tiny/report"
     for name in VIEWS:
-        report = json.loads(Path(f"runs/experiment-tiny/report/{name}.json").read_text())
-        spec = read(Path(f"{name}.yaml")).entry.report
+        report = json.loads((reports / f"{name}.json").read_text())
+        spec = read(tmp_path / f"{name}.yaml").entry.report
         assert spec is not None
         assert len(report["claims"]) == len(spec.claims)
-        figure = Path(f"runs/experiment-tiny/report/{name}.png")
-        assert figure.is_file() == (spec.kind in ("curves", "bars", "roc"))
-    with Path("runs/experiment-tiny/report/table1.csv").open() as table:
+        assert (reports / f"{name}.png").is_file() == (spec.kind in ("curves", "bars", "roc"))
+    with (reports / "table1.csv").open() as table:
         rows = list(csv.DictReader(table))
     assert len(rows) == 60
     assert all(row["ours"] and row["paper"] for row in rows)
