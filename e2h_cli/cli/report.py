@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from e2h_cli.cli.options import RunDirOption, ScaleOption
-from e2h_cli.cli.run_selection import open_run, parse_seeds
+from e2h_cli.cli.run_selection import folder_of_seeds, open_run, parse_seeds, run_dir_of
 from e2h_cli.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,10 +42,7 @@ def report(
         missing: set[str] = set()
         try:
             for one in given:
-                beside = run_dir
-                if run_dir and len(given) > 1:
-                    beside = run_dir.with_name(f"{run_dir.name}-seed{one}")
-                recipe, folder = open_run(name, scale, beside, one)
+                recipe, folder = open_run(name, scale, run_dir_of(run_dir, one, given), one)
                 stage = eval_stage(recipe)
                 if stage is not None:
                     runner = Runner(recipe, folder, make_inputs=False, replace="none")
@@ -69,9 +65,11 @@ def report(
 
 def packaged_views() -> list[str]:
     """Names of the recipes that come with e2h and have a report, tables first."""
-    from e2h_cli.pipeline.recipe_file import packaged, read
+    from e2h_cli.pipeline.checked_yaml import load_yaml
+    from e2h_cli.pipeline.recipe_file import packaged
 
-    found = [name for name, path in packaged().items() if read(path).entry.report]
+    # The key is not inherited: the recipe that is extended need not be read.
+    found = [name for name, path in packaged().items() if "report" in load_yaml(path)[0]]
     number = {name: int("".join(filter(str.isdigit, name)) or 0) for name in found}
     return sorted(found, key=lambda name: (not name.startswith("table"), number[name]))
 
@@ -81,7 +79,9 @@ def show_report(recipe: Recipe, folders: dict[int, RunFolder]) -> None:
     from e2h_cli.common.console import console
     from e2h_cli.stages.report import render
 
-    target = report_folder([folder.path for folder in folders.values()], list(folders))
+    # Into the run folder or, of several seeds, beside it.
+    first = next(iter(folders.values())).path
+    target = first / "report" if len(folders) == 1 else folder_of_seeds(first, folders)
     made = render(recipe, folders, target)
     console.print(f"[bold]{escape(made.name)}: {escape(made.title)}[/bold]")
     for table in made.tables:
@@ -92,12 +92,3 @@ def show_report(recipe: Recipe, folders: dict[int, RunFolder]) -> None:
         console.print(f"[dim]{escape(note)}[/dim]")
     suffixes = ", ".join(["md", "tex", "csv", "json", *(p.suffix[1:] for p in made.figures)])
     console.print(f"{escape(str(target / made.name))}.{{{suffixes}}}")
-
-
-def report_folder(folders: list[Path], seeds: list[int]) -> Path:
-    """Where reports go: into the run folder or, of several seeds, into a folder beside them."""
-    first = folders[0]
-    if len(folders) == 1:
-        return first / "report"
-    numbers = "-".join(map(str, seeds))
-    return first.with_name(f"{first.name.partition('-seed')[0]}-seeds-{numbers}")

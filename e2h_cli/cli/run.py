@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from e2h_cli.cli.options import ForceOption, RunDirOption, ScaleOption
 from e2h_cli.cli.report import show_report
-from e2h_cli.cli.run_selection import open_run, parse_seeds
+from e2h_cli.cli.run_selection import folder_of_seeds, open_run, parse_seeds, run_dir_of
 
 if TYPE_CHECKING:
     from e2h_cli.pipeline.recipe import Recipe
@@ -45,10 +45,7 @@ def run(
     for name in recipes:
         runs: dict[int, RunFolder] = {}
         for one in given:
-            beside = run_dir
-            if run_dir and len(given) > 1:
-                beside = run_dir.with_name(f"{run_dir.name}-seed{one}")
-            recipe, folder = open_run(name, scale, beside, one)
+            recipe, folder = open_run(name, scale, run_dir_of(run_dir, one, given), one)
             if recipe.report is None or recipe.report.kind != "settings":
                 _run(recipe, folder, until, force=force)
             runs[recipe.seed] = folder
@@ -83,8 +80,7 @@ def _compare(recipe: Recipe, folders: dict[int, Path]) -> None:
         console.print(table)
     first = next(iter(folders.values()))
     view = "" if recipe.name == recipe.experiment else f"-{recipe.name}"
-    seeds = "-".join(map(str, folders))
-    folder = first.with_name(f"{first.name.partition('-seed')[0]}{view}-seeds-{seeds}")
+    folder = folder_of_seeds(first, folders, view)
     write_seed_results(folder, results, tables)
     if results.finding:
         console.print(f"[bold]{escape(results.finding)}[/bold]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -86,6 +86,19 @@ def parse_seeds(seed: int | None, seeds: str | None) -> list[int | None]:
             f"--seeds {seeds}: not several different whole numbers from 0", hint="as --seeds 3,4,5"
         )
     return list(map(int, numbers))
+
+
+def run_dir_of(run_dir: Path | None, seed: int | None, seeds: Sequence[int | None]) -> Path | None:
+    """The folder of one of several seeds beside the one that the user named."""
+    if run_dir is None or len(seeds) == 1:
+        return run_dir
+    return run_dir.with_name(f"{run_dir.name}-seed{seed}")
+
+
+def folder_of_seeds(first: Path, seeds: Iterable[int], view: str = "") -> Path:
+    """Where results over several runs go: beside the run folder of the first."""
+    numbers = "-".join(map(str, seeds))
+    return first.with_name(f"{first.name.partition('-seed')[0]}{view}-seeds-{numbers}")
 
 
 def _scale(given: RunFolder | None, folders: Mapping[str, RunFolder], outside: set[str]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from e2h_cli.data.problem import Problem
 from e2h_cli.pipeline.iteration import made_by
 from e2h_cli.pipeline.run_folder import StageFolder
+from e2h_cli.reports.spec import REWARD_FACETS
 
 SEEN = "seen"
 ReadsHard = Literal["train", "choice", "unknown", "no"]
@@ -91,23 +92,20 @@ def lineage_of(stage: Path) -> Lineage:
     return walk.result
 
 
-# Tags of reward models, which the generators that learned from one do not take over.
-_REWARD_TAGS = ("reward_model", "reward_size")
-
-
 def facets_of(stage: Path, max_level: int) -> dict[str, str]:
     """Facets of a sample or rerank stage in tables, by the tags of the stages behind it.
 
-    Those of the generator and of its samples; ``reward_model`` and ``reward_size`` of the scores;
-    and ``reads_hard``: whether the generator or the reward model used answers above ``max_level``.
+    Those of the generator and of its samples, but not of a reward model that it learned from;
+    ``reward_model`` and ``reward_size`` of the scores; and ``reads_hard``: whether the generator or
+    the reward model used answers above ``max_level``.
     """
     votes = StageFolder(stage).record.get("command") == "rerank"
     generator = lineage_of_input(stage, "samples") if votes else lineage_of(stage)
-    facets = {key: tag for key, tag in generator.tags.items() if key not in _REWARD_TAGS}
+    facets = {key: tag for key, tag in generator.tags.items() if key not in REWARD_FACETS}
     reads = [generator.reads_hard_answers(max_level)]
     if votes and input_path(stage, "reward_model") is not None:
         reward = lineage_of_input(stage, "reward_model")
-        facets |= {key: tag for key, tag in reward.tags.items() if key in _REWARD_TAGS}
+        facets |= {key: tag for key, tag in reward.tags.items() if key in REWARD_FACETS}
         reads.append(reward.reads_hard_answers(max_level))
     order: list[ReadsHard] = ["train", "choice", "unknown", "no"]
     return {**facets, "reads_hard": min(reads, key=order.index)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -14,7 +12,14 @@ import pyarrow.parquet as pq
 
 from e2h_cli.common import parquet_store
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import read_json, read_jsonl, write_atomic, write_json, write_jsonl
+from e2h_cli.common.files import (
+    csv_text,
+    read_json,
+    read_jsonl,
+    write_atomic,
+    write_json,
+    write_jsonl,
+)
 from e2h_cli.evaluation.measurements import Measurement
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.reports.results import Comparison, Metric, Results
@@ -44,11 +49,8 @@ def write_results(
     """Write results.json, results.csv (metrics alone), and the tables and notes."""
     rows = asdict(results)
     write_json(folder / RESULTS, {**about, **rows})
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Metric)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows["metrics"])
-    write_atomic(folder / "results.csv", text.getvalue())
+    columns = [field.name for field in fields(Metric)]
+    write_atomic(folder / "results.csv", csv_text(columns, rows["metrics"]))
     write_tables(folder, tables, notes)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e2h_cli.data.problem import Problem
 from e2h_cli.evaluation import statistics
@@ -65,8 +67,16 @@ class Results:
 
 
 def problem_groups(problems: Sequence[Problem], max_level: int) -> dict[str, Bools]:
-    """Masks (problems,) of easy, hard, all, each level and subject; empty ones are left out."""
+    """``group_masks`` of problems."""
     levels, subjects = (np.array([getattr(p, k) for p in problems]) for k in ("level", "subject"))
+    return group_masks(levels, subjects, max_level)
+
+
+def group_masks(levels: NDArray[Any], subjects: NDArray[Any], max_level: int) -> dict[str, Bools]:
+    """Masks (problems,) of easy, hard, all, each level and subject; empty ones are left out.
+
+    ``levels``, ``subjects``: (problems,).
+    """
     # Imported problems without a level have level 0: neither easy nor hard.
     groups = {
         "easy": (levels > 0) & (levels <= max_level),

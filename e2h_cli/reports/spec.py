@@ -29,6 +29,12 @@ PAPER_NAMES: Mapping[str, Mapping[str, str]] = {
 }
 
 
+# Facets of a reward model; methods that use no scores do not have them.
+REWARD_FACETS = ("reward_model", "reward_size")
+# votes: the paper's Figures 22-23; first-wrong: its Table 7; style: its Table 8.
+CaseKind = Literal["votes", "first-wrong", "style"]
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -102,7 +108,7 @@ class ReportSpec(_Entry):
     x: Literal["n", "iteration"] = "n"
     show: list[str] = Field(default_factory=list)
     claims: list[Claim] = Field(default_factory=list)
-    case: Literal["votes", "first-wrong", "style"] = "votes"
+    case: CaseKind = "votes"
     count: int = Field(1, ge=1)
     skip: int = Field(0, ge=0)
     settings: list[ModelColumn] = Field(default_factory=list)

@@ -8,10 +8,9 @@ every problem, for tests.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ import pyarrow.parquet as pq
 
 from e2h_cli.common import parquet_store
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import write_atomic
+from e2h_cli.common.files import csv_text, write_atomic
 from e2h_cli.evaluation.statistics import Floats
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
-from e2h_cli.reports.spec import Selection
+from e2h_cli.reports.results import group_masks
+from e2h_cli.reports.spec import REWARD_FACETS, Selection
 
 METRICS = "metrics.parquet"
 PROBLEMS = "accuracy.parquet"
@@ -41,9 +41,6 @@ _LAST = (
 _NUMBERS = {"seed": pa.int64(), "n": pa.int64(), "problems": pa.int64()} | dict.fromkeys(
     ("value", "low", "high"), pa.float64()
 )
-# Facets of the reward model; methods that use no scores do not have them.
-_OF_REWARD = ("reward_model", "reward_size")
-_KEYS = {"group", "metric", "method", "aggregate", "n", "stage"}
 
 
 class Metrics:
@@ -55,7 +52,7 @@ class Metrics:
         for row in self.rows:
             self._index[row.get("group"), row.get("metric"), row.get("method")].append(row)
 
-    @property
+    @cached_property
     def known(self) -> dict[str, list[str]]:
         """Facet, and group, -> the values that there are."""
         found: defaultdict[str, dict[str, None]] = defaultdict(dict)
@@ -74,11 +71,11 @@ class Metrics:
             InputError: the selection fits rows of several facets.
         """
         wanted = {"metric": "accuracy", "group": "all", **selection}
-        scored = wanted.get("method") in (None, *BEST_AGGREGATE)
+        scored = uses_scores(wanted)
         asked = {
             key: value
             for key, value in wanted.items()
-            if key not in ("n", "aggregate") and (scored or key not in _OF_REWARD)
+            if key not in ("n", "aggregate") and (scored or key not in REWARD_FACETS)
         }
         rows = [
             row
@@ -104,6 +101,11 @@ class Metrics:
         return rows[-1] if rows else None
 
 
+def uses_scores(selection: Selection) -> bool:
+    """Whether a selection may be of a method that votes by scores of a reward model."""
+    return selection.get("method") in (None, *BEST_AGGREGATE)
+
+
 def _of_one_stage(rows: Sequence[Row], scored: bool) -> list[Row]:
     """Rows of the first stage; of several stages with other facets none is right."""
     kept = [row for row in rows if row.get("stage") == rows[0].get("stage")]
@@ -111,7 +113,7 @@ def _of_one_stage(rows: Sequence[Row], scored: bool) -> list[Row]:
         differ = [
             key
             for key in other.keys() - {*_LAST, "stage"}
-            if other[key] != kept[0].get(key) and (scored or key not in _OF_REWARD)
+            if other[key] != kept[0].get(key) and (scored or key not in REWARD_FACETS)
         ]
         if differ:
             stages = f"{kept[0]['stage']} and {other['stage']}"
@@ -130,11 +132,7 @@ def write_metrics(folder: Path, rows: Sequence[Row]) -> None:
     filled = [{name: row.get(name, None if name in _NUMBERS else "") for name in columns}
               for row in rows]  # fmt: skip
     parquet_store.write_table(folder / METRICS, pa.Table.from_pylist(filled, schema=schema))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(filled)
-    write_atomic(folder / "metrics.csv", text.getvalue())
+    write_atomic(folder / "metrics.csv", csv_text(columns, filled))
 
 
 def read_metrics(folder: Path) -> Metrics:
@@ -183,20 +181,12 @@ class ProblemAccuracy:
         table = self._table
         for key in ("stage", "method", "aggregate", "n"):
             table = table.filter(pc.equal(table[key], row[key]))
-        table = table.filter(_in_group(table, str(row["group"]), self.max_level))
+        levels, subjects = (table[key].to_numpy() for key in ("level", "subject"))
+        mask = group_masks(levels, subjects, self.max_level).get(row["group"])
+        if mask is None:
+            return {}
+        table = table.filter(pa.array(mask))
         return dict(zip(table["id"].to_pylist(), table["accuracy"].to_pylist(), strict=True))
-
-
-def _in_group(table: pa.Table, group: str, max_level: int) -> Any:
-    kind, _, name = group.partition("-")
-    levels = table["level"]
-    masks = {
-        "easy": lambda: pc.and_(pc.greater(levels, 0), pc.less_equal(levels, max_level)),
-        "hard": lambda: pc.greater(levels, max_level),
-        "level": lambda: pc.equal(levels, int(name)),
-        "subject": lambda: pc.equal(table["subject"], name),
-    }
-    return masks.get(kind, lambda: pc.greater_equal(levels, 0))()
 
 
 def paired(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[Floats, Floats]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -11,8 +11,8 @@ from e2h_cli.evaluation import statistics
 from e2h_cli.evaluation.statistics import MIN_TESTED
 from e2h_cli.reports.paper_numbers import paper_table
 from e2h_cli.reports.results import SIGNIFICANCE, holm_of
-from e2h_cli.reports.spec import PAPER_NAMES, Claim, ReportSpec, Selection
-from e2h_cli.reports.tidy_metrics import Metrics, ProblemAccuracy, Row, paired
+from e2h_cli.reports.spec import PAPER_NAMES, REWARD_FACETS, Claim, ReportSpec, Selection
+from e2h_cli.reports.tidy_metrics import Metrics, ProblemAccuracy, Row, paired, uses_scores
 
 CONFIDENCE = 0.95
 # Metrics that are means over problems.
@@ -62,6 +62,11 @@ def cell(runs: Sequence[Run], spec: ReportSpec, selection: Selection) -> Cell:
     chosen = {**spec.where, **selection}
     rows = [row for run in runs if (row := run.metrics.cell(chosen)) is not None]
     paper = paper_value(spec, chosen)
+    return cell_of(rows, paper)
+
+
+def cell_of(rows: Sequence[Row], paper: float | None = None) -> Cell:
+    """The cell of the row of each run; without rows it is empty."""
     if not rows:
         return Cell((), None, None, None, paper)
     values = tuple(row["value"] for row in rows)
@@ -84,8 +89,8 @@ def paper_series(spec: ReportSpec, chosen: Selection) -> list[Row]:
     if not spec.paper:
         return []
     wanted = {"group": "all", "metric": "accuracy", **chosen}
-    if wanted.get("method") not in (None, "weighted-voting", "best-of-n"):
-        wanted |= {"reward_model": "", "reward_size": ""}
+    if not uses_scores(wanted):
+        wanted |= dict.fromkeys(REWARD_FACETS, "")
     wanted = {k: PAPER_NAMES.get(k, {}).get(str(v), v) for k, v in wanted.items()}
     wanted |= spec.paper_where
     skipped = ("n", "aggregate", "figure")
@@ -128,10 +133,10 @@ class Checked:
     low: float | None
     high: float | None
     p: float | None
-    p_holm: float | None
-    family: int
     paper: float | None
-    verdict: str
+    p_holm: float | None = None
+    family: int = 0
+    verdict: str = ""
 
     @property
     def mean(self) -> float | None:
@@ -147,27 +152,13 @@ def check_claims(runs: Sequence[Run], spec: ReportSpec) -> list[Checked]:
     corrected = holm_of(tested)
     family = sum(p is not None for p in corrected)
     return [
-        Checked(
-            one.claim, one.group, one.differences, one.low, one.high, one.p, p_holm, family,
-            one.paper, _verdict(one, p_holm),
-        )
+        replace(one, p_holm=p_holm, family=family, verdict=one.verdict or _verdict(one, p_holm))
         for one, p_holm in zip(measured, corrected, strict=True)
-    ]  # fmt: skip
+    ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    claim: Claim
-    group: str
-    differences: tuple[float, ...]
-    low: float | None
-    high: float | None
-    p: float | None
-    paper: float | None
-    apart: int
-
-
-def _measure(runs: Sequence[Run], spec: ReportSpec, claim: Claim) -> _Measured:
+def _measure(runs: Sequence[Run], spec: ReportSpec, claim: Claim) -> Checked:
+    """A claim with its differences; its verdict, where no test of means gives it."""
     shared = {**spec.where, **claim.where}
     sides = [{**shared, **side} for side in (claim.better, claim.worse)]
     group = " and ".join(dict.fromkeys(str(side.get("group", "all")) for side in sides))
@@ -180,7 +171,7 @@ def _measure(runs: Sequence[Run], spec: ReportSpec, claim: Claim) -> _Measured:
     ]
     differences = tuple(round(a["value"] - b["value"], 4) for _, a, b in found)
     low = high = p = None
-    apart = 0
+    verdict = ""
     if len(found) > 1:
         ours = [a["value"] for _, a, _ in found], [b["value"] for _, _, b in found]
         spread = statistics.mean_and_spread(differences)
@@ -190,20 +181,22 @@ def _measure(runs: Sequence[Run], spec: ReportSpec, claim: Claim) -> _Measured:
     elif found and found[0][1]["metric"] in TESTED_OVER_PROBLEMS:
         run, a, b = found[0]
         low, high, p = _test_over_problems(run, a, b)
-    elif found:
-        apart = _apart(found[0][1], found[0][2])
-    return _Measured(claim, group, differences, low, high, p, paper, apart)
+    elif found and not claim.within:
+        verdict = _apart(found[0][1], found[0][2])
+    return Checked(claim, group, differences, low, high, p, paper, verdict=verdict)
 
 
-def _apart(a: Row, b: Row) -> int:
-    """1 or -1 where the intervals of a and b do not overlap and a is higher or lower, else 0.
+def _apart(a: Row, b: Row) -> str:
+    """The verdict where the intervals of a and b do not overlap; empty where they do.
 
     A test of metrics that are no means over problems; two intervals of 95 % that do not overlap
     are apart at p < 0.01.
     """
     if None in (a["low"], b["low"]):
-        return 0
-    return int(a["low"] > b["high"]) - int(b["low"] > a["high"])
+        return ""
+    if a["low"] > b["high"]:
+        return "holds (intervals apart)"
+    return "reversed (intervals apart)" if b["low"] > a["high"] else ""
 
 
 def _test_over_problems(
@@ -219,18 +212,16 @@ def _test_over_problems(
     return 100 * test.low, 100 * test.high, test.p
 
 
-def _verdict(one: _Measured, p_holm: float | None) -> str:
-    if not one.differences:
+def _verdict(one: Checked, p_holm: float | None) -> str:
+    mean, within = one.mean, one.claim.within
+    if mean is None:
         return "not measured"
-    mean, within = sum(one.differences) / len(one.differences), one.claim.within
     if within is not None:
         if one.low is None or one.high is None:
             return "not shown"
         if -within <= one.low and one.high <= within:
             return "holds"
         return "reversed" if one.low > within or one.high < -within else "not shown"
-    if one.apart:
-        return f"{'holds' if one.apart > 0 else 'reversed'} (intervals apart)"
     if p_holm is None or p_holm >= SIGNIFICANCE:
         return "not shown"
     return "holds" if mean > 0 else "reversed"

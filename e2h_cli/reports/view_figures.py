@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from e2h_cli.evaluation import statistics
 from e2h_cli.reports.panels import Line, Panel, plot_bars, plot_panels, plot_roc
 from e2h_cli.reports.spec import ReportSpec, Selection, places
 from e2h_cli.reports.tidy_metrics import Row
-from e2h_cli.reports.view import Run, cell, paper_series
+from e2h_cli.reports.view import Run, cell, cell_of, paper_series
 
 _X_LABELS = {"n": "N = number of solutions per problem", "iteration": "Iteration"}
 
@@ -42,16 +40,12 @@ def draw_curves(runs: Sequence[Run], spec: ReportSpec, target: Path, made_at: st
         grid,
         target,
         x_label=_X_LABELS[spec.x],
-        y_label="pass@N (%)" if _method(spec) == "pass" else "Accuracy (%)",
+        y_label="pass@N (%)" if spec.where.get("method") == "pass" else "Accuracy (%)",
         log2=spec.x == "n",
         note=f"{made_at}, {runs_text}; bands: 95 % {bands}",
         paper_label="Paper (Llemma on MATH500)" if dashed else "",
         row_titles=titles if any(titles) else (),
     )
-
-
-def _method(spec: ReportSpec) -> Any:
-    return spec.where.get("method", "")
 
 
 def _line(runs: Sequence[Run], spec: ReportSpec, name: str, selection: Selection) -> Line | None:
@@ -60,10 +54,8 @@ def _line(runs: Sequence[Run], spec: ReportSpec, name: str, selection: Selection
     found = _by_iteration(runs, chosen) if spec.x == "iteration" else _by_n(runs, chosen)
     points = []
     for x, rows in sorted(found.items()):
-        values = [row["value"] for row in rows]
-        spread = statistics.mean_and_spread(values)
-        low, high = (spread.low, spread.high) if spread else (rows[0]["low"], rows[0]["high"])
-        points.append((x, sum(values) / len(values), low, high))
+        one = cell_of(rows)
+        points.append((x, one.mean, one.low, one.high))
     theirs = [(row["n"], row["value"]) for row in paper_series(spec, chosen)]
     if not points and not theirs:
         return None

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from e2h_cli.common.files import csv_text
 from e2h_cli.reports.results import shown_p
 from e2h_cli.reports.spec import ReportSpec, places
 from e2h_cli.reports.tables import ReportTable, Row
 from e2h_cli.reports.view import Cell, Checked, Run, cell
-
-# Reads hard gold answers, as in the paper's Table 5.
-DAGGER = "†"
 
 
 def view_tables(runs: Sequence[Run], spec: ReportSpec, made_at: str) -> list[ReportTable]:
@@ -140,13 +136,8 @@ def long_rows(runs: Sequence[Run], spec: ReportSpec) -> Iterator[dict[str, Any]]
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of the same keys as CSV."""
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()
+    """Rows of the same keys as CSV; empty without any."""
+    return csv_text(list(rows[0]), rows) if rows else ""
 
 
 def claims_table(checked: Sequence[Checked], runs: Sequence[Run], made_at: str) -> ReportTable:

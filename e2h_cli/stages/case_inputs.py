@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,10 +25,8 @@ from e2h_cli.reports.cases import (
     vote_cases,
 )
 from e2h_cli.reports.result_files import read_measurements
+from e2h_cli.reports.spec import CaseKind
 from e2h_cli.stages.rerank import IMPORTED, SCORES
-
-# votes: the paper's Figures 22-23; first-wrong: its Table 7; style: its Table 8.
-CaseKind = Literal["votes", "first-wrong", "style"]
 
 
 def read_cases(

@@ -103,14 +103,14 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
         pa.table({"id": list(answered), **about}),
     )
     if settings.tables:
-        _report(context, results, votes, diagnostics, levels)
+        _report(context, results, measured, diagnostics, levels)
     return {"metrics": len(rows), "max_level": levels}
 
 
 def _report(
     context: StageContext[EvalSettings],
     results: Results,
-    votes: Sequence[Path],
+    measured: Sequence[_Measured],
     diagnostics: Sequence[dict[str, Any]],
     levels: int,
 ) -> None:
@@ -119,7 +119,7 @@ def _report(
     tables += reward_model_tables(results.metrics, diagnostics, context.made_at)
     for table in tables:
         console.print(table)
-    scored = {m.reward_model: stage for stage in votes for m in read_measurements(stage)[1]}
+    scored = {m.reward_model: one.stage for one in measured for m in one.measurements}
     origins = {name: score_origin(stage, levels) for name, stage in scored.items() if name}
     sentence = reported.finding(results, context.made_at, levels, origins)
     about: dict[str, Any] = {
