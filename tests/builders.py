@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -111,6 +121,38 @@ def llama(folder: Path, tokens: PreTrainedTokenizerFast, *, hidden: int = 32) ->
     LlamaForCausalLM(config).save_pretrained(folder)
     tokens.save_pretrained(folder)
     return folder
+
+
+def chat_tokenizer(*, system: bool = True, think: bool = False) -> PreTrainedTokenizerFast:
+    """A tokenizer of words and characters with a chat template.
+
+    It puts <bos> in front of every text, as its template does, and a turn ends with <end>, which
+    is not its end-of-text token.
+    """
+    words = ["<think>", "</think>", "a=1", "b=2", "\n\n", *(rf"\boxed{{{i}}}" for i in range(10))]
+    vocabulary = ["<pad>", "<unk>", "</s>", "<bos>", "<end>", "<user>", "<assistant>", "<system>"]
+    letters = sorted({*map(chr, range(32, 127)), "\n"})
+    ids = {text: i for i, text in enumerate([*vocabulary, *words, *letters])}
+    core = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
+    pattern = "|".join([*map(re.escape, words), r"[\s\S]"])
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+    core.decoder = decoders.Fuse()
+    core.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", ids["<bos>"])]
+    )
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", unk_token="<unk>", eos_token="</s>",
+        bos_token="<bos>", clean_up_tokenization_spaces=False,
+        additional_special_tokens=vocabulary[4:],
+    )  # fmt: skip
+    refuse = "{{ raise_exception('no system role') }}"
+    made.chat_template = (
+        "{{ bos_token }}{% for m in messages %}"
+        f"{{% if m['role'] == 'system' %}}{'<system>{{ m.content }}<end>' if system else refuse}"
+        "{% else %}<{{ m['role'] }}>{{ m.content | trim }}<end>{% endif %}{% endfor %}"
+        f"{{% if add_generation_prompt %}}<assistant>{'<think>' if think else ''}{{% endif %}}"
+    )
+    return made
 
 
 def reward_tokenizer(kind: str = "character", *, chat: bool = False) -> PreTrainedTokenizerFast:

@@ -117,12 +117,18 @@ def run_app(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+# No system message is another thing than the default one.
+_MAY_BE_EMPTY = "--system"
+
+
 def _refuse_empty(arguments: list[str]) -> None:
     """Raise InputError for an empty argument: a shell variable that is not set."""
     for before, argument in pairwise(["", *arguments]):
         option, equals, value = argument.partition("=")
         if not argument or (option.startswith("--") and equals and not value):
             option = option or before
+            if option == _MAY_BE_EMPTY:
+                continue
             shown = option if option.startswith("-") else "an argument"
             raise InputError(f"{shown}: empty", hint="leave the option out")
 

@@ -30,9 +30,9 @@ ScaleOption = Annotated[
     str | None,
     typer.Option(
         "--scale",
-        help="tiny, paper, or own: the defaults of the commands, for your own models and data. If "
-        "not given: that of the run folder; own if problems or models are named; paper with a GPU "
-        "and tiny without.",
+        help="tiny, small, paper, or own: the defaults of the commands, for your own models and "
+        "data. If not given: that of the run folder; own if problems or models are named; tiny "
+        "without a GPU, small with one under 40 GB, paper with a larger.",
     ),
 ]
 RunDirOption = Annotated[
@@ -172,7 +172,7 @@ def _input_option(name: str, spec: InputSpec) -> Any:
     common: dict[str, Any] = {"help": about, "rich_help_panel": "Inputs", "show_default": False}
     option = typer.Option(flag_of(spec.option or name), **common)
     if spec.format_setting:
-        option.metavar = "FORMAT FILE"
+        option.metavar = spec.metavar
         return Annotated[tuple[str, str] | None, option]
     return Annotated[list[str] | None, option] if spec.many else Annotated[str | None, option]
 

@@ -24,8 +24,13 @@ def plan(
     solution_tokens: Annotated[int, typer.Option(min=1, help="Mean tokens of a solution.")] = 300,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Mean tokens of a question.")] = 120,
     tflops: Annotated[
-        float, typer.Option(min=0.001, help="Peak of a GPU in bf16, in TFLOP/s; H100: 989.")
-    ] = 989.0,
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="Peak of a GPU in bf16, in TFLOP/s; if not given, of an RTX 4090 (165) at small "
+            "scale, and of an H100 (989) at others.",
+        ),
+    ] = None,
     training: Annotated[
         float, typer.Option(min=0.001, max=1, help="Share of it in training and scoring.")
     ] = 0.4,
@@ -39,10 +44,11 @@ def plan(
 ) -> None:
     """Show the stages of a recipe with rows, tokens, GPU memory, GPU-hours and disk."""
     from e2h_cli.common.console import console
-    from e2h_cli.pipeline.plan import Assumptions, plan_of
+    from e2h_cli.pipeline.plan import PEAK_TFLOPS, Assumptions, plan_of
 
     loaded, folder = open_run(recipe, scale, run_dir, None)
-    given = {"solution_tokens": solution_tokens, "prompt_tokens": prompt_tokens, "tflops": tflops,
+    peak = tflops or PEAK_TFLOPS.get(loaded.scale, PEAK_TFLOPS["paper"])
+    given = {"solution_tokens": solution_tokens, "prompt_tokens": prompt_tokens, "tflops": peak,
              "training": training, "sampling": sampling, "parameters": parameters}  # fmt: skip
     assumed = Assumptions(**given)  # type: ignore[arg-type]
     plans = plan_of(loaded, folder, assumed)

@@ -17,6 +17,8 @@ NOTHING = "none"
 # Inputs and settings that name problems of the user's own.
 _PROBLEMS = ("imported", "data", "problems")
 _RUNS = Path("runs")
+# Bytes of memory of a GPU that takes the paper's models.
+_SMALL_GPU = 40e9
 # Values of --source that read what the run made itself.
 _NOT_FROM_OUTSIDE = ("chains", "samples", "rollouts")
 
@@ -32,9 +34,10 @@ def open_run(
 ) -> tuple[Recipe, RunFolder]:
     """The recipe at a scale, and the run folder.
 
-    Without ``scale`` it is "own" where the command line names problems; else that of ``run_dir``;
-    else that of the recipe's run folder that was used last; else "own" where the command line names
-    other inputs; else "paper" with a GPU and "tiny" without.
+    Without ``scale`` it is "own" where the recipe has no other or the command line names problems;
+    else that of ``run_dir``; else that of the recipe's run folder that was used last; else "own"
+    where the command line names other inputs; else "tiny" without a GPU, "small" with one under
+    40 GB and "paper" with a larger.
 
     Args:
         inputs: those of the command line.
@@ -62,7 +65,8 @@ def open_run(
     }
     if (settings or {}).get("source", "chains") not in _NOT_FROM_OUTSIDE:
         outside.add("data")
-    chosen = scale or _scale(given, folders, outside)
+    no_other = [*file.entry.scales] == ["own"]
+    chosen = scale or ("own" if no_other else _scale(given, folders, outside))
     folder = given or folders[chosen]
     held = folder.about.get("scale")
     if held not in (None, chosen) and chosen != "own":
@@ -112,10 +116,13 @@ def _scale(given: RunFolder | None, folders: Mapping[str, RunFolder], outside: s
 
 
 def _default_scale() -> str:
-    """tiny; paper if there is a GPU."""
+    """By the memory of the first GPU."""
     # Importing torch takes seconds; without a device file it would find no GPU.
     if not any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")):
         return "tiny"
     import torch
 
-    return "paper" if torch.cuda.is_available() else "tiny"
+    if not torch.cuda.is_available():
+        return "tiny"
+    memory = torch.cuda.get_device_properties(0).total_memory
+    return "small" if memory < _SMALL_GPU else "paper"

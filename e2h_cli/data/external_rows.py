@@ -1,4 +1,4 @@
-"""Records of files that other projects wrote: JSON lines, one JSON array, Parquet, or a Hub name.
+"""Records of files that other projects wrote: JSON lines, a JSON array, Parquet, or a data set.
 
 Records are read one at a time, so that memory stays flat: MetaMathQA is one array of 395,000.
 """
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import open_data, read_jsonl
+from e2h_cli.data.hub_data import is_data_set, rows_of
 
 # The default backend of ijson, in C, refuses integers over 64 bits and unpaired surrogates (a cut
 # emoji), which the files of language models hold.
@@ -51,22 +52,16 @@ def read_records(file: Path) -> Iterator[Record]:
 
 
 def read_file_or_hub(name: str) -> Iterator[Record]:
-    """Yield the records of a file, or of the training split of a data set of the Hub.
+    """Yield the records of a file, or of the training or only split of a data set.
 
-    Raises InputError as ``read_records`` does, or where the data set cannot be loaded.
+    The data set is a folder or a name on the Hub (``hub_data``). Raises InputError as
+    ``read_records`` does, or where the data set cannot be loaded.
     """
-    if Path(name).exists():
+    if not is_data_set(name):
         yield from read_records(Path(name))
         return
-    import datasets
-
-    try:
-        rows = datasets.load_dataset(name, split="train", streaming=True)
-        for number, row in enumerate(rows, 1):
-            yield Record(number, f"{name}: row {number}", dict(row))
-    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
-        reason = f"no such file, and no data set on the Hub: {str(error).strip().splitlines()[0]}"
-        raise InputError(reason, where=name) from error
+    for number, row in enumerate(rows_of(name, "train"), 1):
+        yield Record(number, f"{name}: row {number}", row)
 
 
 def text_of(row: dict[str, Any], key: str, where: str) -> str:

@@ -19,9 +19,11 @@ import pyarrow as pa
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.parquet_store import SAMPLE_SCHEMA, SCORE_SCHEMA
+from e2h_cli.data import prompt_styles
 from e2h_cli.data.external_formats import FORMATS, UNKNOWN_LEVEL, ExternalRow, ImportFormat, Scale
-from e2h_cli.data.external_rows import read_records
+from e2h_cli.data.external_rows import read_file_or_hub
 from e2h_cli.data.problem import Problem, normalize_question
+from e2h_cli.data.prompt_styles import PromptStyle
 
 # The score of a sample without one: finite, since the difference of two infinities is not a number,
 # and so low that the sample is chosen last and its sigmoid is zero.
@@ -47,8 +49,8 @@ class ImportedSamples:
     counts: dict[str, int]  # what was read, and what is missing
 
 
-def import_samples(layout: ImportFormat, file: Path) -> ImportedSamples:
-    """Read JSON lines, a JSON array or Parquet in a format of another project, row by row.
+def import_samples(layout: ImportFormat, file: str | Path) -> ImportedSamples:
+    """Read JSON lines, a JSON array, Parquet or a data set (``hub_data``) in another's format.
 
     Of a sample that is repeated (the paper's released sampler pads its batches) the first is kept.
     A sample without a score takes part in majority voting and gets the lowest score: 0 as a
@@ -59,7 +61,7 @@ def import_samples(layout: ImportFormat, file: Path) -> ImportedSamples:
     """
     parse, scale = FORMATS[layout]
     tables = _Tables(one_sample_per_row=layout == "official")
-    for record in read_records(file):
+    for record in read_file_or_hub(str(file)):
         tables.add(parse(record), record.where)
     if not tables.problems:
         raise InputError("no rows", where=file)
@@ -96,6 +98,23 @@ def match_problems(imported: ImportedSamples, known: Iterable[Problem]) -> Impor
         samples=renamed(imported.samples),
         scores=None if imported.scores is None else renamed(imported.scores),
     )
+
+
+def read_as(imported: ImportedSamples, style: PromptStyle) -> ImportedSamples:
+    """The imported samples in e2h's template; steps and answers are read as a wording has them."""
+    texts = imported.samples["text"].to_pylist()
+    answers = [prompt_styles.parse(style, text).answer for text in texts]
+    columns = {
+        "text": [style.in_template(text) for text in texts],
+        "answer": answers,
+        "finish_reason": ["unknown" if answer is None else "stop" for answer in answers],
+    }
+    samples = imported.samples
+    for name, values in columns.items():
+        place = samples.schema.get_field_index(name)
+        samples = samples.set_column(place, name, pa.array(values, pa.string()))
+    counts = {**imported.counts, "samples without answer": samples["answer"].null_count}
+    return replace(imported, samples=samples, counts=counts)
 
 
 class _Tables:

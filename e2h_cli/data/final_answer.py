@@ -47,33 +47,52 @@ def closing_brace(text: str, start: int) -> int:
     return -1
 
 
-def stated_answer(text: str) -> str | None:
-    r"""The answer that a text states, without what stands around it; None if nothing stands out.
+def boxed_answer(text: str) -> str | None:
+    r"""What stands in the last ``\boxed{..}``; None without one.
 
-    The last ``\boxed{..}``, several of them as a list if only commas, "and" or "or" stand between;
-    else what follows the last "answer is", "answer:", "####" or "# Answer"; else, in prose, the
-    last formula, or the value in which the last line ends.
+    Several are a list if only commas, "and" or "or" stand between.
     """
     boxes = [
         (match.start(), end + 1, text[match.end() : end])
         for match in list(_BOX.finditer(text))[-16:]
         if (end := closing_brace(text, match.end() - 1)) > 0
     ]
-    if boxes:
-        return _joined(text, boxes[::-1])
-    if len(text) > MAX_TAIL:
-        text = text[-MAX_TAIL:].partition("\n")[2]  # from a whole line on, so that $ signs pair
+    return _joined(text, boxes[::-1]) if boxes else None
+
+
+def stated_answer(text: str) -> str | None:
+    r"""The answer that a text states, without what stands around it; None if nothing stands out.
+
+    ``boxed_answer``; else what follows the last "answer is", "answer:", "####" or "# Answer"; else,
+    in prose, the last formula, or the value in which the last line ends.
+    """
+    tail = _tail(text)
+    if boxed_answer(text) is None and not _STATED.search(tail):
+        return _end_of_prose(tail)
+    return named_answer(text)
+
+
+def named_answer(text: str) -> str | None:
+    """As ``stated_answer``, but an answer that is neither boxed nor called so is none."""
+    if (boxed := boxed_answer(text)) is not None:
+        return boxed
+    text = _tail(text)
     anchors = list(_STATED.finditer(text))
-    if anchors:
-        rest = text[anchors[-1].end() :].strip()
-        formulas = _formulas(rest)
-        before = rest[: formulas[0][0]] if formulas else ""
-        if _NEGATED.search(f"{anchors[-1][0]} {before}"):
-            return None
-        if formulas and len(_WORD.findall(before)) < 3:
-            return _joined(rest, formulas)
-        return _SENTENCE_END.split(rest, maxsplit=1)[0].strip("* ").removesuffix(".") or None
-    return _end_of_prose(text)
+    if not anchors:
+        return None
+    rest = text[anchors[-1].end() :].strip()
+    formulas = _formulas(rest)
+    before = rest[: formulas[0][0]] if formulas else ""
+    if _NEGATED.search(f"{anchors[-1][0]} {before}"):
+        return None
+    if formulas and len(_WORD.findall(before)) < 3:
+        return _joined(rest, formulas)
+    return _SENTENCE_END.split(rest, maxsplit=1)[0].strip("* ").removesuffix(".") or None
+
+
+def _tail(text: str) -> str:
+    """The end of a long text, from a whole line on, so that dollar signs pair."""
+    return text if len(text) <= MAX_TAIL else text[-MAX_TAIL:].partition("\n")[2]
 
 
 def _formulas(text: str) -> list[Span]:

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.rm_labels import Grade, ParsedSample, StepChecker
 
@@ -30,11 +29,6 @@ class Prefix:
         """Names the prefix on disk and in the seeds of its completions."""
         digest = hashlib.sha256("\x00".join(self.steps).encode()).hexdigest()
         return f"{self.problem.id}/{digest[:16]}"
-
-    @property
-    def text(self) -> str:
-        """The steps as the template has them, with the separator after the last one."""
-        return "".join(step + template.SEPARATOR for step in self.steps)
 
 
 # prefixes -> key -> how often its completions end in each answer; None: in no answer, or cut

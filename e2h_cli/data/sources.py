@@ -1,19 +1,26 @@
-"""Where problems come from: chain arithmetic, local files of MATH, or a data set of the Hub."""
+"""Where problems come from: chain arithmetic, files of MATH, or a data set of the Hub."""
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import chain_arithmetic
+from e2h_cli.data.hub_data import Configuration, load_data_set, rows_of
 from e2h_cli.data.problem import Problem, problem_from_row, read_problems
 from e2h_cli.data.template import SEPARATOR
 
+logger = logging.getLogger(__name__)
+
 # 12,000 training and 500 test problems: the split of PRM800K, whose test set is MATH500.
 DEFAULT_MATH = "nlile/hendrycks-MATH-benchmark"
+# The level of two geometry problems of MATH.
+_UNKNOWN = "Level ?"
 
 
 def chain_problems(
@@ -43,13 +50,20 @@ def chain_problems(
 
 
 def math_problems(data: str | None) -> tuple[list[Problem], list[Problem]]:
-    """(train, test) of MATH: from a folder with train*.jsonl and test*.jsonl, or from the Hub.
+    """(train, test) of MATH: a folder with train*.jsonl and test*.jsonl, or a data set.
 
     Raises InputError for a missing file, a malformed row, or a data set that cannot be loaded.
     """
-    if data is not None and Path(data).exists():
-        return _read_folder(Path(data), "train"), _read_folder(Path(data), "test")
-    return _load_from_hub(data or DEFAULT_MATH)
+    name = data or DEFAULT_MATH
+    if Path(name).is_file() or any(Path(name).glob("*.jsonl")):
+        return _read_folder(Path(name), "train"), _read_folder(Path(name), "test")
+    configurations = load_data_set(name, together=True)
+    return _of_split(name, configurations, "train"), _of_split(name, configurations, "test")
+
+
+def data_set_problems(name: str) -> list[Problem]:
+    """The problems of the test split, or of the only split, of a data set. Raises InputError."""
+    return _problems(((f"test/{i}", row) for i, row in enumerate(rows_of(name, "test"))), name)
 
 
 def _read_folder(folder: Path, part: str) -> list[Problem]:
@@ -61,26 +75,28 @@ def _read_folder(folder: Path, part: str) -> list[Problem]:
     return problems
 
 
-def _load_from_hub(name: str) -> tuple[list[Problem], list[Problem]]:
-    import datasets
+def _of_split(name: str, configurations: Sequence[Configuration], part: str) -> list[Problem]:
+    rows = []
+    for config, splits in configurations:
+        if part not in splits:
+            hint = "problems without a training split are for --problems of sample and rerank"
+            raise InputError(f"data set has no {part} split", where=name, hint=hint)
+        start = f"{config}/{part}" if config else part
+        rows += [(f"{start}/{i}", row) for i, row in enumerate(splits[part])]
+    return _problems(rows, name)
 
-    datasets.disable_progress_bars()
-    try:
-        loaded = datasets.load_dataset(name)
-    except Exception as error:
-        # The library raises whatever its transport raises; the user needs one line of it.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = "check the name and the network, or give a local folder with --data"
-        raise InputError(f"cannot load this data set: {reason}", where=name, hint=hint) from error
-    parts: dict[str, list[Problem]] = {"train": [], "test": []}
-    for part, problems in parts.items():
-        if part not in loaded:
-            raise InputError(f"data set has no {part} split", where=name)
-        for i, row in enumerate(loaded[part]):
-            key, where = f"{part}/{i}", f"{name} {part}[{i}]"
+
+def _problems(rows: Iterable[tuple[str, dict[str, Any]]], name: str) -> list[Problem]:
+    """Problems of (id, row). Those whose level MATH does not know are left out."""
+    problems = []
+    for key, row in rows:
+        if row.get("level") == _UNKNOWN:
+            logger.info(f"{name} {key} is left out: its level is {_UNKNOWN!r}")
+        else:
+            where = f"{name} {key}"
             problems.append(problem_from_row(row, default_id=key, source=name, where=where))
-    _refuse_duplicate_ids([*parts["train"], *parts["test"]], name)
-    return parts["train"], parts["test"]
+    _refuse_duplicate_ids(problems, name)
+    return problems
 
 
 def _refuse_duplicate_ids(problems: Sequence[Problem], where: Path | str) -> None:

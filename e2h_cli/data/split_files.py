@@ -11,7 +11,9 @@ from pathlib import Path
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, read_json, read_jsonl, write_json, write_jsonl
+from e2h_cli.data.hub_data import is_data_set
 from e2h_cli.data.problem import Problem, read_problems, write_problems
+from e2h_cli.data.sources import data_set_problems
 from e2h_cli.data.splitting import Split
 
 PAPER_MAX_LEVEL = 3  # paper p.4
@@ -52,12 +54,19 @@ def split_file(path: Path, part: str) -> Path:
 
 
 def read_split(path: Path, part: str) -> list[Problem]:
-    """The problems of a part of a split folder, or of the user's own file."""
+    """The problems of a part of a split folder, of the user's own file, or of a data set."""
+    if not path.exists() and is_data_set(str(path)):
+        return data_set_problems(str(path))
     return read_problems(split_file(path, part))
 
 
 def read_answered_problems(path: Path) -> dict[str, Problem]:
-    """The problems whose gold answers are not hidden (test, validation, easy), by id."""
+    """The problems whose gold answers are not hidden (test, validation, easy), by id.
+
+    Those of a split folder, of a file, or of a data set of the Hub.
+    """
+    if not path.exists() and is_data_set(str(path)):
+        return {p.id: p for p in data_set_problems(str(path))}
     parts = ("test", "validation", "easy") if path.is_dir() else ("test",)
     files = [split_file(path, part) for part in parts]
     return {p.id: p for file in files if file.stat().st_size for p in read_problems(file)}

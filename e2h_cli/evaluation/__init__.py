@@ -9,6 +9,8 @@
 | score_tables, labelled_scores | tables of scores as arrays, with labels |
 | rm_metrics, rm_report | metrics of a reward model; all of them by group of problems |
 | agreement | agreement of reward models with one another and with the outcome |
+| benchmark_metrics | ProcessBench and PRMBench |
+| memorization | whether a generator writes the rest of a question |
 """
 
 import lazy_loader
@@ -17,7 +19,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "agreement": ["agreements", "agrees_more", "said_of"],
+        "benchmark_metrics": ["prmbench_metrics", "processbench_metrics"],
         "measurements": ["Measurement", "measure", "predictions", "voting_methods"],
+        "memorization": ["cut", "rouge_l", "writes_exactly"],
         "rm_metrics": ["balanced_accuracy", "calibration", "roc_auc", "roc_curve"],
         "rm_report": ["reward_metrics"],
         "sample_groups": ["SampleGroup", "group_samples"],

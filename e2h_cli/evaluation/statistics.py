@@ -101,6 +101,19 @@ def jackknife_variance(metric: Callable[[Floats], Floats], sums: Floats) -> floa
     return float((len(sums) - 1) * ((left_out - left_out.mean()) ** 2).sum())
 
 
+def bootstrap(
+    metric: Callable[[Floats], Floats], counts: Floats, seed: int, draws: int = 2000
+) -> Floats:
+    """(draws,) values of a metric on as many units, drawn with replacement.
+
+    ``counts`` (units, columns); ``metric``: (n, columns) sums over units -> (n,) values.
+    """
+    rng, units = np.random.default_rng(seed), len(counts)
+    shares = np.full(units, 1 / units)
+    chunks = [rng.multinomial(units, shares, size=100) @ counts for _ in range(-(-draws // 100))]
+    return metric(np.concatenate(chunks)[:draws])
+
+
 @dataclass(frozen=True, slots=True)
 class PairedTest:
     """Two methods on the same problems: mean of a - b, its interval, and a two-sided p-value."""

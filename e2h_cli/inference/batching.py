@@ -141,8 +141,7 @@ class _BatchScorer:
         places = [(row, p - start) for row, scored in enumerate(positions) for p in scored]
         row, column = torch.tensor(places, device=device).T
         values = self.model.head(features[row, column]).float().cpu()
-        if not bool(values.isfinite().all()):
-            raise RunError("the reward model returned NaN", hint="try --precision fp32")
+        require_finite(values)
         tokens = int(mask.sum())
         self.stats.tokens += tokens
         self.stats.padding += mask.numel() - tokens
@@ -168,3 +167,9 @@ def batches(lengths: Sequence[int], max_batch_tokens: int) -> Iterator[list[int]
         tokens += lengths[index]
     if batch:
         yield batch
+
+
+def require_finite(scores: torch.Tensor) -> None:
+    """Raise RunError if a score is NaN or infinite."""
+    if not bool(scores.isfinite().all()):
+        raise RunError("the reward model returned NaN", hint="try --precision fp32")

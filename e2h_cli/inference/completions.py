@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from e2h_cli.data.prompt_styles import E2H, PromptStyle
 from e2h_cli.data.rollout_labels import Prefix
-from e2h_cli.inference.sampling import SampleStats, SamplingJob, sample_all
+from e2h_cli.inference.sampling import SampleStats, SamplingJob, sample_all, style_of
 from e2h_cli.settings.base import EngineSettings
 from e2h_cli.settings.sample import SampleSettings
 
@@ -31,6 +32,7 @@ class Completer:
         target: file of all completions, rows of ``SAMPLE_SCHEMA``; ids are keys of prefixes.
         folder: for part files while it works.
         title: of the progress bar.
+        wording: of the solutions that the prefixes are from.
         on_engine: called with the record of every engine.
         stats: of the completions of all calls.
     """
@@ -41,6 +43,7 @@ class Completer:
     target: Path
     folder: Path
     title: str
+    wording: PromptStyle = E2H
     on_engine: Callable[[Mapping[str, Any]], None] = lambda record: None
     stats: SampleStats = field(default_factory=SampleStats)
 
@@ -78,13 +81,15 @@ class Completer:
 
     def _job(self, prefixes: Sequence[Prefix]) -> SamplingJob:
         shared = {name: getattr(self.settings, name) for name in EngineSettings.model_fields}
+        settings = SampleSettings(**shared, **self.wording.settings, n=self.count)
+        begin = style_of(settings, self.model).begin
         return SamplingJob(
             model=self.model,
-            settings=SampleSettings(**shared, n=self.count),
+            settings=settings,
             problems=tuple(replace(prefix.problem, id=prefix.key) for prefix in prefixes),
-            prefix="",
+            examples=(),
             target=self.target.resolve(),
             folder=self.folder.resolve(),
             writer="parts",
-            begun={prefix.key: prefix.text for prefix in prefixes},
+            begun={prefix.key: begin(prefix.steps) for prefix in prefixes},
         )

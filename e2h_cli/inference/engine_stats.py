@@ -30,7 +30,7 @@ class _SpeedRecord(BaseModel):
     tokens: NonNegativeInt
     busy_seconds: NonNegativeFloat
     idle_seconds: NonNegativeFloat
-    gpu_gib: NonNegativeFloat | None
+    gpu_gib: NonNegativeFloat | None = None
 
 
 @dataclass
@@ -98,7 +98,7 @@ def append_engine_stats(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def sum_engine_stats(folder: Path) -> dict[str, Any]:
-    """Totals over the sampling engines of a folder; empty if none has finished there.
+    """Totals over the engines of a folder; empty if none has finished there.
 
     A line that tells no speed is logged and left out: samples are worth more than their speed.
     """

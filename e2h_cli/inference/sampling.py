@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from e2h_cli.common.errors import InputError, RunError
+from e2h_cli.common.errors import RunError
 from e2h_cli.common.parquet_store import SAMPLE_SCHEMA, ShardedParquetStore, read_table
-from e2h_cli.data import prompt_styles, template
+from e2h_cli.data import prompt_styles
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.prompt_styles import STYLES, PromptStyle
+from e2h_cli.data.prompt_styles import (
+    E2H,
+    STYLES,
+    ChatStyle,
+    PromptStyle,
+    Solved,
+    chat_style,
+    style_of_metadata,
+)
 from e2h_cli.inference.engine_stats import EngineClock
 from e2h_cli.inference.engines.base import MAX_SAMPLES_PER_REQUEST, Generation, Request
 from e2h_cli.inference.worker_pool import gpu_count, gpus_per_engine, run_with_progress
+from e2h_cli.settings.prompt import ChatSettings
 from e2h_cli.settings.sample import SampleSettings
 
 SAMPLES_FILE = "samples.parquet"
-# In the metadata of a file: the wording of its texts, if it is not e2h's template.
-_WORDING = b"prompt"
+# Samples of chats also have the tokens of their <think> block.
+THINK_TOKENS = "think_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class SamplingJob:
     model: str  # folder or Hub name of the generator
     settings: SampleSettings
     problems: tuple[Problem, ...]  # all of the run, whatever the share of this job
-    prefix: str  # solved examples in front of every prompt; empty if zero-shot
+    examples: tuple[Solved, ...]  # shown before every question; empty if zero-shot
     target: Path  # the merged samples file
     folder: Path  # under which all workers write part files
     writer: str  # path of this worker's own folder in ``folder``
@@ -46,31 +56,49 @@ class SamplingJob:
 
     def store(self) -> ShardedParquetStore:
         """The samples on disk, of all workers; new ones go to this worker's folder."""
-        flush_seconds, prompt = self.settings.flush_seconds, self.settings.prompt
-        schema = SAMPLE_SCHEMA
-        if prompt != "e2h":
-            schema = schema.with_metadata({_WORDING: prompt})
+        style, schema = self.style, SAMPLE_SCHEMA
+        if isinstance(style, ChatStyle):
+            schema = schema.append(pa.field(THINK_TOKENS, pa.int32()))
+        # The file tells the wording of its texts, if it is not e2h's template.
+        schema = schema.with_metadata(style.metadata or None)
+        flush_seconds = self.settings.flush_seconds
         return ShardedParquetStore(self.target, self.folder, schema, self.writer, flush_seconds)
 
     def missing(self, done: Set[tuple[str, int]]) -> list[Request]:
         """Requests for the samples of this job that are not in ``done``."""
         n, seed = self.settings.n, self.settings.seed
-        missing = missing_requests(self.problems, n, done, seed, self.shares, self.style.prompt)
-        return [
-            replace(r, prompt=self.prefix + r.prompt + self.begun.get(r.id, "")) for r in missing
-        ]
+        prompt = partial(self.style.prompt, examples=self.examples)
+        missing = missing_requests(self.problems, n, done, seed, self.shares, prompt)
+        return [replace(r, prompt=r.prompt + self.begun.get(r.id, "")) for r in missing]
 
     @property
     def style(self) -> PromptStyle:
-        """The wording of the prompts."""
-        return STYLES[self.settings.prompt]
+        """The wording of the prompts. Raises InputError if the model has no chat template."""
+        return style_of(self.settings, self.model)
 
     @property
     def stop(self) -> tuple[str, ...]:
         """Texts that end a sample: a few-shot prompt invites a question of the model's own."""
         asks_on = self.settings.shots or self.settings.prompt != "e2h"
-        own = [self.style.next_question] if asks_on else []
+        own = [self.style.next_question] if asks_on and self.style.next_question else []
         return tuple(dict.fromkeys([*self.settings.stop, *own]))
+
+
+def style_of(settings: ChatSettings, model: str) -> PromptStyle:
+    """The wording that the settings name, for a model by folder or Hub name.
+
+    Raises InputError if its tokenizer has no chat template and needs one.
+    """
+    if settings.is_chat:
+        return _chat_style(model, settings.system, settings.step_separator)
+    return STYLES[getattr(settings, "prompt", "e2h")]
+
+
+@lru_cache(maxsize=1)
+def _chat_style(model: str, system: str, step_separator: str) -> ChatStyle:
+    from e2h_cli.models.loading import load_tokenizer
+
+    return chat_style(load_tokenizer(model), system=system, step_separator=step_separator)
 
 
 def sample_all(
@@ -117,7 +145,13 @@ def sample(
     requests = job.missing(store.keys())
     if not requests:
         return {}
-    parameters = replace(sampling_parameters(settings), stop=job.stop, logprob=settings.logprob)
+    style = job.style
+    parameters = replace(
+        sampling_parameters(settings),
+        stop=job.stop,
+        logprob=settings.logprob,
+        stop_token_ids=style.stop_token_ids,
+    )
     begin = time.monotonic()
     prompts = list({request.id: request.prompt for request in requests}.values())
     engine = open_engine(job.model, settings, prompts, store.writer_folder)
@@ -125,7 +159,7 @@ def sample(
     on_progress(0)
     try:
         for generations in clock.timed(engine, requests, parameters):
-            store.add(sample_row(g, job.style) for g in generations)
+            store.add(sample_row(g, style, job.begun.get(g.id, "")) for g in generations)
             on_progress(len(generations))
     except (RuntimeError, MemoryError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -141,9 +175,15 @@ def sample(
 
 
 class SampleStats:
-    """Counts over all samples: tokens, finish reasons, missing answers, repeated texts."""
+    """Counts over all samples: tokens, finish reasons, missing answers, repeated texts.
 
-    def __init__(self) -> None:
+    Of chats also the ``<think>`` blocks: shares of samples with one and with one that is not
+    closed, and the mean tokens of a block.
+    """
+
+    def __init__(self, style: PromptStyle = E2H) -> None:
+        self._style = style
+        self._thoughts = Counter(blocks=0, unclosed=0, tokens=0)
         self._numbers = Counter(samples=0, tokens=0, without_answer=0, repeated=0)
         self._reasons: Counter[str] = Counter()
 
@@ -157,11 +197,26 @@ class SampleStats:
             repeated=table.num_rows - distinct,
         )
         self._reasons.update(table["finish_reason"].to_pylist())
+        if isinstance(self._style, ChatStyle):
+            starts = map(self._style.solution_start, table["text"].to_pylist())
+            self._thoughts.update(
+                blocks=pc.sum(pc.greater(table[THINK_TOKENS], 0)).as_py() or 0,
+                unclosed=sum(start is None for start in starts),
+                tokens=pc.sum(table[THINK_TOKENS]).as_py() or 0,
+            )
 
     @property
     def counts(self) -> dict[str, Any]:
         """All counts."""
-        return {**self._numbers, "finish_reasons": dict(self._reasons)}
+        found = {**self._numbers, "finish_reasons": dict(self._reasons)}
+        if isinstance(self._style, ChatStyle):
+            samples, blocks = max(self._numbers["samples"], 1), self._thoughts["blocks"]
+            found["think"] = {
+                "share": round(blocks / samples, 4),
+                "unclosed_share": round(self._thoughts["unclosed"] / samples, 4),
+                "mean_tokens": round(self._thoughts["tokens"] / max(blocks, 1), 1),
+            }
+        return found
 
 
 def missing_requests(
@@ -170,7 +225,7 @@ def missing_requests(
     done: Set[tuple[str, int]],
     seed: int,
     shares: Sequence[tuple[int, int]] = (),
-    prompt: Callable[[str], str] = template.prompt,
+    prompt: Callable[[str], str] = E2H.prompt,
 ) -> Iterator[Request]:
     """Requests for the samples 0..n-1 of every problem that are not in ``done``.
 
@@ -208,26 +263,40 @@ def read_samples(path: Path) -> pa.Table:
 
     Texts of another wording, which the metadata of the file name, are turned into e2h's template.
     """
-    stage_file = path / SAMPLES_FILE
-    file = stage_file if stage_file.is_file() else path
-    table = read_table(file, SAMPLE_SCHEMA)
-    wording = (pq.ParquetDataset(file).schema.metadata or {}).get(_WORDING)
-    if wording is None:
-        return table
-    style = next((s for name, s in STYLES.items() if name == wording.decode()), None)
-    if style is None:
-        raise InputError(
-            f"samples of the prompts {wording.decode()!r}, which this e2h does not know",
-            where=file,
-            hint="read them with the e2h that drew them",
-        )
-    texts = pa.array(map(style.in_template, table["text"].to_pylist()), pa.string())
-    return table.set_column(table.schema.get_field_index("text"), "text", texts)
+    table = read_table(_samples_file(path), SAMPLE_SCHEMA)
+    return in_template(table, read_style(path))
 
 
-def sample_row(generation: Generation, style: PromptStyle = STYLES["e2h"]) -> dict[str, Any]:
-    """A row of ``SAMPLE_SCHEMA``; the answer is parsed from the text."""
+def read_style(path: Path) -> PromptStyle:
+    """The wording of samples, from the metadata of their file."""
+    file = _samples_file(path)
+    found = pq.ParquetDataset(file).schema.metadata or {}
+    metadata = {key.decode(): value.decode(errors="replace") for key, value in found.items()}
+    return style_of_metadata(metadata, file)
+
+
+def in_template(samples: pa.Table, style: PromptStyle) -> pa.Table:
+    """Samples of a wording with their texts in e2h's template."""
+    if style is E2H:
+        return samples
+    texts = pa.array(map(style.in_template, samples["text"].to_pylist()), pa.string())
+    return samples.set_column(samples.schema.get_field_index("text"), "text", texts)
+
+
+def _samples_file(path: Path) -> Path:
+    file = path / SAMPLES_FILE
+    return file if file.is_file() else path
+
+
+def sample_row(generation: Generation, style: PromptStyle = E2H, begun: str = "") -> dict[str, Any]:
+    """A row of a samples file; the answer is parsed from the text.
+
+    ``begun``: what the prompt ended in, if it was a part of the solution.
+    """
+    text = style.completed(begun, generation.text)
     finished = generation.finish_reason == "stop"
-    solution = prompt_styles.parse(style, generation.text, finished=finished)
+    row: dict[str, Any] = {"answer": prompt_styles.parse(style, text, finished=finished).answer}
+    if isinstance(style, ChatStyle):
+        row[THINK_TOKENS] = style.think_tokens(text)
     columns = ("id", "sample", "text", "finish_reason", "tokens", "logprob")
-    return {"answer": solution.answer} | {name: getattr(generation, name) for name in columns}
+    return row | {name: getattr(generation, name) for name in columns}

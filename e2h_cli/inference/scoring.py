@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,16 @@ from e2h_cli.common.parquet_store import (
 from e2h_cli.data.problem import Problem
 from e2h_cli.inference.batching import Scores, ScoringStats, score_batches
 from e2h_cli.inference.engine_stats import append_engine_stats
-from e2h_cli.inference.worker_pool import gpu_count, run_with_progress
+from e2h_cli.inference.engines.select import select_engine
+from e2h_cli.inference.worker_pool import gpu_count, gpus_per_engine, run_with_progress
 from e2h_cli.models.reward_formats import RewardModel, open_reward_model
+from e2h_cli.settings.base import ScoringEngineName
 
 logger = logging.getLogger(__name__)
 
 SCORES_FILE = "scores.parquet"
+# A copy of the reward model that vLLM can load, in the folder of a worker.
+MODEL_COPY = "vllm-model"
 
 
 def score_texts(
@@ -82,6 +87,8 @@ class ScoringJob:
     precision: str
     batch_tokens: int | None
     folder: Path
+    engine: ScoringEngineName = "transformers"
+    engine_args: Mapping[str, Any] = field(default_factory=dict)
     solutions: dict[DistinctSolution, list[int]] = field(default_factory=dict)
     writer: str = ""
 
@@ -101,6 +108,8 @@ def score_samples(
     family: str = "auto",
     batch_tokens: int | None,
     precision: str,
+    engine: ScoringEngineName = "transformers",
+    engine_args: Mapping[str, Any] | None = None,
 ) -> pa.Table:
     """Scores of all samples, rows of ``SCORE_SCHEMA``; those in ``folder`` are not computed again.
 
@@ -111,26 +120,59 @@ def score_samples(
         folder: keeps the scores; emptied if ``conditions`` have changed.
         conditions: all that the scores depend on (fingerprints, settings), as JSON values.
         family: how the model is read; see ``models.reward_formats.FAMILIES``.
-        batch_tokens: tokens per forward pass, padding included; chosen for the device if None.
+        batch_tokens: tokens per forward pass of transformers, padding included; chosen for the
+            device if None.
         precision: "auto", "fp32" or "bf16".
+        engine, engine_args: what computes the scores, and arguments of vLLM. Scores in ``folder``
+            are kept whichever engine they are of.
 
     Raises:
+        InputError: the engine cannot score this reward model.
         RunError: a score is NaN or infinite.
     """
+    args = engine_args or {}
+    check_engine(engine, args, reward_model, family)
     clear_if_changed(folder, conditions)
-    job = ScoringJob(reward_model, family, precision, batch_tokens, folder.resolve())
+    job = ScoringJob(reward_model, family, precision, batch_tokens, folder.resolve(), engine, args)
     store = job.store()
     solutions = _distinct_solutions(samples, problems, store.keys())
     if solutions:
-        count = sum(map(len, solutions.values()))
-        logger.info(f"{count:,} samples to score, {len(solutions):,} distinct")
-        jobs = _split_by_problem(replace(job, solutions=solutions))
-        for record in run_with_progress(score, jobs, store, title="scoring", total=count):
-            append_engine_stats(folder, {**record, "samples": count})
+        for record in _score_all(replace(job, solutions=solutions)):
+            append_engine_stats(folder, record)
     store.merge(problems)
     for file in (folder / "parts").rglob("part-*.parquet"):
         file.unlink()
+    for copy in (folder / "parts").glob(f"*/{MODEL_COPY}"):
+        shutil.rmtree(copy)
     return read_table(store.target, SCORE_SCHEMA)
+
+
+def _score_all(job: ScoringJob) -> Iterator[dict[str, Any]]:
+    """Score all solutions of a job with one or more engines; yield the engines' records."""
+    count = sum(map(len, job.solutions.values()))
+    logger.info(f"{count:,} samples to score, {len(job.solutions):,} distinct")
+    gpus = gpus_per_engine(job.engine_args)
+    return run_with_progress(
+        score,
+        _split_by_problem(job, gpu_count() // gpus or 1),
+        job.store(),
+        title="scoring",
+        total=count,
+        in_worker=job.engine == "vllm",  # its memory is free when the worker ends
+        gpus_per_job=gpus,
+    )
+
+
+def check_engine(
+    engine: ScoringEngineName, engine_args: Mapping[str, Any], reward_model: str, family: str
+) -> None:
+    """Raise InputError if the engine is not there or cannot score this reward model."""
+    if select_engine(engine, engine_args) == "vllm":
+        from e2h_cli.inference.engines.vllm_engine import check_engine_args
+        from e2h_cli.inference.engines.vllm_scoring import RESERVED_ARGS, open_encoder
+
+        open_encoder(reward_model, family)
+        check_engine_args(engine_args, RESERVED_ARGS)
 
 
 def write_scores(scores: pa.Table, folder: Path, conditions: Mapping[str, Any]) -> None:
@@ -153,9 +195,9 @@ def _distinct_solutions(
     return solutions
 
 
-def _split_by_problem(job: ScoringJob) -> list[ScoringJob]:
-    """A job per GPU. All solutions of a problem are in one, so that they can share its prompt."""
-    count = min(gpu_count() or 1, len(job.solutions))
+def _split_by_problem(job: ScoringJob, engines: int) -> list[ScoringJob]:
+    """A job per engine. All solutions of a problem are in one, to share its prompt."""
+    count = min(engines, len(job.solutions))
     ids = list(dict.fromkeys(solution.problem_id for solution in job.solutions))
     worker = {problem_id: i % count for i, problem_id in enumerate(ids)}
     parts: list[dict[DistinctSolution, list[int]]] = [{} for _ in range(count)]
@@ -175,17 +217,16 @@ def score(
         RunError: a score is NaN or infinite.
     """
     begin = time.monotonic()
-    model = open_reward_model(job.reward_model, job.family, job.precision)
-    loaded = time.monotonic()
-    solutions = list(job.solutions)
-    encoded = [model.encode(s.question, s.text, s.finished) for s in solutions]
+    solutions, stats, store = list(job.solutions), ScoringStats(), job.store()
     problems = [s.problem_id for s in solutions]
-    stats = ScoringStats()
-    batches = score_batches(model, encoded, job.batch_tokens, problems=problems, stats=stats)
-    store = job.store()
+    opened = _open_vllm if job.engine == "vllm" else _open_transformers
+    family, batches = opened(job, solutions, problems, stats)
+    loaded = time.monotonic()
+    waited, samples = 0.0, 0
     on_progress(0)
     try:
         for indices, scores in batches:
+            mark = time.monotonic()
             rows = [
                 {"id": problems[i], "sample": n, "step_scores": s.steps, "outcome_score": s.outcome}
                 for i, s in zip(indices, scores, strict=True)
@@ -193,17 +234,60 @@ def score(
             ]
             store.add(rows)
             on_progress(len(rows))
+            samples += len(rows)
+            waited += time.monotonic() - mark
     finally:
         store.flush()
     seconds = max(time.monotonic() - loaded, 1e-9)
     return {
-        "family": model.family,
-        "distinct": len(encoded),
+        "engine": job.engine,
+        "family": family,
+        "samples": samples,
+        "distinct": len(solutions),
         "load_seconds": round(loaded - begin, 2),
-        "seconds": round(seconds, 2),
+        "busy_seconds": round(seconds - waited, 2),
+        "idle_seconds": round(waited, 2),
         "tokens": stats.tokens,
         "tokens_saved_by_sharing": stats.shared,
         "padding_share": round(stats.padding / max(stats.tokens + stats.padding, 1), 4),
         "tokens_per_second": round(stats.tokens / seconds, 1),
-        "solutions_per_second": round(len(encoded) / seconds, 2),
+        "solutions_per_second": round(len(solutions) / seconds, 2),
     }
+
+
+Batches = Iterator[tuple[list[int], list[Scores]]]
+
+
+def _open_transformers(
+    job: ScoringJob,
+    solutions: Sequence[DistinctSolution],
+    problems: Sequence[str],
+    stats: ScoringStats,
+) -> tuple[str, Batches]:
+    """Load the reward model; its family, and the scores as they are computed."""
+    model = open_reward_model(job.reward_model, job.family, job.precision)
+    encoded = [model.encode(s.question, s.text, s.finished) for s in solutions]
+    batches = score_batches(model, encoded, job.batch_tokens, problems=problems, stats=stats)
+    return model.family, batches
+
+
+def _open_vllm(
+    job: ScoringJob,
+    solutions: Sequence[DistinctSolution],
+    problems: Sequence[str],
+    stats: ScoringStats,
+) -> tuple[str, Batches]:
+    """The same with vLLM."""
+    from e2h_cli.inference.engines.vllm_scoring import VLLMClassifier, open_encoder, score_chunks
+
+    family, encode = open_encoder(job.reward_model, job.family)
+    encoded = [encode(s.question, s.text, s.finished) for s in solutions]
+    engine = VLLMClassifier(
+        job.reward_model,
+        family,
+        max_model_len=max(len(e.input_ids) for e in encoded),
+        precision=job.precision,
+        engine_args=job.engine_args,
+        copy=job.store().writer_folder / MODEL_COPY,
+    )
+    return family, score_chunks(engine, encoded, problems, stats)

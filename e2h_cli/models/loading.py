@@ -74,18 +74,32 @@ def load_generator(
     return model.to(device()) if to_device else model
 
 
-def load_complete(auto_class: Any, what: str, name_or_path: str, precision: str) -> PreTrainedModel:
+def load_complete(
+    auto_class: Any,
+    what: str,
+    name_or_path: str,
+    precision: str,
+    *,
+    no_others: bool = False,
+    **options: Any,
+) -> PreTrainedModel:
     """A model of ``auto_class`` with all its weights, on the CPU; ``what`` is for messages.
 
+    ``no_others``: refuse weights that the model has no place for, but those of an LM head;
+    ``options``: of ``from_pretrained``.
+
     Raises InputError if there is no such model, or if weights are missing (transformers would
-    initialise them at random) or not finite.
+    initialise them at random), refused or not finite.
     """
     model, info = load_pretrained(
-        auto_class, name_or_path, what, dtype=dtype(precision), output_loading_info=True
+        auto_class, name_or_path, what, dtype=dtype(precision), output_loading_info=True, **options
     )
-    if missing := sorted(info["missing_keys"]):
+    missing = sorted(info["missing_keys"])
+    others = [name for name in sorted(info["unexpected_keys"]) if not name.startswith("lm_head.")]
+    if missing or (no_others and others):
+        no_place = f"no place for the weights {', '.join(others[:3])}"
         raise InputError(
-            f"no weights for {', '.join(missing[:3])}",
+            f"no weights for {', '.join(missing[:3])}" if missing else no_place,
             where=name_or_path,
             hint=f"give a {what}; this may be another kind of model, or a part of one",
         )

@@ -53,14 +53,19 @@ def new_reward_model(name_or_path: str, kind: str, precision: str = "fp32") -> P
 
 def load_reward_model(name_or_path: str, precision: str = "auto") -> PreTrainedModel:
     """A reward model that ``e2h train-rm`` made. Raises InputError for any other model."""
-    description = describe(load_config(name_or_path), name_or_path)
+    require_template(load_config(name_or_path), name_or_path)
+    model = load_complete(AutoModelForTokenClassification, "reward model", name_or_path, precision)
+    return model.to(device())
+
+
+def require_template(config: Any, name_or_path: str) -> None:
+    """Raise InputError unless it is a reward model of e2h, trained on the template of this e2h."""
+    description = describe(config, name_or_path)
     if description["template"] != TEMPLATE_NAME:
         raise InputError(
             f"trained on template {description['template']!r}, this e2h writes {TEMPLATE_NAME!r}",
             where=name_or_path,
         )
-    model = load_complete(AutoModelForTokenClassification, "reward model", name_or_path, precision)
-    return model.to(device())
 
 
 def describe(config: Any, name_or_path: str) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 
 import torch
-from transformers import LlamaForCausalLM, PreTrainedModel
+from transformers import LlamaPreTrainedModel, PreTrainedModel
 
 from e2h_cli.common.errors import InputError
 
 
-def with_head_size(model: PreTrainedModel, size: int) -> LlamaForCausalLM:
+def with_head_size(model: PreTrainedModel, size: int) -> PreTrainedModel:
     """A model that computes the same function with heads of ``size`` dimensions.
 
     Queries, keys, values and the columns of the output projection are padded with zeros, which add
@@ -19,7 +19,7 @@ def with_head_size(model: PreTrainedModel, size: int) -> LlamaForCausalLM:
     old dimension pair j to where the new size has its frequency, at j * size / old size.
 
     Args:
-        model: a Llama with the default rotary embedding.
+        model: a Llama with the default rotary embedding, and any head.
         size: a multiple of the model's head size.
 
     Raises:
@@ -28,7 +28,7 @@ def with_head_size(model: PreTrainedModel, size: int) -> LlamaForCausalLM:
     config = model.config
     rope = getattr(config, "rope_parameters", None) or {}
     old = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    if not isinstance(model, LlamaForCausalLM) or rope.get("rope_type", "default") != "default":
+    if not isinstance(model, LlamaPreTrainedModel) or rope.get("rope_type", "default") != "default":
         raise InputError(f"only a plain Llama can be given heads of {size} dimensions")
     if size % old:
         raise InputError(f"heads of {old} dimensions cannot become heads of {size}")
@@ -36,7 +36,7 @@ def with_head_size(model: PreTrainedModel, size: int) -> LlamaForCausalLM:
     positions = torch.cat([pair, size // 2 + pair])
     wider = copy.deepcopy(config)
     wider.head_dim = size
-    new = LlamaForCausalLM(wider).to(model.dtype)
+    new: PreTrainedModel = type(model)(wider).to(model.dtype)
     state = model.state_dict()
     for name, weight in state.items():
         if "self_attn" not in name or name.endswith("o_proj.bias"):
@@ -48,5 +48,6 @@ def with_head_size(model: PreTrainedModel, size: int) -> LlamaForCausalLM:
         padded[:, positions] = heads * (size / old) ** 0.5 if ".q_proj." in name else heads
         state[name] = padded.flatten(0, 1).T if is_output else padded.flatten(0, 1)
     new.load_state_dict(state)
-    new.generation_config = model.generation_config
+    if model.can_generate():
+        new.generation_config = model.generation_config
     return new

@@ -37,6 +37,8 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
         tree = loader.get_single_node()
         if tree is not None and _expanded_size(tree, {}) > MAX_NODES:
             raise InputError(f"more than {MAX_NODES:,} values with its aliases", where=path)
+        # Before the values are made, which merges the keys of << into a mapping: its own win.
+        places = _key_places(tree, path)
         values = None if tree is None else loader.construct_document(tree)
     except RecursionError as error:
         raise InputError("nested too deeply, or an anchor inside itself", where=path) from error
@@ -54,7 +56,7 @@ def load_yaml(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
     if not isinstance(values, dict):
         raise InputError("not a recipe: no keys", where=path)
     _refuse_other_types(values, str(path))
-    return values, _key_places(tree, path)
+    return values, places
 
 
 def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:

@@ -36,6 +36,8 @@ from e2h_cli.settings.split import SplitSettings
 from e2h_cli.settings.supervise import SuperviseSettings
 
 GIB = 2**30
+# Dense bf16 peak of the GPU that a scale is meant for: an RTX 4090 (24 GB) and an H100.
+PEAK_TFLOPS = {"small": 165.0, "paper": 989.0}
 # Problems of MATH by level, 1 to 5: the training set without MATH500, and MATH500.
 _MATH_TRAIN, _MATH_TEST = (958, 2152, 2618, 2776, 3494), (43, 90, 105, 128, 134)
 # Labelled solutions, or responses, of the published data sets.
@@ -61,22 +63,29 @@ class Assumptions:
     solution_tokens: int = 300
     prompt_tokens: int = 120
     steps: int = 8
-    tflops: float = 989.0
+    tflops: float = PEAK_TFLOPS["paper"]
     training: float = 0.4
     sampling: float = 0.12
     parameters: float | None = None
+
+    @property
+    def prompt_share(self) -> float:
+        """Share of the prompt in the tokens of a question and its solution."""
+        return self.prompt_tokens / (self.prompt_tokens + self.solution_tokens)
 
     @property
     def lines(self) -> list[str]:
         """The assumptions in words."""
         return [
             f"a solution has {self.solution_tokens} tokens, a question {self.prompt_tokens} "
-            f"(chain arithmetic: {_TINY_TOKENS} together); {self.steps} steps",
-            f"a GPU does {self.tflops:g} TFLOP/s in bf16 (H100); training and scoring reach "
+            f"(chain arithmetic: {_TINY_TOKENS} together); {self.steps} steps; the "
+            "prompt of several solutions is computed once",
+            f"a GPU does {self.tflops:g} TFLOP/s in bf16; training and scoring reach "
             f"{self.training:.0%} of it, sampling {self.sampling:.0%}; 2 operations per parameter "
             "and token, 6 in training",
-            "memory: weights, gradients and Adam's moments in fp32, weights alone where nothing is "
-            "trained; activations and the KV cache come on top",
+            "memory: weights, gradients and Adam's moments in fp32 (LoRA in bf16: weights in bf16, "
+            "one parameter in a hundred is trained), weights alone where nothing is trained; "
+            "activations and the KV cache come on top",
             "every question has its solutions, and no row is too long or dropped",
             "PRM800K has {prm800k:,} labelled solutions, MetaMath {metamath:,}, Math-Shepherd "
             "{math-shepherd:,}; their questions are spread over the levels as those of "
@@ -92,6 +101,7 @@ class StagePlan:
     command: str
     status: Status
     rows: float = 0.0
+    prompts: float = 0.0  # different ones, of samples
     tokens: float = 0.0
     operations: float = 0.0  # floating-point, in training and scoring
     sampling_operations: float = 0.0
@@ -164,22 +174,28 @@ class _Planner:
         steps = settings.max_steps or math.ceil(rows * settings.epochs / settings.batch_size)
         plan.rows, plan.tokens = rows, steps * settings.batch_size * tokens
         plan.operations += 6 * plan.parameters * plan.tokens
-        plan.memory = sum(settings.training_bytes(plan.parameters))
-        plan.disk = 4 * plan.parameters
+        weights, training = settings.training_bytes(plan.parameters)
+        plan.memory, plan.disk = weights + training, weights
 
     def _sample(self, settings: SampleSettings) -> None:
         problems = self._problems(settings.part)
         problems = min(problems, settings.limit or problems)
         self.plan.parameters = self._parameters("model")
-        self._generate(problems * settings.n, settings.max_tokens)
-        self.plan.rows = problems * settings.n
+        self._generate(problems * settings.n, problems, settings.max_tokens)
+        self.plan.rows, self.plan.prompts = problems * settings.n, problems
         self.plan.memory = 2 * self.plan.parameters
         self.plan.disk = self.plan.tokens * _BYTES_PER_TOKEN
 
-    def _generate(self, solutions: float, max_tokens: int) -> None:
-        tokens = solutions * min(self._row_tokens(), max_tokens)
+    def _generate(self, solutions: float, prompts: float, max_tokens: int) -> None:
+        tokens = self._tokens(solutions, prompts, max_tokens)
         self.plan.tokens += tokens
         self.plan.sampling_operations += 2 * self.plan.parameters * tokens
+
+    def _tokens(self, solutions: float, prompts: float, max_tokens: float = math.inf) -> float:
+        """The prompt of several solutions is computed once (prefix caching)."""
+        row = self._row_tokens()
+        prompt = row * self.assumed.prompt_share
+        return solutions * min(row - prompt, max_tokens) + prompts * prompt
 
     def _supervise(self, settings: SuperviseSettings) -> None:
         if settings.source in _PUBLISHED:
@@ -193,14 +209,15 @@ class _Planner:
             self.plan.parameters = self._parameters("model")
             # A completion has half of the steps on average.
             steps = self.assumed.steps * settings.rollouts_per_step / 2
-            self._generate(self.plan.rows * steps, settings.max_tokens)
+            self._generate(self.plan.rows * steps, self.plan.rows, settings.max_tokens)
             self.plan.memory = 2 * self.plan.parameters
         self.plan.disk = self.plan.rows * self._row_tokens() * 4
 
     def _rerank(self) -> None:
         plan = self.plan
         plan.rows = sum(samples.rows for samples in self._inputs("samples"))
-        plan.tokens = plan.rows * self._row_tokens()
+        prompts = sum(samples.prompts for samples in self._inputs("samples"))
+        plan.tokens = self._tokens(plan.rows, prompts)
         if self.stage.inputs.get("reward_model"):
             size = self._parameters("reward_model")
             plan.operations, plan.memory = 2 * size * plan.tokens, 2 * size
@@ -210,22 +227,23 @@ class _Planner:
         size = plan.parameters = self._parameters("model")
         reward = self._parameters("reward_model") if self.stage.inputs.get("reward_model") else 0.0
         tokens = self._row_tokens()
-        plan.memory = sum(settings.training_bytes(size)) + 2 * reward
-        plan.disk = 4 * size
+        weights, training = settings.training_bytes(size)
+        plan.memory, plan.disk = weights + training + 2 * reward, weights
         if isinstance(settings, OnPolicySettings):
             solutions = float(settings.steps * settings.rollout_batch_size)
-            self._generate(solutions, settings.max_tokens)
+            asked = settings.steps * settings.prompts_per_step
+            self._generate(solutions, asked, settings.max_tokens)
             # Old and reference log-probabilities, scores; then the update.
             passes = 2 * size + 2 * size + 2 * reward + 6 * size * settings.update_epochs
             if isinstance(settings, PPOSettings):
                 passes += 2 * size + 6 * size * settings.update_epochs
-                plan.memory += sum(settings.training_bytes(size))
+                plan.memory += weights + training
             plan.operations = passes * solutions * tokens
         elif isinstance(settings, IteratedSettings):
-            plan.disk += 4 * size * settings.iterations  # the model of each is kept
+            plan.disk += weights * settings.iterations  # the model of each is kept
             questions = self._problems(settings.questions)
             solutions = settings.iterations * questions * settings.num_generations
-            self._generate(solutions, settings.max_tokens)
+            self._generate(solutions, settings.iterations * questions, settings.max_tokens)
             most = settings.num_generations
             if isinstance(settings, RestEMSettings):
                 most = min(most, settings.max_correct_per_problem or most)

@@ -31,7 +31,7 @@ from e2h_cli.pipeline.run_folder import STAGE_NAME, STAGE_NAME_RULE
 from e2h_cli.reports.spec import ReportSpec
 
 # "own" takes no settings of a scale: the defaults of the commands, for the user's models and data.
-Scale = Literal["tiny", "paper", "own"]
+Scale = Literal["tiny", "small", "paper", "own"]
 
 
 def scale_in_words(scale: Scale) -> str:

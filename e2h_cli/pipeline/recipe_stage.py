@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from e2h_cli.common.errors import InputError
@@ -57,13 +59,47 @@ class Stage:
             raise InputError(f"{self.name} cannot read itself", where=where)
         dropped = {r for name in inputs for r in self.command.inputs[name].replaces}
         kept = {name: given for name, given in self.inputs.items() if name not in dropped}
+        changed, name = {**kept, **inputs}, self.name
+        if reads := self.command.tasks.get(settings.task):
+            changed = self._read_by_task(changed, inputs, reads, where)
+            if settings.task not in ("", self.settings.task):
+                name = _name_of_task(settings.task, changed[reads[-1]][0])
         # All that differs, not the options alone: a preset or an algorithm changes other settings.
         recipe = self.settings.model_dump()
         overrides = [n for n, v in settings.model_dump().items() if v != recipe.get(n)]
         overrides += [n for n in inputs if inputs[n] != self.inputs.get(n)]
         return replace(
-            self, settings=settings, inputs={**kept, **inputs}, overrides=tuple(overrides)
+            self, name=name, settings=settings, inputs=changed, overrides=tuple(overrides)
         )
+
+    def _read_by_task(
+        self,
+        inputs: Mapping[str, tuple[str, ...]],
+        given: Iterable[str],
+        reads: Sequence[str],
+        where: str,
+    ) -> dict[str, tuple[str, ...]]:
+        """The inputs that a task reads.
+
+        Raises InputError if a command line has given another, or its model is missing.
+        """
+        specs = self.command.inputs
+        flags = {name: flag_of(spec.option or name) for name, spec in specs.items()}
+        hint = f"it reads {' and '.join(flags[one] for one in reads)}"
+        for name in given:
+            if name not in reads:
+                raise InputError(f"{flags[name]} is no input of this", where=where, hint=hint)
+        model = reads[-1]
+        if self.command.tasks.get("") != reads and not inputs.get(model):
+            raise InputError(
+                f"needs {specs[model].about}", where=where, hint=f"give {flags[model]}"
+            )
+        return {name: found for name, found in inputs.items() if name in reads}
+
+
+def _name_of_task(task: str, model: str) -> str:
+    """Name of a stage of its own: the task, and the last part of the model's path or Hub name."""
+    return f"{task}-{re.sub(r'[^a-z0-9._-]+', '-', Path(model).name.lower())}"[:100]
 
 
 def _shared_settings(settings: Settings, other: type[Settings]) -> dict[str, Any]:

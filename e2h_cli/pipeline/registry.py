@@ -6,9 +6,10 @@ only when they run, so that ``e2h --help`` never waits for torch.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from e2h_cli.data.hub_data import HUB_NAME
 from e2h_cli.settings.base import Settings
 from e2h_cli.settings.evaluate import EvalSettings
 from e2h_cli.settings.pretrain import PretrainSettings
@@ -23,7 +24,8 @@ from e2h_cli.settings.train_rm import TrainRMSettings
 # The recipe of every command that names none.
 DEFAULT_RECIPE = "experiment"
 
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+_GENERATORS = ("pretrain", "sft", "rl")
+_MODELS = {*_GENERATORS, "train-rm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class InputSpec:
         replaces: inputs of the recipe that are dropped where this one is given.
         option: the flag, if it is not the input's name.
         format_setting: a setting that the flag takes as its first value (``--import FORMAT FILE``).
+        metavar: what the help page calls both values.
     """
 
     commands: tuple[str, ...]
@@ -49,10 +52,12 @@ class InputSpec:
     replaces: tuple[str, ...] = ()
     option: str = ""
     format_setting: str = ""
+    metavar: str = "FORMAT FILE"
 
     def takes_hub_name(self, given: str) -> bool:
         """Whether this is a name on the Hub, and the input may be one."""
-        return self.hub and _HUB_NAME.match(given) is not None
+        found = HUB_NAME.fullmatch(given) if self.hub else None
+        return found is not None and not (found["config"] and set(self.commands) & _MODELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ class Command:
             not deleted when the stage is rebuilt.
         published: files that are copied to the run folder when the stage is made or up to date.
         distributed: whether several processes (accelerate launch) may work at it together.
+        tasks: ``Settings.task`` -> the inputs that it reads, the model that it is about last. A
+            command line that chooses another task than the recipe's works in a stage of its own.
     """
 
     name: str
@@ -85,10 +92,11 @@ class Command:
     preserve: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     distributed: bool = False
+    tasks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _PROBLEMS = InputSpec(("split",), "a split stage, its folder, or a JSONL file of problems")
-_GENERATORS = ("pretrain", "sft", "rl")
+_ASKED = replace(_PROBLEMS, about=f"{_PROBLEMS.about}, or a data set of the Hub", hub=True)
 _SAMPLES = "a sample stage, or a folder of samples"
 
 COMMANDS: dict[str, Command] = {
@@ -102,8 +110,8 @@ COMMANDS: dict[str, Command] = {
             {
                 "data": InputSpec(
                     (),
-                    "MATH: a folder with train*.jsonl and test*.jsonl, or the Hub name of a data "
-                    "set with a train and a test split",
+                    "MATH: a folder with train*.jsonl and test*.jsonl, or a data set with a train "
+                    "and a test split, by Hub name or as a folder",
                     hub=True,
                     optional=True,
                 )
@@ -141,7 +149,7 @@ COMMANDS: dict[str, Command] = {
             SampleSettings,
             "e2h_cli.stages.sample:run",
             {
-                "problems": _PROBLEMS,
+                "problems": _ASKED,
                 "model": InputSpec(_GENERATORS, "the generator", hub=True),
                 "examples": InputSpec(
                     ("supervise",),
@@ -199,15 +207,17 @@ COMMANDS: dict[str, Command] = {
             RerankSettings,
             "e2h_cli.stages.rerank:run",
             {
-                "problems": replace(_PROBLEMS, optional=True),
+                "problems": replace(_ASKED, optional=True),
                 "samples": InputSpec(("sample",), _SAMPLES, optional=True),
                 "reward_model": InputSpec(
                     ("train-rm",), "the reward model", hub=True, optional=True
                 ),
                 "imported": InputSpec(
                     (),
-                    "samples, and scores if it has them, of another project; --problems, where "
-                    "given, tells their levels and gold answers",
+                    "samples, and scores if it has them, of another project: a file, or a data "
+                    "set as OWNER/NAME:CONFIG; --problems, where given, tells their levels and "
+                    "gold answers",
+                    hub=True,
                     optional=True,
                     replaces=("problems", "samples", "reward_model"),
                     option="import",
@@ -243,14 +253,38 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "eval",
-            "Accuracy of everything that was sampled and voted on: tables, tests and a plot.",
+            "Accuracy of everything that was sampled and voted on: tables, tests and a plot; or a "
+            "benchmark of a reward model, or a contamination probe of a generator.",
             EvalSettings,
             "e2h_cli.stages.evaluate:run",
             {
-                "problems": _PROBLEMS,
+                "problems": replace(_ASKED, optional=True),
                 "samples": InputSpec(("sample",), _SAMPLES, many=True, optional=True),
                 "votes": InputSpec(("rerank",), "rerank stages", many=True, optional=True),
+                "generator": InputSpec(
+                    _GENERATORS, "the generator, for --probe", hub=True, optional=True
+                ),
+                "benchmark_data": InputSpec(
+                    (),
+                    "a benchmark of step scores, processbench or prmbench, and its file or folder "
+                    "as published, or its Hub name",
+                    hub=True,
+                    optional=True,
+                    option="benchmark",
+                    format_setting="benchmark",
+                    metavar="NAME DATA",
+                ),
+                "reward_model": InputSpec(
+                    ("train-rm",), "the reward model, for --benchmark", hub=True, optional=True
+                ),
             },
+            tasks={
+                "": ("problems", "samples", "votes"),
+                "probe": ("problems", "generator"),
+                "processbench": ("benchmark_data", "reward_model"),
+                "prmbench": ("benchmark_data", "reward_model"),
+            },
+            preserve=("scores",),
             cheap_to_rebuild=True,
             published=(
                 "results.json",

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
+from e2h_cli.data.prompt_styles import E2H, PromptStyle, parse
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Engine, Request, SamplingParameters
 from e2h_cli.settings.rl import CheckpointRule
@@ -25,7 +25,8 @@ RULES: tuple[str, ...] = get_args(CheckpointRule)
 class ValidationSet:
     """Problems on which checkpoints are compared.
 
-    ``max_level``: the last easy level; ``votes``: problem id -> answer that the voting chose.
+    ``max_level``: the last easy level; ``votes``: problem id -> answer that the voting chose;
+    ``style``: how all questions of a training are asked.
     """
 
     problems: Sequence[Problem]
@@ -33,15 +34,18 @@ class ValidationSet:
     votes: Mapping[str, str]
     grader: Grader
     decoding: SamplingParameters
+    style: PromptStyle = E2H
 
     def measure(self, engine: Engine, seed: int) -> dict[str, float | None]:
         """Sample greedy answers and return ``accuracies``."""
-        requests = [Request(p.id, (0,), template.prompt(p.problem), seed) for p in self.problems]
+        prompt = self.style.prompt
+        requests = [Request(p.id, (0,), prompt(p.problem), seed) for p in self.problems]
         greedy = replace(self.decoding, temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
         answers: dict[str, str | None] = {}
         for generations in engine.generate(requests, greedy):
             for g in generations:
-                answers[g.id] = template.parse(g.text, finished=g.finish_reason == "stop").answer
+                finished = g.finish_reason == "stop"
+                answers[g.id] = parse(self.style, g.text, finished=finished).answer
         return self.accuracies(answers)
 
     def accuracies(self, answers: Mapping[str, str | None]) -> dict[str, float | None]:

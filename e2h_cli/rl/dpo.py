@@ -14,12 +14,11 @@ from transformers import PreTrainedTokenizerFast, PrinterCallback
 from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, read_jsonl
-from e2h_cli.data import template
 from e2h_cli.evaluation.score_tables import aggregate_rows, take_keys
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
-from e2h_cli.inference.sampling import SAMPLES_FILE
+from e2h_cli.inference.sampling import SAMPLES_FILE, in_template
 from e2h_cli.inference.scoring import score_samples
-from e2h_cli.models.loading import load_generator, load_tokenizer
+from e2h_cli.models.loading import load_generator
 from e2h_cli.rl.iterated import IteratedTrainer, ScoredSolution, Solutions
 from e2h_cli.settings.rl import DPOSettings
 from e2h_cli.training.callbacks import Progress
@@ -37,7 +36,7 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
         assert self.reward_model is not None  # checked with the inputs
         settings = self.settings
         scores = score_samples(
-            samples,
+            in_template(samples, self.validation.style),
             {p.id: p for p in self.problems},
             self.reward_model,
             folder / "scores",
@@ -56,7 +55,7 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
         return [
             {
                 "id": p.id,
-                "prompt": template.prompt(p.problem),
+                "prompt": self.validation.style.prompt(p.problem),
                 "chosen": chosen.text,
                 "rejected": rejected.text,
                 "gap": chosen.value - rejected.value,
@@ -73,7 +72,7 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
             RunError: the loss is NaN or infinite.
         """
         settings, model = self.settings, self.models[-1]
-        tokenizer = load_tokenizer(model)
+        tokenizer = self._load_tokenizer(model)
         pairs, too_long = _read_pairs(rows, tokenizer, settings.max_length)
         policy = load_generator(model, "fp32", to_device=False)
         if settings.freeze:

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.common import distributed, parquet_store
 from e2h_cli.common.errors import InputError
@@ -28,6 +29,7 @@ from e2h_cli.models.loading import free_memory, load_generator, load_tokenizer
 from e2h_cli.rl.checkpoint_selection import ValidationSet
 from e2h_cli.rl.run_log import RunLog
 from e2h_cli.settings.base import DecodingSettings
+from e2h_cli.settings.prompt import ChatSettings
 from e2h_cli.settings.rl import IteratedSettings
 from e2h_cli.settings.sample import SampleSettings
 
@@ -224,6 +226,13 @@ class IteratedTrainer(ABC, Generic[S]):
 
         return distributed.run_on_main(measure)
 
+    def _load_tokenizer(self, model: str) -> PreTrainedTokenizerFast:
+        """The tokenizer for a training: its end-of-text token is the one that ends solutions."""
+        tokenizer = load_tokenizer(model)
+        for token in self.validation.style.stop_token_ids:
+            tokenizer.eos_token = tokenizer.convert_ids_to_tokens(token)
+        return tokenizer
+
     def _scratch(self, folder: Path) -> Path:
         return self.scratch_dir / folder.name
 
@@ -231,14 +240,17 @@ class IteratedTrainer(ABC, Generic[S]):
         self, file: Path, model: str, problems: Sequence[Problem], **changes: Any
     ) -> pa.Table:
         """Samples of a model by the settings with changes; read from ``file`` if it is there."""
-        names = [*DecodingSettings.model_fields, "engine", "engine_arg", "generation_batch_size"]
+        names = [
+            *DecodingSettings.model_fields, *ChatSettings.model_fields, "prompt",
+            "engine", "engine_arg", "generation_batch_size",
+        ]  # fmt: skip
         settings = {name: getattr(self.settings, name) for name in names} | changes
         scratch = self._scratch(file.parent) / file.stem
         job = SamplingJob(
             model=model,
             settings=SampleSettings(**settings),
             problems=tuple(problems),
-            prefix="",
+            examples=(),
             target=file.resolve(),
             folder=scratch.resolve(),
             writer="parts",

@@ -21,7 +21,6 @@ from e2h_cli.common.errors import InputError, RunError
 from e2h_cli.data.problem import Problem
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Engine
-from e2h_cli.inference.engines.select import sampling_parameters
 from e2h_cli.models.reward_formats import RewardModel
 from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint
 from e2h_cli.rl.policy_models import sleep, sync_weights
@@ -177,21 +176,22 @@ class OnPolicyTrainer:
         problems = questions_of_step(self.problems, settings, self.step)
         by_id = {p.id: p for p in problems}
         if distributed.run_on_main(self._rollout_file.is_file):
-            return read_solutions(self._rollout_file, by_id)
+            return read_solutions(self._rollout_file, by_id, self.validation.style)
         folder = self.scratch_dir / ROLLOUTS / self._rollout_file.stem
         store = open_store(folder / "solutions.parquet", folder, f"parts-{distributed.rank()}")
         sample_solutions(
             self.engine,
             distributed.split_between_processes(problems),
             settings.num_generations,
-            sampling_parameters(settings),
+            self.validation.decoding,
             # Every step has its own noise.
             (settings.seed << 32) + self.step,
             store,
+            self.validation.style,
         )
         distributed.wait_for_everyone()
         distributed.run_on_main(lambda: store.merge(by_id))
-        return read_solutions(store.target, by_id)
+        return read_solutions(store.target, by_id, self.validation.style)
 
     def _score(self, rollouts: list[Rollout]) -> list[Rollout]:
         """Score the rollouts, each process its share, and write them to the output folder."""

@@ -9,8 +9,7 @@ from typing import Any
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_jsonl
-from e2h_cli.data import template
-from e2h_cli.models.loading import load_generator, load_tokenizer
+from e2h_cli.models.loading import load_generator
 from e2h_cli.rl.iterated import IteratedTrainer, ScoredSolution, Solutions
 from e2h_cli.settings.rl import RestEMSettings
 from e2h_cli.training.token_rows import sft_row
@@ -24,17 +23,18 @@ class RestEMTrainer(IteratedTrainer[RestEMSettings]):
         # The seed must not change, or the same run would train on other solutions.
         rng = random.Random(f"round {self.settings.seed} {iteration}")
         max_count = self.settings.max_correct_per_problem
+        prompt = self.validation.style.prompt
         return [
-            {"id": p.id, "prompt": template.prompt(p.problem), "completion": text}
+            {"id": p.id, "prompt": prompt(p.problem), "completion": text}
             for p in self.problems
             for text in right_solutions(solutions[p.id], max_count, rng)
         ]
 
     def _train_on(self, rows: Path, folder: Path) -> dict[str, Any]:
         settings = self.settings
-        tokenizer = load_tokenizer(self.initial_model)
+        tokenizer = self._load_tokenizer(self.initial_model)
         texts = [(row["prompt"], row["completion"]) for _, row in read_jsonl(rows)]
-        encoded = [sft_row(tokenizer, *pair) for pair in texts]
+        encoded = [sft_row(tokenizer, *pair, finished=True) for pair in texts]
         fitting = [row for row in encoded if len(row.input_ids) <= settings.max_length]
         if not fitting:
             raise InputError(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from e2h_cli.data import template
 from e2h_cli.rl.rollout_scoring import token_rewards
 from e2h_cli.rl.rollouts import Rollout
 
@@ -58,10 +57,9 @@ def make_batch(
     With ``padded_length`` every completion has as many positions, of which padding and end-of-text
     are no sampled tokens, but have returns. Models read them as tokens.
     """
-    problems = {r.problem.id: r.problem for r in rollouts}
-    texts = [template.prompt(p.problem) for p in problems.values()]
-    encoded = tokenizer(texts, add_special_tokens=True).input_ids
-    prompts = dict(zip(problems, encoded, strict=True))
+    texts = {r.problem.id: r.prompt for r in rollouts}
+    encoded = tokenizer([*texts.values()], add_special_tokens=True).input_ids
+    prompts = dict(zip(texts, encoded, strict=True))
     numbers = {problem: i for i, problem in enumerate(prompts)}
     ends = (len(prompts[r.problem.id]) + (padded_length or len(r.ids)) for r in rollouts)
     shape = (len(rollouts), max(ends))
@@ -72,7 +70,7 @@ def make_batch(
     for row, r in enumerate(rollouts):
         prompt = prompts[r.problem.id]
         ids, start = r.ids, len(prompt)
-        if padded_length and ids[-1] == tokenizer.eos_token_id:
+        if padded_length and ids[-1] in (tokenizer.eos_token_id, *r.style.stop_token_ids):
             ids = ids[:-1]
         end = start + len(ids)
         stop = start + padded_length if padded_length else end

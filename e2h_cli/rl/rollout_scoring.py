@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerFast
 
-from e2h_cli.data import template
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.batching import Scores, score_batches
 from e2h_cli.models.reward_formats import RewardModel
@@ -64,7 +63,7 @@ def _parts(rollout: Rollout, *, released: bool) -> tuple[str, str | None]:
     if released:
         return released_answer(rollout.text)
     steps = rollout.solution.steps
-    return rollout.text[: steps[-1].end] if steps else "", rollout.solution.answer
+    return rollout.in_template[: steps[-1].end] if steps else "", rollout.solution.answer
 
 
 def _score_steps(
@@ -79,7 +78,7 @@ def _score_steps(
     ``with_outcome`` makes the outcome a step: families that do not score every token score the last
     step together with the answer.
     """
-    encoded = [reward_model.encode(r.problem.problem, r.text, r.finished) for r in rollouts]
+    encoded = [reward_model.encode(r.problem.problem, r.in_template, r.finished) for r in rollouts]
     problems = [r.problem.id for r in rollouts]
     for batch, scores in score_batches(reward_model, encoded, batch_tokens, problems=problems):
         for i, s in zip(batch, scores, strict=True):
@@ -128,10 +127,11 @@ def tokens_of_characters(
     """
     if not characters:
         return []
-    prompt = template.prompt(rollout.problem.problem)
-    encoded = encode(tokenizer, prompt, rollout.text, finished=rollout.finished)
+    prompt = rollout.prompt
+    encoded = encode(tokenizer, prompt, rollout.text, finished=False)
     start = encoded.solution_start
-    if encoded.input_ids[start:] == rollout.ids:
+    # Without the token that ended it.
+    if encoded.input_ids[start:] == rollout.ids[: -1 if rollout.finished else None]:
         return [token_at(encoded.offsets, len(prompt) + c) - start for c in characters]
     last = len(rollout.ids) - 1
 

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from e2h_cli.common import parquet_store
 from e2h_cli.data.problem import Problem
-from e2h_cli.data.template import Solution, parse
+from e2h_cli.data.prompt_styles import E2H, PromptStyle, parse
+from e2h_cli.data.template import Solution
 from e2h_cli.inference.batching import Scores
 from e2h_cli.inference.engines.base import Engine, SamplingParameters
 from e2h_cli.inference.sampling import missing_requests
@@ -46,9 +47,10 @@ class Rollout:
     """One sampled solution.
 
     ``ids``: the sampled tokens, end-of-text included; encoding ``text`` again may give others.
-    ``right``: None where no gold answer may be read. ``reward_characters``: for each step reward
-    the characters of the text at whose tokens it is paid; the last one of the separator after each
-    step if not given.
+    ``solution``: steps and answer of ``in_template``. ``right``: None where no gold answer may be
+    read. ``reward_characters``: for each step reward the characters of the text at whose tokens it
+    is paid; the last one of the separator after each step if not given. ``style``: the wording of
+    prompt and text.
     """
 
     problem: Problem
@@ -61,11 +63,21 @@ class Rollout:
     scores: Scores = field(default_factory=lambda: Scores([], 0.0))
     rewards: Rewards = field(default_factory=lambda: Rewards([], 0.0, 0.0, 0.0))
     reward_characters: list[tuple[int, ...]] = field(default_factory=list)
+    style: PromptStyle = E2H
 
     def __post_init__(self) -> None:
         if not self.reward_characters:
-            ends = [step.separator_end for step in self.solution.steps]
-            self.reward_characters = [(end - 1,) for end in ends if end is not None]
+            self.reward_characters = [(end - 1,) for end in self.style.step_ends(self.text)]
+
+    @property
+    def prompt(self) -> str:
+        """What the solution was sampled from."""
+        return self.style.prompt(self.problem.problem)
+
+    @property
+    def in_template(self) -> str:
+        """The text in e2h's template, which reward models read."""
+        return self.style.in_template(self.text)
 
 
 def open_store(
@@ -82,9 +94,11 @@ def sample_solutions(
     decoding: SamplingParameters,
     run_seed: int,
     store: parquet_store.ShardedParquetStore,
+    style: PromptStyle = E2H,
 ) -> None:
     """Sample ``num_generations`` solutions of each problem; those in the store are kept."""
-    requests = list(missing_requests(problems, num_generations, store.keys(), run_seed))
+    done, prompt = store.keys(), style.prompt
+    requests = list(missing_requests(problems, num_generations, done, run_seed, prompt=prompt))
     try:
         for generations in engine.generate(requests, decoding) if requests else ():
             store.add(
@@ -94,13 +108,16 @@ def sample_solutions(
         store.flush()
 
 
-def read_solutions(file: Path, problems: Mapping[str, Problem]) -> list[Rollout]:
+def read_solutions(
+    file: Path, problems: Mapping[str, Problem], style: PromptStyle = E2H
+) -> list[Rollout]:
     """Rollouts of a merged store or of ``save_rollouts``, without scores and rewards."""
     columns = pq.read_table(file, columns=SOLUTION_SCHEMA.names).to_pydict().values()
     return [
-        Rollout(problems[key], sample, text, finished, ids, parse(text, finished=finished))
+        Rollout(problems[key], sample, text, finished, ids, solution, style=style)
         for key, sample, text, reason, ids in zip(*columns, strict=True)
         for finished in [reason == "stop"]
+        for solution in [parse(style, text, finished=finished)]
     ]
 
 

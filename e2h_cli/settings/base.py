@@ -87,11 +87,12 @@ Aggregations = Annotated[list[Aggregation], BeforeValidator(_all_or_some), Field
 
 
 Family = Literal[
-    "auto", "e2h", "llemma", "math-shepherd", "rlhflow", "token-classification",
-    "sequence-classification",
+    "auto", "e2h", "llemma", "math-shepherd", "rlhflow", "qwen-prm", "skywork-prm",
+    "token-classification", "sequence-classification",
 ]  # fmt: skip
-PromptName = Literal["e2h", "minerva"]
 EngineName = Literal["auto", "vllm", "transformers"]
+ScoringEngineName = Literal["transformers", "vllm"]
+ENGINE_ARG_HELP = "An engine argument of vLLM, as gpu_memory_utilization=0.8; may be repeated."
 GraderName = Literal["e2h", "math-verify", "prm800k", "official", "exact"]
 GRADER_HELP = (
     "The rule that compares answers; math-verify is that library alone, prm800k the paper's (p.5)."
@@ -125,6 +126,11 @@ class Settings(BaseModel):
         if isinstance(value, int) and abs(value) >= 2**63:
             raise ValueError("not a number of 64 bits")
         return value
+
+    @property
+    def task(self) -> str:
+        """What a command does that can do several things: a key of its ``tasks``."""
+        return ""
 
     @classmethod
     def variants(cls) -> tuple[type[Self], ...]:
@@ -250,16 +256,13 @@ class DecodingSettings(Settings):
     )
 
 
-class EngineSettings(DecodingSettings):
-    """What generates samples, and how. Excluded settings do not change the samples."""
+class EngineOptions(Settings):
+    """What generates texts. Excluded settings do not change the texts."""
 
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Precision of the model: bf16 on a GPU, fp32 elsewhere."
     )
-    engine_arg: Pairs = Field(
-        {},
-        description="An engine argument of vLLM, as gpu_memory_utilization=0.8; may be repeated.",
-    )
+    engine_arg: Pairs = Field({}, description=ENGINE_ARG_HELP)
     engine: EngineName = Field(
         "auto", exclude=True, description="Engine; auto is vLLM if installed and there is a GPU."
     )
@@ -280,3 +283,7 @@ class EngineSettings(DecodingSettings):
         exclude=True,
         description="Run workers as Ray tasks: address of a cluster, auto, or local.",
     )
+
+
+class EngineSettings(EngineOptions, DecodingSettings):
+    """What generates samples, and how."""

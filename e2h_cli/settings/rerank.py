@@ -7,16 +7,20 @@ from typing import Literal
 from pydantic import Field
 
 from e2h_cli.settings.base import (
+    ENGINE_ARG_HELP,
     GRADER_HELP,
     Aggregations,
     Family,
     GraderName,
+    Pairs,
+    ScoringEngineName,
     ShowTokensSettings,
     Sizes,
 )
+from e2h_cli.settings.prompt import PromptName, StepSettings
 
 
-class RerankSettings(ShowTokensSettings):
+class RerankSettings(StepSettings, ShowTokensSettings):
     """Settings of ``e2h rerank``."""
 
     method: Literal["all", "majority", "weighted-voting", "best-of-n"] = Field(
@@ -37,6 +41,11 @@ class RerankSettings(ShowTokensSettings):
     import_format: Literal["qwen", "search-and-learn", "rlhflow", "official"] | None = Field(
         None, description="The project that wrote the file under --import."
     )
+    prompt: PromptName = Field(
+        "e2h",
+        description="Wording of the samples under --import, by which their steps and answers are "
+        "read; with e2h they are taken as the file has them.",
+    )
     ks: Sizes | None = Field(
         None, description="Values of N to report, as 1,4,16; powers of two if not given."
     )
@@ -47,12 +56,16 @@ class RerankSettings(ShowTokensSettings):
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
     grader: GraderName = Field("e2h", description=GRADER_HELP)
+    engine: ScoringEngineName = Field(
+        "transformers", exclude=True, description="What computes the scores."
+    )
+    engine_arg: Pairs = Field({}, description=ENGINE_ARG_HELP)
     batch_tokens: int | None = Field(
         None,
         ge=1,
         exclude=True,
-        description="Tokens per forward pass while scoring; 16384 on a GPU and 2048 elsewhere if "
-        "not given.",
+        description="Tokens per forward pass of the transformers engine; 16384 on a GPU and 2048 "
+        "elsewhere if not given.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Precision of the reward model: bf16 on a GPU, fp32 elsewhere."

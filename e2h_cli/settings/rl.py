@@ -23,6 +23,7 @@ from e2h_cli.settings.base import (
     Settings,
     TrainingSettings,
 )
+from e2h_cli.settings.prompt import ChatSettings
 
 KLEstimator = Literal["k1", "k2", "k3", "k1-clamped"]
 WhitenRewards = Literal["none", "scale", "keep-mean"]
@@ -51,7 +52,7 @@ _PAPER_MENDED: dict[str, Any] = {
 }  # fmt: skip
 
 
-class RLSettings(DecodingSettings, OptimizerSettings):
+class RLSettings(ChatSettings, DecodingSettings, OptimizerSettings):
     """What all algorithms share."""
 
     algo: Algorithm = Field("ppo", description="How the generator is trained.")
@@ -63,6 +64,11 @@ class RLSettings(DecodingSettings, OptimizerSettings):
         "vote",
         description="What chooses the best checkpoint: agreement with the vote of the initial "
         "generator on hard questions, accuracy on easy ones, or on all (reads hard answers).",
+    )
+    prompt: Literal["e2h", "chat"] = Field(
+        "e2h",
+        description="How questions are asked: in e2h's template, or by the chat template of the "
+        "model's tokenizer.",
     )
     num_generations: int = Field(
         1,

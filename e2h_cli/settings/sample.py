@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from e2h_cli.settings.base import EngineSettings, Part, PromptName, ShardableSettings
+from e2h_cli.settings.base import EngineSettings, Part, ShardableSettings
+from e2h_cli.settings.prompt import ChatSettings, PromptName
 
 # The paper's sampling parameters, by what the samples are for.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -22,7 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 ShotsFrom = Literal["easy", "hard", "hardest", "all"]
 
 
-class SampleSettings(EngineSettings, ShardableSettings):
+class SampleSettings(ChatSettings, EngineSettings, ShardableSettings):
     """Settings of ``e2h sample``.
 
     Excluded settings do not change the samples: a run may be resumed with others.
@@ -38,8 +39,8 @@ class SampleSettings(EngineSettings, ShardableSettings):
     )
     prompt: PromptName = Field(
         "e2h",
-        description="Wording of the prompts: e2h's template, or minerva, the paper's few-shot "
-        "prompts (p.39-45).",
+        description="Wording of the prompts: e2h's template; minerva, the paper's few-shot "
+        "prompts (p.39-45); or chat, the chat template of the model's tokenizer.",
     )
     shots: int = Field(
         0, ge=0, description="Few-shot examples in front of every question (paper p.5: 4)."

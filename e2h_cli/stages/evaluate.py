@@ -1,5 +1,7 @@
 """``e2h eval``: the accuracy of all samples and votes of a run, in tables, a plot and a sentence.
 
+With ``--benchmark`` or ``--probe`` something else: ``stages/benchmark.py``, ``stages/probe.py``.
+
 Reads the problems, sample stages (accuracy of single samples and majority voting), rerank stages
 (accuracy of voting) and, with ``--reward-metrics``, the scores of these. Writes tidy metrics
 (metrics.{parquet,csv}), the accuracy on every problem (accuracy.parquet) and, unless --no-tables,
@@ -62,7 +64,12 @@ class _Measured(NamedTuple):
 
 
 def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
-    """Measure, write tidy metrics; unless --no-tables, compare, print, plot, write the results."""
+    """Measure, write tidy metrics; unless --no-tables, compare, print, plot, write the results.
+
+    With --benchmark and --probe: ``run_benchmark``, ``run_probe``.
+    """
+    if context.settings.task:
+        return _other_task(context)
     settings, votes = context.settings, list(map(Path, context.inputs["votes"]))
     problems = read_answered_problems(context.input_path("problems"))
     levels = max_level(context.input_path("problems"))
@@ -105,6 +112,17 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
     if settings.tables:
         _report(context, results, measured, diagnostics, levels)
     return {"metrics": len(rows), "max_level": levels}
+
+
+def _other_task(context: StageContext[EvalSettings]) -> dict[str, Any]:
+    # They load models; accuracies alone do without torch.
+    if context.settings.probe:
+        from e2h_cli.stages.probe import run_probe
+
+        return run_probe(context)
+    from e2h_cli.stages.benchmark import run_benchmark
+
+    return run_benchmark(context)
 
 
 def _report(

@@ -17,8 +17,15 @@ from rich.text import Text
 from e2h_cli.common import parquet_store
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
-from e2h_cli.data.external_samples import ImportedSamples, import_samples, match_problems
+from e2h_cli.data.external_samples import (
+    ImportedSamples,
+    import_samples,
+    match_problems,
+    read_as,
+)
+from e2h_cli.data.hub_data import title_of
 from e2h_cli.data.problem import Problem
+from e2h_cli.data.prompt_styles import style_of_metadata
 from e2h_cli.data.split_files import PAPER_MAX_LEVEL, max_level, read_answered_problems
 from e2h_cli.evaluation.measurements import (
     contrasts,
@@ -31,6 +38,7 @@ from e2h_cli.evaluation.sample_groups import SampleGroup, group_samples
 from e2h_cli.evaluation.score_tables import require_probabilities, sigmoid
 from e2h_cli.grading import get_grader
 from e2h_cli.inference import scoring
+from e2h_cli.inference.engine_stats import sum_engine_stats
 from e2h_cli.inference.sampling import read_samples
 from e2h_cli.models.reward_formats import kind_of, open_reward_model
 from e2h_cli.pipeline.stage_context import StageContext
@@ -47,6 +55,9 @@ def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
     """Score the samples, vote for each N, write accuracy per problem and the results."""
     settings = context.settings
     candidates = _candidates(context)
+    if context.inputs["reward_model"]:
+        path = context.model_or_path("reward_model")
+        scoring.check_engine(settings.engine, settings.engine_arg, path, settings.family)
     method: str = settings.method
     if candidates.imported is not None:
         method = _keep_imported(context, candidates.imported)
@@ -88,6 +99,7 @@ def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
         "samples_per_problem": groups[0].size,
         "scored": 0 if scores is None else scores.num_rows,
         "score_scale": "probability" if candidates.imported is None else candidates.imported.scale,
+        **sum_engine_stats(context.output_dir / SCORES),
     }
 
 
@@ -127,6 +139,8 @@ class _Candidates:
 
 def _candidates(context: StageContext[RerankSettings]) -> _Candidates:
     """Read the samples of a stage or of the file under --import, and their problems."""
+    settings = context.settings
+    settings.refuse_unused()
     problems: dict[str, Problem] = {}
     levels = PAPER_MAX_LEVEL
     if context.inputs["problems"]:
@@ -134,19 +148,33 @@ def _candidates(context: StageContext[RerankSettings]) -> _Candidates:
         levels = max_level(context.input_path("problems"))
     reward_model = context.input_name("reward_model") if context.inputs["reward_model"] else ""
     if not context.inputs["imported"]:
+        if settings.prompt != "e2h":
+            raise InputError(
+                f"--prompt {settings.prompt}: samples of e2h tell by themselves how they were "
+                "asked for",
+                hint="leave it out",
+            )
         samples = read_samples(context.input_path("samples"))
         if not problems:
             raise InputError(f"{context.stage} needs problems", hint="give --problems")
         generator = context.input_name("samples")
         return _Candidates(problems, samples, None, generator, reward_model, levels)
-    assert context.settings.import_format is not None
+    assert settings.import_format is not None
     file = context.input_path("imported")
-    imported = import_samples(context.settings.import_format, file)
+    imported = import_samples(settings.import_format, file)
+    if settings.prompt != "e2h":
+        imported = read_as(imported, style_of_metadata(_wording(settings), file))
     if problems:
         imported = match_problems(imported, problems.values())
     problems = {problem.id: problem for problem in imported.problems}
-    names = file.stem, reward_model or file.stem
+    names = title_of(file), reward_model or title_of(file)
     return _Candidates(problems, imported.samples, imported, *names, levels)
+
+
+def _wording(settings: RerankSettings) -> dict[str, str]:
+    """How imported samples were asked for; empty if they are taken as the file has them."""
+    wording = settings.model_dump(mode="json", include={"prompt", "step_separator"})
+    return {} if settings.prompt == "e2h" else wording
 
 
 def _keep_imported(context: StageContext[RerankSettings], imported: ImportedSamples) -> str:
@@ -186,10 +214,15 @@ def _scores(
                 "reward_model": fingerprints["reward_model"],
                 "precision": settings.precision,
                 "family": settings.family,
+                **_wording(settings),
+                # Named where it is given only: scores of the default engine have none.
+                **({"engine_arg": settings.engine_arg} if settings.engine_arg else {}),
             },
             family=settings.family,
             batch_tokens=settings.batch_tokens,
             precision=settings.precision,
+            engine=settings.engine,
+            engine_args=settings.engine_arg,
         )
         return scores, kind_of(reward_model, settings.family) == "orm"
     if imported is not None and imported.scores is not None:

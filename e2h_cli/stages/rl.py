@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from e2h_cli.common import distributed
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError, RunError
 from e2h_cli.common.files import fingerprint
-from e2h_cli.data import template
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.split_files import max_level, read_split, read_training_problems, split_file
 from e2h_cli.grading import get_grader
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.select import sampling_parameters
+from e2h_cli.inference.sampling import style_of
 from e2h_cli.models.reward_formats import open_reward_model
 from e2h_cli.pipeline.lineage import SEEN, seen_levels
 from e2h_cli.pipeline.stage_context import StageContext
@@ -105,7 +106,13 @@ def _seen(
 def _check(context: Context) -> None:
     """Raise InputError if the settings do not agree with each other or with the inputs."""
     settings = context.settings
+    settings.refuse_unused()
+    style_of(settings, context.model_or_path("model"))  # refuses a model without a chat template
     on_policy = settings if isinstance(settings, OnPolicySettings) else None
+    if on_policy and on_policy.shaping == "paper" and settings.is_chat:
+        raise InputError(
+            "--shaping paper reads solutions in e2h's template", hint="take --shaping minimum"
+        )
     if not context.input_path("problems").is_dir():
         raise InputError(
             "not a split, and hard answers must stay hidden",
@@ -144,12 +151,14 @@ def _validation_set(context: Context, grader: Grader) -> ValidationSet:
     """The validation problems with the votes. Raises InputError if the rule has none."""
     settings, split = context.settings, context.input_path("problems")
     votes = context.optional_input("votes")
+    style = style_of(settings, context.model_or_path("model"))
     validation = ValidationSet(
         read_split(split, "validation"),
         max_level(split),
         read_predictions(context.input_path("votes")) if votes else {},
         grader,
-        sampling_parameters(settings),
+        replace(sampling_parameters(settings), stop_token_ids=style.stop_token_ids),
+        style,
     )
     if not validation.sizes[settings.checkpoint_rule]:
         raise InputError(
@@ -176,7 +185,8 @@ def _trainer(
     # Fails before the models are loaded if there are too few questions.
     questions_of_step(problems, settings, 0)
     models = load_policy_models(model, reward_model, settings)
-    prompts = list({template.prompt(p.problem) for p in [*problems, *validation.problems]})
+    questions = [*problems, *validation.problems]
+    prompts = list({validation.style.prompt(p.problem) for p in questions})
     engine = open_policy_engine(models, model, settings, prompts, context.scratch_dir)
     if reward_model:
         scorer = open_reward_model(reward_model, settings.family)

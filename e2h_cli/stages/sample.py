@@ -11,7 +11,7 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint, write_atomic
 from e2h_cli.data.few_shot import LevelOf, choose_examples, level_in_split, of_levels
-from e2h_cli.data.prompt_styles import STYLES
+from e2h_cli.data.prompt_styles import Solved
 from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_split, read_training_problems, split_file
 from e2h_cli.data.training_rows import read_sft_rows
@@ -30,6 +30,7 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     the part files of a shard are written, and nothing is returned: the stage is not finished.
     """
     settings = context.settings
+    settings.refuse_unused()
     split = context.input_path("problems")
     problems = read_split(split, settings.part)[: settings.limit]
     examples, about = _few_shot_examples(context)
@@ -37,7 +38,7 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
         model=context.model_or_path("model"),
         settings=settings,
         problems=tuple(problems),
-        prefix=examples,
+        examples=examples,
         target=(context.output_dir / SAMPLES_FILE).resolve(),
         folder=context.scratch_dir.resolve(),
         writer=settings.shard_name or "parts",
@@ -65,7 +66,7 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
         console.print("when all shards are drawn, put them together with --merge")
         return None
 
-    stats = SampleStats()
+    stats = SampleStats(job.style)
     job.store().merge((problem.id for problem in problems), stats.add)
     _print(stats.counts, len(problems))
     file = split_file(split, settings.part)
@@ -74,13 +75,15 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     return {"problems": len(problems), **stats.counts, **engine_stats, **about}
 
 
-def _few_shot_examples(context: StageContext[SampleSettings]) -> tuple[str, dict[str, Any]]:
-    """Solved examples as text, and what was read: files and fingerprints, levels."""
+def _few_shot_examples(
+    context: StageContext[SampleSettings],
+) -> tuple[tuple[Solved, ...], dict[str, Any]]:
+    """Solved examples, and what was read: files and fingerprints, levels."""
     settings, given = context.settings, context.optional_input("examples")
     if not settings.shots:
         if given:
             raise InputError("no example is shown without shots", hint="add --shots 4")
-        return "", {"read": {}}
+        return (), {"read": {}}
     rows, read, level_of = _solved_rows(context)
     examples = choose_examples(rows, settings.shots, level_of)
     if len(examples) < settings.shots:
@@ -94,10 +97,9 @@ def _few_shot_examples(context: StageContext[SampleSettings]) -> tuple[str, dict
             where=given or context.model_or_path("problems"),
             hint="lower --shots",
         )
-    example = STYLES[settings.prompt].example
-    text = "".join(example(e.question, e.steps, e.answer) for e in examples)
+    solved = tuple((e.question, e.steps, e.answer) for e in examples)
     levels = sorted({e.level for e in examples})
-    return text, {"read": read, SEEN: dict.fromkeys(("questions", "labels", "answers"), levels)}
+    return solved, {"read": read, SEEN: dict.fromkeys(("questions", "labels", "answers"), levels)}
 
 
 def _solved_rows(
@@ -112,7 +114,7 @@ def _solved_rows(
         rng.shuffle(shuffled)
         read = {file.name: fingerprint(file)}
         return iter(shuffled), read, level_in_split(split, settings.shots_from)
-    if split.is_file():
+    if not split.is_dir():
         raise InputError(
             "few-shot examples would be solutions of the problems that are asked",
             where=split,
@@ -146,3 +148,8 @@ def _print(counts: dict[str, Any], problems: int) -> None:
         f"{too_long:,} cut at the token limit, {counts['without_answer']:,} without an answer, "
         f"{counts['repeated']:,} repeat another sample of their problem"
     )
+    if (think := counts.get("think")) and think["share"]:
+        console.print(
+            f"{think['share']:.1%} have a <think> block of {think['mean_tokens']:,.0f} tokens on "
+            f"average; {think['unclosed_share']:.1%} do not close it and have no solution"
+        )

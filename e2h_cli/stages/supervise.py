@@ -42,7 +42,7 @@ from e2h_cli.data.training_rows import ROW_KINDS, TrainingRow, TrainingRowWriter
 from e2h_cli.grading import get_grader
 from e2h_cli.inference.completions import Completer
 from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
-from e2h_cli.inference.sampling import read_samples
+from e2h_cli.inference.sampling import read_samples, read_style
 from e2h_cli.pipeline.lineage import SEEN, seen_in_rows
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.base import EngineSettings
@@ -200,7 +200,13 @@ def _label_by_rollouts(
 def _completer(context: StageContext[SuperviseSettings]) -> Completer:
     """What completes solutions; completions on disk are kept as long as they would be the same."""
     settings, folder = context.settings, context.output_dir / COMPLETIONS
+    wording, *others = (read_style(Path(path)) for path in context.inputs["samples"])
+    if any(other.settings != wording.settings for other in others):
+        raise InputError(
+            "rollouts of samples with different prompts", hint="make rows of each by themselves"
+        )
     conditions = {
+        **wording.settings,
         **{name: context.input_fingerprints[name] for name in ("problems", "model")},
         **settings.model_dump(mode="json", include=set(EngineSettings.model_fields)),
     }
@@ -212,6 +218,7 @@ def _completer(context: StageContext[SuperviseSettings]) -> Completer:
         target=folder / f"{COMPLETIONS}.parquet",
         folder=context.scratch_dir,
         title=context.stage,
+        wording=wording,
         on_engine=partial(append_engine_stats, context.output_dir),
     )
 

@@ -42,13 +42,16 @@ def unlabelled_row(input_ids: list[int]) -> Row:
     return Row(np.array(input_ids, dtype=np.int32), labels)
 
 
-def sft_row(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> Row:
+def sft_row(
+    tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str, *, finished: bool = False
+) -> Row:
     """One sequence of supervised fine-tuning; the prompt carries no loss.
 
-    It ends with end-of-text if the completion ends with an answer. Otherwise the completion is a
-    prefix of a solution, and nothing is said about its end.
+    It ends with end-of-text if the completion is ``finished`` or ends with an answer. Otherwise the
+    completion is a prefix of a solution, and nothing is said about its end.
     """
-    encoded = encode(tokenizer, prompt, completion, finished=answer_header(completion) is not None)
+    whole = finished or answer_header(completion) is not None
+    encoded = encode(tokenizer, prompt, completion, finished=whole)
     ids = np.array(encoded.input_ids, dtype=np.int32)
     labels = ids.copy()
     labels[: encoded.solution_start] = NO_LOSS

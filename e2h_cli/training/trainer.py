@@ -139,12 +139,15 @@ def _build_trainer(
         }
     if isinstance(settings, SupervisedSettings):
         arguments["max_steps"] = settings.max_steps or -1
+    steps = arguments.get("max_steps", -1)
+    if steps < 0:
+        steps = len(rows) * settings.epochs / settings.batch_size
     trainer = _Trainer(
         model=model,
         args=TrainingArguments(
             **arguments,
             ddp_find_unused_parameters=False,
-            logging_steps=10,
+            logging_steps=10 if steps >= 20 else 1,
             remove_unused_columns=False,
         ),
         train_dataset=rows,

@@ -72,6 +72,6 @@ def test_broken_arrays_are_named(tmp_path: Path, content: bytes, message: str) -
     assert message in caught.value.line
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot read: Is a directory"):
+def test_an_empty_folder_is_no_data_set(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"doesn't contain any data files; give one of its files"):
         list(read_file_or_hub(str(tmp_path)))

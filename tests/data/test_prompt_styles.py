@@ -12,8 +12,8 @@ ENDING = "I hope it is correct."
 
 
 def test_minerva_prompts_are_those_of_the_paper() -> None:
-    example = MINERVA.example("How much is $1+1$?", ["We add.", "So $1+1=2$."], "2")
-    assert example + MINERVA.prompt(" And $2+2$? ") == (
+    example = ("How much is $1+1$?", ["We add.", "So $1+1=2$."], "2")
+    assert MINERVA.prompt(" And $2+2$? ", [example]) == (
         "Problem:\nHow much is $1+1$?\n\n"
         "Solution:\nWe add.\nSo $1+1=2$.\n"
         "Final Answer: The final answer is $2$. I hope it is correct.\n\n"
@@ -23,8 +23,8 @@ def test_minerva_prompts_are_those_of_the_paper() -> None:
 
 
 def test_e2h_examples_are_solutions_in_the_template() -> None:
-    assert E2H.example("q", ["a", "b"], "2") == (
-        "# Question\n\nq\n\n# Solution\n\na\n\nb\n\n# Answer\n\n2\n\n"
+    assert E2H.prompt("q", [("q", ["a", "b"], "2")]) == (
+        "# Question\n\nq\n\n# Solution\n\na\n\nb\n\n# Answer\n\n2\n\n" + template.prompt("q")
     )
     assert E2H.prompt("q") == template.prompt("q")
     text = "a\n\n# Answer\n\n2"

@@ -100,7 +100,7 @@ def test_agreement_with_the_oracle_by_hand() -> None:
 
 def test_a_prefix_is_known_by_problem_and_steps() -> None:
     first, second = prefixes_of(GOOD)
-    assert second.text == "b=3+4=7\n\nc=7*6=2\n\n"
+    assert second.steps == ("b=3+4=7", "c=7*6=2")
     assert first.key == prefixes_of(SLIP)[0].key
     keys = {first.key, second.key, Prefix(OTHER, first.steps).key}
     assert len(keys) == 3

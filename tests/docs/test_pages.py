@@ -23,9 +23,10 @@ from tests.docs.conftest import CODE, PAGES, README, ROOT, code_blocks, name_of
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 # Commands that run no stage.
 OTHERS = {"run", "report", "plan", "grade", "validate", "recipes"}
-# Options of other programs: accelerate, benchmarks.
+# Options of other programs: accelerate, benchmarks, hf.
 FOREIGN_OPTIONS = {
-    "--config_file", "--multi_gpu", "--size", "--solutions", "--records", "--reward",
+    "--config_file", "--multi_gpu", "--size", "--solutions", "--records", "--reward", "--repeats",
+    "--same-length", "--local-dir", "--repo-type",
 }  # fmt: skip
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")

@@ -69,7 +69,7 @@ def minerva_samples(run: Path, text: str) -> Path:
     settings = SampleSettings(prompt="minerva", n=1, part="easy")
     problems = tuple(read_split(run / "split", "easy"))
     file = run.parent / "minerva.parquet"
-    job = SamplingJob("", settings, problems, "", file, run.parent / "parts", "w")
+    job = SamplingJob("", settings, problems, (), file, run.parent / "parts", "w")
     assert job.missing(set())[0].prompt == MINERVA.prompt(problems[0].problem)
     store = job.store()
     generations = (

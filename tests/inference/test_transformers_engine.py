@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from e2h_cli.data.problem import Problem
 from e2h_cli.inference.engines.base import Request, SamplingParameters, sample_seed
@@ -38,13 +46,37 @@ def draw(
     return {(g.id, g.sample): g for many in engine.generate(wanted, parameters) for g in many}
 
 
-def test_greedy_is_that_of_model_generate(model: LlamaForCausalLM) -> None:
-    parameters = SamplingParameters(temperature=0, max_tokens=24)
-    found = draw(model, requests(1), parameters)
+def check_greedy(model: Any) -> None:
+    """Each of ``PROMPTS``, padded in one batch, continues as by ``model.generate`` alone."""
+    expected = {}
     for name, text in PROMPTS.items():
         ids = TOKENS(text, return_tensors="pt").input_ids
-        expected = model.generate(ids, do_sample=False, max_new_tokens=24)[0, ids.shape[1] :]
-        assert found[name, 0].text == TOKENS.decode(expected, skip_special_tokens=True)
+        output = model.generate(ids, do_sample=False, max_new_tokens=24)[0, ids.shape[1] :]
+        expected[name, 0] = TOKENS.decode(output, skip_special_tokens=True)
+    found = draw(model, requests(1), SamplingParameters(temperature=0, max_tokens=24))
+    assert {key: g.text for key, g in found.items()} == expected
+
+
+def test_greedy_is_that_of_model_generate(model: LlamaForCausalLM) -> None:
+    check_greedy(model)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2"])
+def test_greedy_of_other_models_is_that_of_generate(kind: str) -> None:
+    """With query heads that share keys, and layers that are large enough to be packed."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(TOKENS), hidden_size=256, intermediate_size=512, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=64, bos_token_id=None,
+        eos_token_id=TOKENS.eos_token_id, pad_token_id=TOKENS.pad_token_id,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config).eval()
+    check_greedy(model)
+    # Changed weights count in the next call, as in RL.
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.05)
+    check_greedy(model)
 
 
 def test_sliding_window_models_take_the_library_s_cache() -> None:

@@ -125,7 +125,7 @@ def test_token_classifiers_are_read_at_the_newline_after_a_step(
     path = reward_model(tmp_path, AutoModelForTokenClassification, tokens, num_labels=labels)
     assert family_of(path) == "token-classification"
     model = AutoModelForTokenClassification.from_pretrained(path).eval()
-    ids = tokens(QUESTION).input_ids + tokens("\n").input_ids
+    ids = tokens(QUESTION).input_ids
     expected = []
     for step in PLAIN:
         ids = ids + tokens(step).input_ids + tokens("\n").input_ids
@@ -159,7 +159,7 @@ def test_a_family_in_doubt_is_asked_for(tmp_path: Path) -> None:
         shutil.copytree(path, tmp_path / name)
         assert family_of(str(tmp_path / name)) == family
     config = json.loads((Path(path) / "config.json").read_text())
-    config["architectures"] = ["Qwen2ForProcessRewardModel"]
+    config["architectures"] = ["InternLM2ForRewardModel"]
     (Path(path) / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="code of the model's own, and e2h runs none"):
         family_of(path)

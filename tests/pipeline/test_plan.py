@@ -33,9 +33,11 @@ def test_the_paper_quickstart(tmp_path: Path) -> None:
     assert found["sft"].gpu_hours(Assumptions()) == pytest.approx(hours)
     assert found["sft"].memory == 16 * 7e9
     assert found["sample"].rows == 500 * 1024
-    hours = 2 * 7e9 * 512_000 * 420 / (0.12 * 989e12) / 3600
+    # 1,024 solutions of 300 tokens for each of 500 questions of 120 tokens.
+    tokens = 512_000 * 300 + 500 * 120
+    hours = 2 * 7e9 * tokens / (0.12 * 989e12) / 3600
     assert found["sample"].gpu_hours(Assumptions()) == pytest.approx(hours)
-    assert found["rerank"].operations == 2 * 7e9 * 512_000 * 420
+    assert found["rerank"].operations == 2 * 7e9 * tokens
     assert {plan.status for plan in found.values()} == {"missing"}
 
 
@@ -67,7 +69,15 @@ def test_rollout_labels(tmp_path: Path) -> None:
     # 60 of levels 1 to 3, of which half of the 10 validation problems, as in the test set.
     assert found.rows == 2 * 55
     # 8 steps, 4 completions of each, half of the solution left on average.
-    assert found.tokens == pytest.approx(found.rows * 8 * 4 / 2 * 45)
+    # Of 45 tokens of a question and its solution 120 / 420 are the question's.
+    assert found.tokens == pytest.approx(found.rows * (8 * 4 / 2 * 45 * 300 / 420 + 45 * 120 / 420))
+
+
+def test_the_small_scale_fits_on_a_gpu_of_24_gb_and_into_48_hours(tmp_path: Path) -> None:
+    found = plans("experiment", "small", tmp_path, tflops=165.0)
+    assert max(plan.memory for plan in found.values()) < 10e9  # without activations, KV cache
+    assert sum(plan.gpu_hours(Assumptions(tflops=165.0)) for plan in found.values()) < 48
+    assert found["sample"].rows == 500 * 256
 
 
 def test_sizes_of_a_split() -> None:

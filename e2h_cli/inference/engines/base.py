@@ -29,6 +29,7 @@ class SamplingParameters:
     min_p: float = 0.0  # 0 is off
     max_tokens: int = 512
     stop: tuple[str, ...] = ()  # texts that end a sample besides the end-of-text token
+    stop_token_ids: tuple[int, ...] = ()  # tokens that end a sample besides the model's own
     logprob: bool = False  # compute log-probabilities; costs vLLM a tenth of its speed
 
 

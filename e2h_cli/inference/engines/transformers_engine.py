@@ -1,9 +1,9 @@
 """Batched sampling with transformers, for machines without vLLM.
 
-Four things make it faster than ``model.generate(num_return_sequences=N)``: the prompt of a problem
+Five things make it faster than ``model.generate(num_return_sequences=N)``: the prompt of a problem
 is computed once, not N times; keys and values are written into preallocated blocks instead of being
 concatenated at every token; finished samples leave the batch; and on a CPU the attention of a
-single new token is two plain matrix products.
+single new token is two plain matrix products, and large weight matrices are in oneDNN's layout.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from e2h_cli.inference.engines.base import (
     sample_seed,
 )
 from e2h_cli.inference.engines.block_cache import new_cache
+from e2h_cli.inference.engines.packed_weights import PackedWeights
 
 Prompts = list[tuple[Request, list[int]]]  # with their tokens
 # Finished samples leave when a quarter of the batch is finished: that copies the whole KV cache.
@@ -80,28 +81,33 @@ class TransformersEngine:
                 f"the model has no tokens for a stop text: {', '.join(map(repr, texts))}",
                 hint="take another --stop or --prompt, or another model",
             ) from error
+        weights = PackedWeights(self.model)
         prompts = [(r, self.tokenizer(r.prompt).input_ids) for r in requests]
         prompts.sort(key=lambda item: -len(item[1]))
         batch: Prompts = []
         size = 0
         for request, ids in prompts:
             if batch and size + len(request.samples) > self.batch_size:
-                yield from self._generate_batch(batch, parameters, stop)
+                yield from self._generate_batch(batch, parameters, stop, weights)
                 batch, size = [], 0
             batch.append((request, ids))
             size += len(request.samples)
         if batch:
-            yield from self._generate_batch(batch, parameters, stop)
+            yield from self._generate_batch(batch, parameters, stop, weights)
 
     @torch.inference_mode()
     def _generate_batch(
-        self, prompts: Prompts, parameters: SamplingParameters, stop: StopStringCriteria | None
+        self,
+        prompts: Prompts,
+        parameters: SamplingParameters,
+        stop: StopStringCriteria | None,
+        weights: PackedWeights,
     ) -> Iterator[list[Generation]]:
-        cache = new_cache(self.model)
-        batch, logits = self._prefill(prompts, parameters, cache)
+        cache, eos = new_cache(self.model), self._end_tokens(parameters)
+        batch, logits = self._prefill(prompts, parameters, cache, weights)
         for step in range(parameters.max_tokens):
             token, logprob = choose(logits, batch.noise[:, step], parameters)
-            batch.append(token, logprob, self._eos)
+            batch.append(token, logprob, eos)
             if stop is not None:
                 batch.done = batch.done | stop(batch.ids, None)
             unfinished = int((~batch.done).sum())
@@ -114,10 +120,15 @@ class TransformersEngine:
                 cache.batch_select_indices(keep)
                 batch = batch.select(keep)
             last = batch.ids[:, -1:]
-            logits = self._forward(last, batch.mask, batch.position.unsqueeze(1), cache)
+            position = batch.position.unsqueeze(1)
+            logits = self._forward(last, batch.mask, position, cache, weights)
+
+    def _end_tokens(self, parameters: SamplingParameters) -> torch.Tensor:
+        """The tokens that end a sample."""
+        return torch.cat([self._eos, self._eos.new_tensor(parameters.stop_token_ids)])
 
     def _prefill(
-        self, prompts: Prompts, parameters: SamplingParameters, cache: Cache
+        self, prompts: Prompts, parameters: SamplingParameters, cache: Cache, weights: PackedWeights
     ) -> tuple[_Batch, torch.Tensor]:
         """Compute each prompt once into ``cache``, and repeat it for each of its samples.
 
@@ -129,7 +140,7 @@ class TransformersEngine:
         mask = (torch.arange(-ids.shape[1], 0, device=device) >= -lengths).long()
         padded = not bool(mask.all())
         positions = (mask.cumsum(1) - 1).clamp(min=0)
-        logits = self._forward(ids, mask if padded else None, positions, cache)
+        logits = self._forward(ids, mask if padded else None, positions, cache, weights)
         # The prompt of each sample.
         owners = [i for i, (request, _) in enumerate(prompts) for _ in request.samples]
         owner = torch.tensor(owners, device=device)
@@ -147,17 +158,23 @@ class TransformersEngine:
         return batch, logits[owner]
 
     def _forward(
-        self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: Cache
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor | None,
+        positions: torch.Tensor,
+        cache: Cache,
+        weights: PackedWeights,
     ) -> torch.Tensor:
         """Logits at the last position, float32, shape (batch, vocabulary)."""
-        output = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        with weights.used():
+            output = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
         return output.logits[:, -1].float()
 
     def _generations(
@@ -167,8 +184,9 @@ class TransformersEngine:
         keys = [batch.keys[row] for row in which.nonzero().squeeze(1).tolist()]
         ids, lengths, done = (c[which].tolist() for c in (batch.ids, batch.length, batch.done))
         logprobs = batch.logprob[which].tolist() if parameters.logprob else [None] * len(keys)
+        eos = self._end_tokens(parameters).cpu()
         tokens = [row[:length] for row, length in zip(ids, lengths, strict=True)]
-        by_eos = torch.isin(torch.tensor([row[-1] for row in tokens]), self._eos.cpu()).tolist()
+        by_eos = torch.isin(torch.tensor([row[-1] for row in tokens]), eos).tolist()
         samples = list(zip(keys, tokens, by_eos, done, logprobs, strict=True))
         return decode_samples(self.tokenizer, samples, parameters.stop)
 
@@ -211,7 +229,7 @@ def choose(
     """Sample one token per row, by inverting the cumulative distribution at ``noise``.
 
     Temperature is applied first, then top-k, top-p and min-p, in the order of vLLM. Returns tokens
-    (batch,) and their log-probabilities (batch,) at temperature 1.
+    (batch,) and their log-probabilities (batch,) at temperature 1, or 0 if they are not wanted.
 
     Args:
         logits: (batch, vocabulary), float32.
@@ -221,8 +239,8 @@ def choose(
         token = logits.argmax(-1)
     else:
         k = min(parameters.top_k or logits.shape[-1], logits.shape[-1])
-        top, index = torch.topk(logits / parameters.temperature, k)
-        probability = top.softmax(-1)
+        top, index = torch.topk(logits, k)
+        probability = (top / parameters.temperature).softmax(-1)
         if parameters.top_p < 1:
             before = probability.cumsum(-1) - probability
             probability = probability.masked_fill(before >= parameters.top_p, 0.0)
@@ -233,6 +251,8 @@ def choose(
         target = noise.unsqueeze(1) * cumulative[:, -1:]
         position = torch.searchsorted(cumulative, target, right=True).clamp(max=k - 1)
         token = index.gather(1, position).squeeze(1)
+    if not parameters.logprob:
+        return token, torch.zeros_like(noise)
     logprob = logits.gather(1, token.unsqueeze(1)).squeeze(1) - logits.logsumexp(-1)
     return token, logprob
 
@@ -247,19 +267,23 @@ def _attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one new token per sample, shape (batch, heads, 1, size), over unpadded keys.
+    """Attention of one new token per sample, shape (batch, heads, 1, size).
 
-    On a CPU the kernel of PyTorch takes one and a half times as long. Everything else (prompts,
-    padded batches) goes to that kernel.
+    ``attention_mask``: (batch, 1, 1, keys), False at padding. On a CPU the kernel of PyTorch takes
+    one and a half times as long, and copies the keys for each query head if there is a mask.
+    Everything else (prompts, other masks) goes to that kernel.
     """
     batch, heads, tokens, size = query.shape
-    if tokens > 1 or attention_mask is not None:
+    plain = attention_mask is None or attention_mask.dtype == torch.bool
+    if tokens > 1 or not plain or kwargs.get("position_bias") is not None:
         output, _ = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
         return output, None
     grouped = query.reshape(batch, key.shape[1], heads // key.shape[1], size)
     weights = grouped @ key.transpose(-1, -2) * (size**-0.5 if scaling is None else scaling)
+    if attention_mask is not None:
+        weights = weights.masked_fill(~attention_mask, -torch.inf)
     mixed = weights.softmax(-1, dtype=torch.float32).to(value.dtype) @ value
     return mixed.reshape(batch, 1, heads, size), None
 

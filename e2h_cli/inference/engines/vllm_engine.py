@@ -6,7 +6,8 @@ import dataclasses
 import difflib
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -63,40 +64,23 @@ class VLLMEngine:
         engine_args: Mapping[str, Any],
         scratch_dir: Path,
     ) -> None:
-        # In this process, so that kill -9 leaves no process behind that holds the GPU.
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         vllm = import_vllm()
         from vllm.platforms import current_platform
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        _check_engine_args(engine_args)
-        path, size = model_name_or_path, _supported_head_size(load_config(model_name_or_path))
+        check_engine_args(engine_args)
+        path, size = model_name_or_path, supported_head_size(load_config(model_name_or_path))
         if size is not None:
             path = str(scratch_dir / "wide-heads")
             with_head_size(load_generator(model_name_or_path, "fp32"), size).save_pretrained(path)
             tokenizer.save_pretrained(path)
-        defaults: dict[str, Any] = {
-            "dtype": str(dtype(precision)).removeprefix("torch."),
-            "max_model_len": max_model_len,
-            "enable_prefix_caching": True,
-            "disable_log_stats": True,
-            "use_tqdm_on_load": False,
-        }
+        defaults = default_args(precision, max_model_len) | {"enable_prefix_caching": True}
         if current_platform.is_cpu():
-            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
-            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
             # On a CPU, chunked prefill does not support seeds per request.
-            defaults |= {"enforce_eager": True, "enable_chunked_prefill": False}
-        try:
+            defaults["enable_chunked_prefill"] = False
+        with refusals_in_one_line(model_name_or_path):
             options = vllm.EngineArgs(model=path, tokenizer=path, **{**defaults, **engine_args})
             self._engine = LLMEngine.from_engine_args(options)
-        except (ValueError, RuntimeError, AssertionError, OSError, TypeError) as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise InputError(
-                f"vLLM cannot run this model: {reason}",
-                where=model_name_or_path,
-                hint="change --engine-arg, or take --engine transformers",
-            ) from error
         self._tokenizer = tokenizer
         self._max_queued = _QUEUE_FACTOR * self._engine.vllm_config.scheduler_config.max_num_seqs
         self._request_count = 0
@@ -136,7 +120,7 @@ class VLLMEngine:
             model: of the same architecture as the one that was loaded.
             weights: by their names in the model.
         """
-        size = _supported_head_size(model.config)
+        size = supported_head_size(model.config)
         if size is not None:
             plain = type(model)(model.config)
             plain.load_state_dict(weights, strict=False)
@@ -170,6 +154,7 @@ def _vllm_parameters(parameters: SamplingParameters, seed: int) -> Any:
         min_p=parameters.min_p,
         max_tokens=parameters.max_tokens,
         stop=list(parameters.stop) or None,
+        stop_token_ids=list(parameters.stop_token_ids) or None,
         seed=seed,
         logprobs=0 if parameters.logprob else None,
         flat_logprobs=True,
@@ -188,6 +173,8 @@ def _finished_sample(key: tuple[str, int], output: Any) -> FinishedSample:
 
 def import_vllm() -> Any:
     """Import vLLM without its log messages, which would break the progress bar."""
+    # In this process, so that kill -9 leaves no process behind that holds the GPU.
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -195,12 +182,44 @@ def import_vllm() -> Any:
     return vllm
 
 
-def _check_engine_args(engine_args: Mapping[str, Any]) -> None:
+def default_args(precision: str, max_model_len: int) -> dict[str, Any]:
+    """Engine arguments for sampling and scoring, which ``--engine-arg`` may replace."""
+    from vllm.platforms import current_platform
+
+    args: dict[str, Any] = {
+        "dtype": str(dtype(precision)).removeprefix("torch."),
+        "max_model_len": max_model_len,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+    }
+    if current_platform.is_cpu():
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        args["enforce_eager"] = True
+    return args
+
+
+@contextmanager
+def refusals_in_one_line(name_or_path: str) -> Iterator[None]:
+    """Raise InputError for whatever vLLM raises while it loads a model."""
+    try:
+        yield
+    except (ValueError, RuntimeError, AssertionError, OSError, TypeError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(
+            f"vLLM cannot run this model: {reason}",
+            where=name_or_path,
+            hint="change --engine-arg, or take --engine transformers",
+        ) from error
+
+
+def check_engine_args(engine_args: Mapping[str, Any], reserved: Sequence[str] = ()) -> None:
     """Raise InputError for an argument that vLLM does not know or that e2h sets itself."""
+    reserved = [*_RESERVED_ARGS, *reserved]
     fields = dataclasses.fields(import_vllm().EngineArgs)
-    known = [field.name for field in fields if field.name not in _RESERVED_ARGS]
+    known = [field.name for field in fields if field.name not in reserved]
     for name in engine_args:
-        if name in _RESERVED_ARGS:
+        if name in reserved:
             raise InputError(f"--engine-arg {name}: e2h sets it itself")
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -208,7 +227,7 @@ def _check_engine_args(engine_args: Mapping[str, Any]) -> None:
             raise InputError(f"--engine-arg {name}: vLLM has no such argument", hint=hint)
 
 
-def _supported_head_size(config: Any) -> int | None:
+def supported_head_size(config: Any) -> int | None:
     """The wider head size that vLLM needs on a CPU; None if it supports the model's own."""
     from vllm.platforms import current_platform
 

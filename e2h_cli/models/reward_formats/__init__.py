@@ -32,6 +32,11 @@ from e2h_cli.models.loading import (
 from e2h_cli.models.reward_formats.e2h_format import encode_e2h
 from e2h_cli.models.reward_formats.llemma import encode_llemma, llemma_head
 from e2h_cli.models.reward_formats.math_shepherd_prm import encode_math_shepherd
+from e2h_cli.models.reward_formats.qwen_prm import (
+    encode_qwen_prm,
+    load_qwen_prm,
+    qwen_prm_head,
+)
 from e2h_cli.models.reward_formats.rlhflow import encode_rlhflow, rlhflow_head
 from e2h_cli.models.reward_formats.sequence_classification import encode_for_sequence, sequence_head
 from e2h_cli.models.reward_formats.shared_heads import (
@@ -39,6 +44,7 @@ from e2h_cli.models.reward_formats.shared_heads import (
     classifier_head,
     plus_or_minus_head,
 )
+from e2h_cli.models.reward_formats.skywork_prm import encode_skywork_prm, load_skywork_prm
 from e2h_cli.models.reward_formats.token_classification import encode_for_tokens
 from e2h_cli.models.reward_model import describe, load_reward_model
 from e2h_cli.models.token_spans import EncodedSolution
@@ -90,8 +96,16 @@ FAMILIES = {
     "llemma": Family("oprm", load_generator, llemma_head, encode_llemma),
     "math-shepherd": Family("prm", load_generator, plus_or_minus_head, encode_math_shepherd),
     "rlhflow": Family("prm", load_generator, rlhflow_head, encode_rlhflow),
+    "qwen-prm": Family("prm", load_qwen_prm, qwen_prm_head, encode_qwen_prm),
+    "skywork-prm": Family("prm", load_skywork_prm, classifier_head, encode_skywork_prm),
     "token-classification": Family("prm", _token, classifier_head, encode_for_tokens),
     "sequence-classification": Family("orm", _sequence, sequence_head, encode_for_sequence),
+}
+# Architecture -> family, of models whose own code is not run.
+_ARCHITECTURES = {
+    "Qwen2ForProcessRewardModel": "qwen-prm",
+    "Qwen2ForPrmModel": "skywork-prm",
+    "Qwen2ForRewardModel": "skywork-prm",
 }
 # Word in the lower-case name of a causal language model -> family.
 _WORDS = {"shepherd": "math-shepherd", "rlhflow": "rlhflow", "llemma": "llemma"}
@@ -124,6 +138,8 @@ def family_of(name_or_path: str) -> str:
     if getattr(config, "e2h", None):
         return "e2h"
     architecture = (getattr(config, "architectures", None) or [""])[0]
+    if architecture in _ARCHITECTURES:
+        return _ARCHITECTURES[architecture]
     if "ProcessRewardModel" in architecture or "ForRewardModel" in architecture:
         raise InputError(
             f"{architecture} is code of the model's own, and e2h runs none",

@@ -16,14 +16,14 @@ Head = Callable[[torch.Tensor], torch.Tensor]
 
 
 def classifier_head(model: PreTrainedModel, _: PreTrainedTokenizerFast) -> Head:
-    """The sigmoid of the only logit, or the softmax of the second of two."""
+    """P(correct) from the logits of a classifier; see ``probability``."""
     score = score_head(model)
+    return lambda features: probability(score(features).float())
 
-    def head(features: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = score(features).float()
-        return logits[..., 0].sigmoid() if logits.shape[-1] == 1 else logits.softmax(-1)[..., 1]
 
-    return head
+def probability(logits: torch.Tensor) -> torch.Tensor:
+    """Sigmoid of the only logit, or softmax of the second of two: (..., labels) to (...)."""
+    return logits[..., 0].sigmoid() if logits.shape[-1] == 1 else logits.softmax(-1)[..., 1]
 
 
 def plus_or_minus_head(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Head:
@@ -43,10 +43,15 @@ def plus_or_minus_head(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFas
     return lambda features: (features.float() @ weight.T + bias).softmax(-1)[..., 0]
 
 
-def steps_with_answer(text: str, finished: bool) -> list[str]:
-    """The steps of a solution, one line each; the last one ends with "The answer is: ..."."""
+def steps_with_answer(
+    text: str, finished: bool, of_step: Callable[[str], str] = template.one_line
+) -> list[str]:
+    """The steps of a solution, one line each; the last one ends with "The answer is: ...".
+
+    ``of_step``: what is done to the text of a step.
+    """
     solution = template.parse(text, finished=finished)
-    steps = [template.one_line(step.text) for step in solution.steps]
+    steps = [of_step(step.text) for step in solution.steps]
     if solution.answer is not None:
         answer = f"The answer is: {template.one_line(solution.answer)}"
         steps[-1:] = [" ".join([*steps[-1:], answer])]
