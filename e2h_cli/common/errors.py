@@ -33,6 +33,11 @@ class E2HError(Exception):
         return one_line(text)
 
 
+def reason_of(error: BaseException) -> str:
+    """The first line of the message of another library's error; its class if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class InputError(E2HError):
     """Bad input: a file, a setting, an option or a model that cannot be used."""
 

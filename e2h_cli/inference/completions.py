@@ -62,8 +62,7 @@ class Completer:
             logger.info(f"{total - missing:,} of {total:,} completions are on disk already")
         if missing:
             for record in sample_all(job, missing, self.title):
-                if record:
-                    self.on_engine(record)
+                self.on_engine(record)
         answers: dict[str, Counter[str | None]] = {prefix.key: Counter() for prefix in prefixes}
 
         def count(table: pa.Table) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from e2h_cli.common.errors import RunError
+from e2h_cli.common.errors import RunError, reason_of
 from e2h_cli.common.parquet_store import SAMPLE_SCHEMA, ShardedParquetStore, read_table
 from e2h_cli.data import prompt_styles
 from e2h_cli.data.problem import Problem
@@ -116,7 +116,7 @@ def sample_all(
         replace(job, writer=f"{job.writer}/{i}-of-{count}", shares=(*job.shares, (i, count)))
         for i in range(count)
     ]
-    return run_with_progress(
+    records = run_with_progress(
         sample,
         jobs,
         job.store(),
@@ -126,6 +126,8 @@ def sample_all(
         gpus_per_job=gpus,
         ray_address=settings.ray,
     )
+    # An engine that had nothing to do has no record.
+    return filter(None, records)
 
 
 def sample(
@@ -162,9 +164,8 @@ def sample(
             store.add(sample_row(g, style, job.begun.get(g.id, "")) for g in generations)
             on_progress(len(generations))
     except (RuntimeError, MemoryError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise RunError(
-            f"the engine failed: {reason}",
+            f"the engine failed: {reason_of(error)}",
             where=job.model,
             hint="finished samples are kept; the same command goes on from there",
         ) from error

@@ -129,8 +129,7 @@ def _complete(context: StageContext[EvalSettings], job: PartialPromptJob) -> Non
         console.print(f"[cyan]{len(done):,} of {len(job.problems):,} are on disk already[/cyan]")
     if missing:
         for record in sample_all(job, missing, context.stage):
-            if record:
-                append_engine_stats(context.output_dir, record)
+            append_engine_stats(context.output_dir, record)
     job.store().merge(problem.id for problem in job.problems)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from e2h_cli.common import distributed
 from e2h_cli.common.console import console
-from e2h_cli.common.errors import InputError, RunError
+from e2h_cli.common.errors import InputError, RunError, reason_of
 from e2h_cli.common.files import fingerprint
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.split_files import max_level, read_split, read_training_problems, split_file
@@ -206,6 +206,5 @@ def _runtime_errors_in_one_line(stage: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError, OSError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         hint = "the same command goes on from the last checkpoint"
-        raise RunError(f"{stage} failed: {reason}", hint=hint) from error
+        raise RunError(f"{stage} failed: {reason_of(error)}", hint=hint) from error

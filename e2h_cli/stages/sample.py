@@ -59,8 +59,7 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
         console.print(f"[cyan]{len(done):,} of {total:,} samples are on disk already[/cyan]")
     if missing:
         for record in sample_all(job, missing, context.stage):
-            if record:
-                append_engine_stats(context.output_dir, record)
+            append_engine_stats(context.output_dir, record)
     if settings.shard is not None:
         write_atomic(context.scratch_dir / f"{settings.shard_name}.whole", "")
         console.print("when all shards are drawn, put them together with --merge")

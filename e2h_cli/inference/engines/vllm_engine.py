@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from e2h_cli.common.errors import InputError
+from e2h_cli.common.errors import InputError, reason_of
 from e2h_cli.inference.engines.base import (
     FinishedSample,
     Generation,
@@ -205,9 +205,8 @@ def refusals_in_one_line(name_or_path: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError, AssertionError, OSError, TypeError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(
-            f"vLLM cannot run this model: {reason}",
+            f"vLLM cannot run this model: {reason_of(error)}",
             where=name_or_path,
             hint="change --engine-arg, or take --engine transformers",
         ) from error

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from e2h_cli.common.errors import InputError, RunError
+from e2h_cli.common.errors import InputError, RunError, reason_of
 from e2h_cli.inference.batching import Scores, ScoringStats, require_finite
 from e2h_cli.inference.engines.vllm_engine import (
     default_args,
@@ -189,9 +189,8 @@ class VLLMClassifier:
                 use_tqdm=False,
             )
         except (RuntimeError, MemoryError) as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             hint = "finished scores are kept; the same command goes on from there"
-            raise RunError(f"the engine failed: {reason}", hint=hint) from error
+            raise RunError(f"the engine failed: {reason_of(error)}", hint=hint) from error
         return [(output.outputs.data, output.num_cached_tokens) for output in outputs]
 
     def forget(self) -> None:
