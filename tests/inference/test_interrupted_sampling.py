@@ -42,17 +42,18 @@ def killed(run: Path, options: Sequence[str], delay: float, *, in_write: bool) -
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_twenty_kills_cost_no_key(engine: str, run: Path) -> None:
-    """At random moments, half of them inside a write."""
+def test_many_kills_cost_no_key(engine: str, run: Path) -> None:
+    """At random moments, half of them inside a write; vLLM starts slowly, and is killed less often."""
+    wanted = 6 if engine == "vllm" else 20
     options = ["--part", "easy", "--n", "256", "--engine", engine, "--flush-seconds", "0.05"]
     rng = random.Random(0)
     kills = 0
-    for i in range(20):
+    for i in range(wanted):
         # Temporary files of earlier kills are not a write of this process.
         for torn in (run / "sample").rglob("*.tmp"):
             torn.unlink()
         kills += killed(run, options, rng.uniform(0, 0.4), in_write=i % 2 == 0)
-    assert kills == 20, "the work was done before all kills: ask for more samples"
+    assert kills == wanted, "the work was done before all kills: ask for more samples"
     done = sample_process(run, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "are on disk already" in done.stdout

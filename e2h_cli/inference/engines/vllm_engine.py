@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -202,14 +203,24 @@ def default_args(precision: str, max_model_len: int) -> dict[str, Any]:
 @contextmanager
 def refusals_in_one_line(name_or_path: str) -> Iterator[None]:
     """Raise InputError for whatever vLLM raises while it loads a model."""
+    # vLLM redirects the descriptor of sys.stdout, which that of a notebook does not have.
+    output = sys.stdout if _has_descriptor(sys.stdout) else sys.__stdout__
     try:
-        yield
+        with redirect_stdout(output):
+            yield
     except (ValueError, RuntimeError, AssertionError, OSError, TypeError) as error:
         raise InputError(
             f"vLLM cannot run this model: {reason_of(error)}",
             where=name_or_path,
             hint="change --engine-arg, or take --engine transformers",
         ) from error
+
+
+def _has_descriptor(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() >= 0
+    except (OSError, AttributeError):
+        return False
 
 
 def check_engine_args(engine_args: Mapping[str, Any], reserved: Sequence[str] = ()) -> None:
