@@ -21,6 +21,9 @@ _SEPARATORS = {
 }
 
 
+_CODE = re.compile(r"^[^\S\n]*```[^\n`]*\n(.*?)^[^\S\n]*```[^\S\n]*$", re.MULTILINE | re.DOTALL)
+
+
 def solution_start(text: str, *, in_think_block: bool = False) -> int | None:
     """Index of the first character after the last ``<think>`` block; None if it is not closed.
 
@@ -52,3 +55,9 @@ def split_steps(text: str, separator: str, start: int = 0) -> tuple[Step, ...]:
         Step(text[first:last], first, last, after)
         for (first, last), after in zip(spans, following, strict=False)
     )
+
+
+def last_code_block(text: str) -> str:
+    """The last fenced block of code; empty without one. A block that is not closed is none."""
+    blocks = _CODE.findall(text)
+    return blocks[-1].rstrip() if blocks else ""

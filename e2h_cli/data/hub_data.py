@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from e2h_cli.common.errors import InputError
+from e2h_cli.common.errors import InputError, reason_of
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(?P<config>:[\w.,-]+)?")
 # Configurations that together are one data set; known without asking the Hub.
@@ -56,6 +56,22 @@ def load_data_set(given: str, *, together: bool = False) -> list[Configuration]:
         reason = " ".join(lines[:2]) or type(error).__name__
         raise InputError(
             f"cannot load this data set: {reason}", where=given, hint=_hint(name, config, is_folder)
+        ) from error
+
+
+def hub_file(name: str, file: str) -> Path:
+    """A file of a data set of the Hub; from the cache if offline. Raises InputError."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, file, repo_type="dataset"))
+    except Exception as error:
+        # As above: whatever the transport raises.
+        raise InputError(
+            f"cannot load {file} of this data set: {reason_of(error)}",
+            where=name,
+            hint=f"without network fetch it elsewhere (hf download {name} {file} --repo-type "
+            "dataset --local-dir FOLDER), and give FOLDER in place of the name",
         ) from error
 
 

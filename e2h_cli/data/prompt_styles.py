@@ -9,19 +9,26 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.data import template
-from e2h_cli.data.chat_solution import END_THINK, THINK, solution_start, split_steps
+from e2h_cli.data.chat_solution import (
+    END_THINK,
+    THINK,
+    last_code_block,
+    solution_start,
+    split_steps,
+)
 from e2h_cli.data.final_answer import named_answer, stated_answer
 from e2h_cli.data.template import Solution, Step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+PROGRAM = "program"
 # Question, steps and answer of a solved example.
 Solved = tuple[str, Sequence[str], str]
 
@@ -75,9 +82,31 @@ class PromptStyle:
         return self._question(question) + template.completion(steps, answer) + template.SEPARATOR
 
 
+class ProgramStyle(PromptStyle):
+    """e2h's prompt with a program in place of steps and answer; its text is kept as it is."""
+
+    settings: Mapping[str, Any] = {"prompt": PROGRAM}
+
+    def steps(self, text: str) -> tuple[Step, ...]:
+        """A program has no steps."""
+        return ()
+
+
 def parse(style: PromptStyle, text: str, *, finished: bool = True) -> Solution:
-    """The steps and the answer of a solution, as they stand in the template. Never raises."""
-    return template.parse(style.in_template(text), finished=finished)
+    """The steps and the answer of a solution, as they stand in the template. Never raises.
+
+    The answer of a program is the program.
+    """
+    solution = style.in_template(text)
+    if not writes_programs(style):
+        return template.parse(solution, finished=finished)
+    program = solution if finished and solution.strip() else None
+    return Solution((), program, "truncated" if not finished else "no steps")
+
+
+def writes_programs(style: PromptStyle) -> bool:
+    """Whether solutions are programs."""
+    return isinstance(style, ProgramStyle) or (isinstance(style, ChatStyle) and style.programs)
 
 
 def _in_template(steps: Sequence[Step], answer: str | None) -> str:
@@ -144,6 +173,7 @@ class ChatStyle(PromptStyle):
         step_separator: see ``chat_solution.split_steps``.
         system: the system message; empty for none.
         in_think_block: whether the template opens a ``<think>`` block at the end of a prompt.
+        programs: whether a solution is the last fenced block of code.
         tokenizer: None where solutions are read only.
     """
 
@@ -151,6 +181,7 @@ class ChatStyle(PromptStyle):
     system: str = ""
     in_think_block: bool = False
     tokenizer: PreTrainedTokenizerFast | None = None
+    programs: bool = False
     next_question = ""
 
     @property
@@ -161,7 +192,8 @@ class ChatStyle(PromptStyle):
     @property
     def metadata(self) -> dict[str, str]:
         """What a file of samples says of the wording of its texts."""
-        return {**self.settings, "in_think_block": str(self.in_think_block).lower()}
+        opened = {"in_think_block": str(self.in_think_block).lower()}
+        return {**self.settings, **opened, **({"solution": PROGRAM} if self.programs else {})}
 
     @property
     def stop_token_ids(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -212,6 +244,8 @@ class ChatStyle(PromptStyle):
     def in_template(self, text: str) -> str:
         """A solution in e2h's template."""
         start = self.solution_start(text)
+        if self.programs:
+            return "" if start is None else last_code_block(text[start:])
         answer = None if start is None else named_answer(text[start:])
         return _in_template(self.steps(text), answer)
 
@@ -271,7 +305,7 @@ def _turn(role: str, content: str) -> dict[str, str]:
 
 
 def chat_style(
-    tokenizer: PreTrainedTokenizerFast, *, system: str, step_separator: str
+    tokenizer: PreTrainedTokenizerFast, *, system: str, step_separator: str, programs: bool = False
 ) -> ChatStyle:
     """The wording of a tokenizer's chat template. Raises InputError for one without a template."""
     if not tokenizer.chat_template:
@@ -280,9 +314,9 @@ def chat_style(
             where=tokenizer.name_or_path,
             hint="take --prompt e2h or minerva, or another model",
         )
-    style = ChatStyle(step_separator, system, tokenizer=tokenizer)
+    style = ChatStyle(step_separator, system, tokenizer=tokenizer, programs=programs)
     opened = style.prompt("question").rstrip().endswith(THINK)
-    return ChatStyle(step_separator, system, opened, tokenizer)
+    return replace(style, in_think_block=opened)
 
 
 def style_of_metadata(metadata: Mapping[str, str], file: Path) -> PromptStyle:
@@ -291,7 +325,10 @@ def style_of_metadata(metadata: Mapping[str, str], file: Path) -> PromptStyle:
     if name == "chat":
         opened = metadata.get("in_think_block") == "true"
         return ChatStyle(
-            metadata.get("step_separator", "blank-line"), metadata.get("system", ""), opened
+            metadata.get("step_separator", "blank-line"),
+            metadata.get("system", ""),
+            opened,
+            programs=metadata.get("solution") == PROGRAM,
         )
     if name not in STYLES:
         raise InputError(
@@ -302,5 +339,9 @@ def style_of_metadata(metadata: Mapping[str, str], file: Path) -> PromptStyle:
     return STYLES[name]
 
 
-STYLES: Mapping[str, PromptStyle] = {"e2h": PromptStyle(), "minerva": MinervaStyle()}
+STYLES: Mapping[str, PromptStyle] = {
+    "e2h": PromptStyle(),
+    "minerva": MinervaStyle(),
+    PROGRAM: ProgramStyle(),
+}
 E2H = STYLES["e2h"]

@@ -21,16 +21,24 @@ _SENTENCE_END = re.compile(rf"(?<=[.!?]){_NOT_TITLE}\s+(?=[A-Z$\\])|\n+")
 
 
 def sft_rows(problems: Iterable[Problem]) -> list[dict[str, Any]]:
-    """Rows ``id, prompt, completion``; problems without solution or answer give none."""
-    return [
-        {
-            "id": problem.id,
-            "prompt": template.prompt(problem.problem),
-            "completion": template.completion(steps, problem.answer),
-        }
-        for problem in problems
-        if problem.answer is not None and (steps := steps_of(problem.solution or ""))
-    ]
+    """Rows ``id, prompt, completion``; problems without solution or answer give none.
+
+    A program is kept as it is, and its row says so (``verbatim``).
+    """
+    rows = []
+    for problem in problems:
+        if problem.answer is None:
+            continue
+        if problem.is_program:
+            completion = (problem.solution or "").rstrip()
+        else:
+            steps = steps_of(problem.solution or "")
+            completion = template.completion(steps, problem.answer) if steps else ""
+        if completion:
+            prompt = template.prompt(problem.problem)
+            row = {"id": problem.id, "prompt": prompt, "completion": completion}
+            rows.append(row | ({"verbatim": True} if problem.is_program else {}))
+    return rows
 
 
 def steps_of(text: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Labelled solutions for reward models: from own samples, and from files.
 
 A row is ``id, prompt, completions, labels``: the steps and, as the last of them, the answer block;
-a label is true, false, null (not trained on) or a probability.
+a label is true, false, null (not trained on) or a probability. A row with ``verbatim`` has one
+text, a program, which is kept as it is.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def step_checker(problems: Iterable[Problem]) -> StepChecker | None:
 
 @dataclass(frozen=True, slots=True)
 class ParsedSample:
-    """A finished solution with an answer."""
+    """A finished solution with an answer; of a program, which has no steps, it is the program."""
 
     problem: Problem
     steps: tuple[str, ...]
@@ -44,17 +45,27 @@ class ParsedSample:
         return labelled_row(self.problem.id, self.problem.problem, blocks, [*labels, right])
 
     def outcome_row(self, right: bool) -> Row:
-        """A row in which all steps carry the verdict on the final answer (paper p.6, p.30)."""
+        """A row in which all steps carry the verdict on the final answer (paper p.6, p.30).
+
+        Of a program: a row with its text as it is (``verbatim``), and the verdict.
+        """
+        if self.problem.is_program:
+            question = self.problem.problem
+            row = labelled_row(self.problem.id, question, [self.answer], [right])
+            return row | {"verbatim": True}
         return self.row([right] * len(self.steps), right)
 
     def sft_row(self) -> Row:
         """A row to fine-tune a generator on, as of published solutions."""
         prompt = template.prompt(self.problem.problem)
-        return {"id": self.problem.id, "prompt": prompt, "completion": self.completion}
+        row = {"id": self.problem.id, "prompt": prompt, "completion": self.completion}
+        return row | ({"verbatim": True} if self.problem.is_program else {})
 
     @property
     def completion(self) -> str:
-        """Steps and answer in the template."""
+        """Steps and answer in the template; of a program its text."""
+        if self.problem.is_program:
+            return self.answer
         return template.completion(self.steps, self.answer)
 
 
@@ -68,11 +79,18 @@ def parse_samples(
     parsed: dict[tuple[str, str], ParsedSample] = {}
     dropped = {"samples without answer": 0, "repeated samples": 0}
     for key, text in samples:
+        if (key, text) in parsed:
+            dropped["repeated samples"] += 1
+            continue
+        if problems[key].is_program:
+            if text.strip():
+                parsed[key, text] = ParsedSample(problems[key], (), text)
+            else:
+                dropped["samples without answer"] += 1
+            continue
         solution = template.parse(text)
         if solution.answer is None or not solution.steps:
             dropped["samples without answer"] += 1
-        elif (key, text) in parsed:
-            dropped["repeated samples"] += 1
         else:
             steps = tuple(step.text for step in solution.steps)
             parsed[key, text] = ParsedSample(problems[key], steps, solution.answer)
@@ -136,12 +154,15 @@ def read_rows(file: Path) -> Iterator[Row]:
     for number, row in read_jsonl(file):
         if error := _row_error(row):
             raise InputError(error, where=f"{file}:{number}")
-        prompt = row["prompt"]
+        prompt, verbatim = row["prompt"], row.get("verbatim") is True
         yield {
             "id": str(row.get("id", f"{file.stem}/{number}")),
             "prompt": prompt if "# Solution" in prompt else template.prompt(prompt),
-            "completions": [_block(step) for step in row["completions"]],
+            "completions": (
+                row["completions"] if verbatim else [_block(step) for step in row["completions"]]
+            ),
             "labels": row["labels"],
+            **({"verbatim": True} if verbatim else {}),
         }
     if not number:
         raise InputError("no rows", where=file)
@@ -157,6 +178,8 @@ def _row_error(row: Row) -> str | None:
         return "'completions' is not a list of texts"
     if not isinstance(labels, list) or len(labels) != len(steps):
         return "'labels' is not a list as long as 'completions'"
+    if row.get("verbatim") is True and len(steps) != 1:
+        return "a 'verbatim' row has one completion"
     for label in labels:
         if label is not None and not (isinstance(label, (int, float)) and 0 <= label <= 1):
             return f"label {label!r} is not true, false, null or a probability"

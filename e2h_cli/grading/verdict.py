@@ -12,26 +12,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from e2h_cli.common.errors import RunError
 from e2h_cli.grading.answer_text import MAX_LENGTH, unreadable_reason
 
 logger = logging.getLogger(__name__)
 
-VerdictKind = Literal["right", "wrong", "unreadable", "timed out"]
+VerdictKind = Literal["right", "wrong", "unreadable", "timed out", "not judged"]
 Keys = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One graded pair. ``reason`` says in a few words what decided; ``ms`` is the time it took."""
+    """One graded pair.
+
+    Attributes:
+        verdict: "not judged" says nothing about the answer: the grader could not do its work.
+        reason: what decided, in a few words.
+        ms: the time it took.
+        passed: of a program, the tests that it passes.
+        run: of a program, its tests; 0 where none was run.
+    """
 
     verdict: VerdictKind
     reason: str
     ms: float = 0.0
+    passed: int = 0
+    run: int = 0
 
     @property
     def right(self) -> bool:
-        """Whether the answer counts as correct. Unreadable and timed out count as wrong."""
+        """Whether the answer counts as correct. Every other verdict than "right" does not."""
         return self.verdict == "right"
+
+    @property
+    def share(self) -> float:
+        """The share of tests passed; of an answer without tests 1 where it is right, else 0."""
+        return self.passed / self.run if self.run else float(self.right)
 
 
 class Grader(Protocol):
@@ -46,15 +62,32 @@ class Grader(Protocol):
     def classes(self, answers: Sequence[str]) -> list[int]:
         """Label equal answers with equal numbers, 0, 1, ... in order of first appearance."""
 
+    def classes_of(self, groups: Sequence[tuple[Sequence[str], str | None]]) -> list[list[int]]:
+        """The classes of each group of (answers, public tests of the problem, where it has some).
+
+        Programs are equal where they do the same on the inputs of the public tests.
+        """
+
+
+def refuse_unjudged(verdicts: Sequence[Verdict]) -> None:
+    """Raise RunError where programs could not be judged, so that nothing counts them as wrong."""
+    if missing := [verdict for verdict in verdicts if verdict.verdict == "not judged"]:
+        raise RunError(
+            f"{len(missing):,} of {len(verdicts):,} programs could not be judged: "
+            f"{missing[0].reason}",
+            hint="verdicts so far are kept; the same command judges the others",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """A pair that a sandboxed worker process has to grade.
 
-    ``task``: with the math-verify library, with its reader of LaTeX alone, or with sympy.
+    ``task``: with the math-verify library, with its reader of LaTeX alone, or with sympy; or to
+    run a program on tests, or on public tests.
     """
 
-    task: Literal["library", "latex", "sympy"]
+    task: Literal["library", "latex", "sympy", "tests", "public tests"]
     gold: str
     answer: str
 
@@ -86,16 +119,19 @@ class VerdictCache:
     """Verdicts by rule, version and pair, in one sqlite file that several processes may share.
 
     Results never depend on it: if the file is corrupt, locked or read-only, the cache warns once
-    and is not used. Time-outs are not stored, since they depend on the load of the machine.
+    and is not used. What was not judged is not stored.
 
     Args:
         path: the file; it and its folder are created if missing.
         rule: name and version of the rule; another version never sees these verdicts.
+        timeouts: store time-outs, too. By default they are not, since they depend on the load of
+            the machine.
     """
 
-    def __init__(self, path: Path, rule: str) -> None:
+    def __init__(self, path: Path, rule: str, *, timeouts: bool = False) -> None:
         self.path = path
         self._rule = rule
+        self._left_out = {"not judged"} if timeouts else {"not judged", "timed out"}
         self._usable = True
 
     def get(self, questions: Sequence[Question]) -> dict[int, Verdict]:
@@ -107,22 +143,32 @@ class VerdictCache:
             for start in range(0, len(keys), 500):  # sqlite limits the parameters of a statement
                 part = keys[start : start + 500]
                 marks = ",".join("?" * len(part))
-                query = f"SELECT key, verdict, reason FROM verdicts WHERE key IN ({marks})"
-                for key, kind, reason in database.execute(query, part):
-                    cached[key] = Verdict(kind, reason)
+                query = (
+                    "SELECT key, verdict, reason, ifnull(passed, 0), ifnull(run, 0) "
+                    f"FROM verdicts LEFT JOIN tests USING (key) WHERE key IN ({marks})"
+                )
+                for key, kind, reason, passed, run in database.execute(query, part):
+                    cached[key] = Verdict(kind, reason, passed=passed, run=run)
 
         self._run(read)
         return {index: cached[key] for index, key in enumerate(keys) if key in cached}
 
     def put(self, verdicts: Mapping[Question, Verdict]) -> None:
-        """Store verdicts, except time-outs."""
-        rows = [
-            (self._key(question), verdict.verdict, verdict.reason)
+        """Store verdicts that are worth it, all of them or none."""
+        kept = [
+            (self._key(question), verdict)
             for question, verdict in verdicts.items()
-            if verdict.verdict != "timed out"
+            if verdict.verdict not in self._left_out
         ]
-        insert = "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)"
-        self._run(lambda database: database.executemany(insert, rows))
+
+        def write(database: sqlite3.Connection) -> None:
+            insert = "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)"
+            database.executemany(insert, ((key, v.verdict, v.reason) for key, v in kept))
+            # A table of its own, so that files of before tests existed are read and written.
+            counts = ((key, v.passed, v.run) for key, v in kept if v.run)
+            database.executemany("INSERT OR REPLACE INTO tests VALUES (?, ?, ?)", counts)
+
+        self._run(write)
 
     def _run(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Open the file for one read or write; after the first error it is not used any more."""
@@ -137,14 +183,23 @@ class VerdictCache:
                     "CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, "
                     "verdict TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID"
                 )
+                database.execute(
+                    "CREATE TABLE IF NOT EXISTS tests (key BLOB PRIMARY KEY, "
+                    "passed INTEGER NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID"
+                )
                 work(database)
         except (sqlite3.Error, OSError) as error:
             self._usable = False
             logger.warning(f"{self.path}: verdict cache not used: {error}; delete it to start anew")
 
     def _key(self, question: Question) -> bytes:
-        digest = hashlib.blake2b(digest_size=16)
-        for part in (self._rule, question.task, question.gold, question.answer):
-            data = part.encode("utf-8", "surrogatepass")
-            digest.update(len(data).to_bytes(8, "big") + data)
-        return digest.digest()
+        return digest_of(self._rule, question.task, question.gold, question.answer)
+
+
+def digest_of(*texts: str) -> bytes:
+    """A hash of texts in order, also of those with lone surrogates."""
+    digest = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.digest()

@@ -1,10 +1,14 @@
-"""A Llama of under a million parameters with a tokenizer of single characters."""
+"""A Llama of at most two million parameters, with tokenizers for the tiny worlds."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Sequence
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from e2h_cli.data import tiny_programs
 from e2h_cli.data.template import ANSWER_HEADER, SEPARATOR
 
 # Headers and the blank line are one token each: they carry no information, and they are a third of
@@ -16,9 +20,20 @@ _SPECIAL = ["<pad>", "<unk>", "</s>"]
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """One token per character, header and blank line of chain arithmetic; all else is ``<unk>``."""
-    tokens = [*_SPECIAL, *_HEADERS, *_CHARACTERS]
+    return _piece_tokenizer([*_HEADERS, *_CHARACTERS])
+
+
+def program_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per piece, header and blank line of tiny programs; all else is ``<unk>``."""
+    return _piece_tokenizer([*_HEADERS, *tiny_programs.pieces()])
+
+
+def _piece_tokenizer(pieces: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer that takes the longest piece that the rest of a text begins with."""
+    tokens = [*_SPECIAL, *pieces]
     core = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokens)}, unk_token="<unk>"))
-    pattern = "|".join([*_HEADERS, r"[\s\S]"])
+    longest_first = sorted(pieces, key=len, reverse=True)
+    pattern = "|".join([*map(re.escape, longest_first), r"[\s\S]"])
     core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     core.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
