@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.evaluation import sample_groups
-from e2h_cli.evaluation.sample_groups import SampleGroup
-from e2h_cli.evaluation.score_tables import aggregate_scores
+from e2h_cli.evaluation.sample_groups import ACCURACY, AVERAGE, SampleGroup
+from e2h_cli.evaluation.score_tables import scores_by_aggregation
 from e2h_cli.evaluation.statistics import Floats
 from e2h_cli.evaluation.voting import BEST_AGGREGATE, NO_ANSWER, best_of_n, weighted_vote
 
@@ -22,7 +22,9 @@ class Measurement:
     """Accuracy of one method with N = ``n`` samples: (problems,), in [0, 1].
 
     ``method``: majority, weighted-voting, best-of-n, pass, greedy or single sample;
-    ``reward_model`` and ``aggregate`` are empty where the method uses no scores.
+    ``reward_model`` and ``aggregate`` are empty where the method uses no scores; ``metric``:
+    "accuracy", of programs the share that passes all tests, or "average accuracy", of programs
+    the share of tests that are passed (paper p.10).
     """
 
     generator: str
@@ -31,6 +33,7 @@ class Measurement:
     aggregate: str
     n: int
     accuracy: Floats
+    metric: str = ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,20 @@ def voting_methods(
         only_outcome: the scores are of an ORM, which has one score, that of the final token.
     """
     methods = [VotingMethod("majority", "", [np.ones(group.size) for group in groups])]
-    for name, best in BEST_AGGREGATE.items():
-        if scores is not None and method in ("all", name):
-            for aggregation in aggregates or ["last" if only_outcome else best]:
-                weights = aggregate_scores(scores, groups, aggregation)
-                methods.append(VotingMethod(name, aggregation, weights))
-    return methods
+    if scores is None:
+        return methods
+    chosen = {
+        name: list(aggregates or ["last" if only_outcome else best])
+        for name, best in BEST_AGGREGATE.items()
+        if method in ("all", name)
+    }
+    names = dict.fromkeys(name for of_method in chosen.values() for name in of_method)
+    combined = scores_by_aggregation(scores, groups, names)
+    return methods + [
+        VotingMethod(name, aggregation, combined[aggregation])
+        for name, of_method in chosen.items()
+        for aggregation in of_method
+    ]
 
 
 def predictions(
@@ -117,20 +128,32 @@ def measure(
 
     Voting is averaged over ``draws`` random subsets of size N; best-of-n and pass@N are exact.
     """
+    metrics = metrics_of(groups)
     votes = [m for m in methods if m.name != "best-of-n"]
-    curves = sample_groups.vote_curves(groups, [m.weights for m in votes], ns, draws, seed)
-    rows = [(m.name, m.aggregate, curve) for m, curve in zip(votes, curves, strict=True)]
     best = [m for m in methods if m.name == "best-of-n"]
-    rows += [
-        (m.name, m.aggregate, sample_groups.best_of_n_curve(groups, m.weights, ns)) for m in best
-    ]
-    if with_pass_at_n:
-        rows.append(("pass", "", sample_groups.pass_at_k_curve(groups, ns)))
+    weights = [m.weights for m in votes]
+    curves = sample_groups.vote_curves(groups, weights, ns, draws, seed, metrics)
+    rows = []
+    for metric, of_votes in zip(metrics, curves, strict=True):
+        found = [(m.name, m.aggregate, curve) for m, curve in zip(votes, of_votes, strict=True)]
+        for m in best:
+            curve = sample_groups.best_of_n_curve(groups, m.weights, ns, metric)
+            found.append((m.name, m.aggregate, curve))
+        if with_pass_at_n and metric == ACCURACY:
+            found.append(("pass", "", sample_groups.pass_at_k_curve(groups, ns)))
+        rows += [(metric, *row) for row in found]
     return [
-        Measurement(generator, reward_model if aggregate else "", name, aggregate, n, curve[:, j])
-        for name, aggregate, curve in rows
+        Measurement(
+            generator, reward_model if aggregate else "", name, aggregate, n, curve[:, j], metric
+        )
+        for metric, name, aggregate, curve in rows
         for j, n in enumerate(ns)
     ]
+
+
+def metrics_of(groups: Sequence[SampleGroup]) -> tuple[str, ...]:
+    """What is measured on samples: of programs also the share of tests that are passed."""
+    return (ACCURACY, AVERAGE) if groups[0].problem.is_program else (ACCURACY,)
 
 
 def contrasts(measurements: Iterable[Measurement]) -> list[tuple[Measurement, Measurement]]:
@@ -140,7 +163,7 @@ def contrasts(measurements: Iterable[Measurement]) -> list[tuple[Measurement, Me
     first best-of-n.
     """
     largest: dict[tuple[str, str, str, str], Measurement] = {}
-    for m in measurements:
+    for m in (m for m in measurements if m.metric == ACCURACY):
         key = (m.generator, m.reward_model, m.method, m.aggregate)
         if key not in largest or m.n > largest[key].n:
             largest[key] = m

@@ -13,9 +13,12 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.data.problem import Problem
 from e2h_cli.evaluation.statistics import Bools, Floats, Ints, best_of_n_accuracy, pass_at_k
 from e2h_cli.evaluation.voting import NO_ANSWER, permutations, vote_accuracy
-from e2h_cli.grading.verdict import Grader
+from e2h_cli.grading.verdict import Grader, Verdict, refuse_unjudged
 
 logger = logging.getLogger(__name__)
+
+# Of programs also the mean share of tests that are passed; accuracy is the share that passes all.
+ACCURACY, AVERAGE = "accuracy", "average accuracy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,16 @@ class SampleGroup:
     """N samples of a problem.
 
     ``samples``: (N,) their numbers, ascending; ``answers``: N texts or None; ``answer_classes``:
-    (N,) equal answers have equal numbers; ``right_classes``: (classes,) whether a class is right.
+    (N,) equal answers have equal numbers; ``right_samples``: (N,) whether a sample's answer is
+    right; ``shares``: (N,) of programs, the share of the tests that each passes.
     """
 
     problem: Problem
     samples: tuple[int, ...]
     answers: tuple[str | None, ...]
     answer_classes: Ints
-    right_classes: Bools
+    right_samples: Bools
+    shares: Floats | None = None
 
     @property
     def size(self) -> int:
@@ -43,9 +48,20 @@ class SampleGroup:
         return [(self.problem.id, sample) for sample in self.samples]
 
     @property
-    def right_samples(self) -> Bools:
-        """(N,) whether a sample's answer is right."""
-        return np.append(self.right_classes, False)[self.answer_classes]
+    def classes(self) -> int:
+        """The number of answer classes."""
+        return int(self.answer_classes.max(initial=NO_ANSWER)) + 1
+
+    def is_right(self, winner: int) -> bool:
+        """Whether the first sample of an answer class is right; ``winner`` may be NO_ANSWER."""
+        first = int(np.argmax(self.answer_classes == winner))
+        return winner != NO_ANSWER and bool(self.right_samples[first])
+
+    def values(self, metric: str) -> Floats:
+        """(N,) what each sample is worth under one of ``METRICS``."""
+        if metric == AVERAGE and self.shares is not None:
+            return self.shares
+        return self.right_samples.astype(np.float64)
 
 
 def group_samples(
@@ -55,8 +71,9 @@ def group_samples(
 
     N is the smallest number of samples that any problem has; of the others the samples with the
     lowest numbers are taken, which is logged. Each answer has its own verdict: equal answers with
-    different verdicts are two classes, so that none is right because of another. InputError if a
-    sampled problem is unknown or has no gold answer, or a sample stands twice.
+    different verdicts are two classes, so that none is right because of another; the classes of
+    programs are by behaviour alone. InputError if a sampled problem is unknown or has no gold
+    answer, or a sample stands twice; RunError if programs could not be judged.
     """
     answers: dict[str, dict[int, str | None]] = {}
     columns = (samples[name].to_pylist() for name in ("id", "sample", "answer"))
@@ -83,18 +100,44 @@ def group_samples(
         for key, found in answers.items()
     }
     pairs = [(problems[key].answer or "", a) for key, texts in distinct.items() for a in texts]
-    verdicts = iter(grader.grade(pairs))
-    groups = []
-    for key, texts in distinct.items():
-        labels = zip(grader.classes(texts), (next(verdicts).right for _ in texts), strict=True)
-        label_of: dict[str | None, tuple[int, bool]] = dict(zip(texts, labels, strict=True))
-        class_of = {label: i for i, label in enumerate(dict.fromkeys(label_of.values()))}
-        right = np.array([is_right for _, is_right in class_of], dtype=bool)
-        numbers, given = tuple(answers[key]), tuple(answers[key].values())
-        numbered = (NO_ANSWER if a is None else class_of[label_of[a]] for a in given)
-        classes = np.fromiter(numbered, dtype=np.int64)
-        groups.append(SampleGroup(problems[key], numbers, given, classes, right))
-    return groups
+    graded = grader.grade(pairs)
+    refuse_unjudged(graded)
+    verdicts = iter(graded)
+    classes = grader.classes_of(
+        [(texts, problems[k].public_tests) for k, texts in distinct.items()]
+    )
+    return [
+        _group(problems[key], answers[key], texts, [next(verdicts) for _ in texts], labels)
+        for (key, texts), labels in zip(distinct.items(), classes, strict=True)
+    ]
+
+
+def _group(
+    problem: Problem,
+    answers: Mapping[int, str | None],
+    distinct: Sequence[str],
+    verdicts: Sequence[Verdict],
+    labels: Sequence[int],
+) -> SampleGroup:
+    """A group of samples (number -> answer), by the verdicts and classes of distinct answers."""
+    verdict_of: dict[str | None, Verdict] = dict(zip(distinct, verdicts, strict=True))
+    # Programs of a class may differ on the tests, which no vote may see.
+    classes = [
+        (label, None if problem.is_program else verdict.right)
+        for label, verdict in zip(labels, verdicts, strict=True)
+    ]
+    number = {label: i for i, label in enumerate(dict.fromkeys(classes))}
+    class_of = {text: number[label] for text, label in zip(distinct, classes, strict=True)}
+    given = tuple(answers.values())
+    judged = [verdict_of.get(answer) for answer in given]
+    return SampleGroup(
+        problem,
+        tuple(answers),
+        given,
+        np.array([NO_ANSWER if a is None else class_of[a] for a in given], dtype=np.int64),
+        np.array([verdict is not None and verdict.right for verdict in judged], dtype=bool),
+        np.array([v.share if v else 0.0 for v in judged]) if problem.is_program else None,
+    )
 
 
 def pass_at_k_curve(groups: Sequence[SampleGroup], ks: Sequence[int]) -> Floats:
@@ -104,11 +147,14 @@ def pass_at_k_curve(groups: Sequence[SampleGroup], ks: Sequence[int]) -> Floats:
 
 
 def best_of_n_curve(
-    groups: Sequence[SampleGroup], scores: Sequence[Floats], ks: Sequence[int]
+    groups: Sequence[SampleGroup],
+    scores: Sequence[Floats],
+    ks: Sequence[int],
+    metric: str = ACCURACY,
 ) -> Floats:
     """(problems, ks): exact accuracy of best-of-n. ``scores``: one (N,) array per problem."""
     accuracy = [
-        best_of_n_accuracy(values, group.answer_classes != NO_ANSWER, group.right_samples, ks)
+        best_of_n_accuracy(values, group.answer_classes != NO_ANSWER, group.values(metric), ks)
         for group, values in zip(groups, scores, strict=True)
     ]
     return np.array(accuracy)
@@ -120,14 +166,20 @@ def vote_curves(
     ks: Sequence[int],
     draws: int,
     seed: int,
+    metrics: Sequence[str] = (ACCURACY,),
 ) -> Floats:
-    """(weightings, problems, ks): accuracy of voting over random subsets of the N samples.
+    """(metrics, weightings, problems, ks): accuracy of voting over random subsets of the N samples.
 
     ``weightings``: for each, one (N,) array per problem. All weightings see the same subsets.
     """
-    accuracy = np.zeros((len(weightings), len(groups), len(ks)))
+    accuracy = np.zeros((len(metrics), len(weightings), len(groups), len(ks)))
+    # Drawing them takes a third of the time of a vote: all problems share the draws, each after
+    # a random renumbering of its samples, which makes its subsets independent of the others'.
+    order = permutations(groups[0].size, draws, np.random.default_rng(seed))
     for i, group in enumerate(groups):
-        order = permutations(group.size, draws, np.random.default_rng([seed, i]))
-        weights, classes = [weighting[i] for weighting in weightings], group.answer_classes
-        accuracy[:, i] = vote_accuracy(classes, weights, group.right_classes, ks, order)
+        shuffled = np.random.default_rng([seed, i]).permutation(group.size)
+        weights = [weighting[i][shuffled] for weighting in weightings]
+        values = np.stack([group.values(metric)[shuffled] for metric in metrics])
+        classes = group.answer_classes[shuffled]
+        accuracy[:, :, i] = vote_accuracy(classes, weights, values, ks, order)
     return accuracy

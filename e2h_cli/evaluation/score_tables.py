@@ -25,9 +25,14 @@ def step_arrays(scores: pa.Table) -> tuple[Floats, Ints]:
 
 def aggregate_rows(scores: pa.Table, aggregation: str) -> Floats:
     """(rows,) one score per sample, of its step scores and then its outcome score."""
+    return aggregate(*_all_scores(scores), aggregation)
+
+
+def _all_scores(scores: pa.Table) -> tuple[Floats, Ints]:
+    """Step scores and then the outcome score of each row, concatenated; their numbers."""
     steps, lengths = step_arrays(scores)
     outcome = np.asarray(scores["outcome_score"], dtype=np.float64)
-    return aggregate(np.insert(steps, np.cumsum(lengths), outcome), lengths + 1, aggregation)
+    return np.insert(steps, np.cumsum(lengths), outcome), lengths + 1
 
 
 def take_keys(table: pa.Table, keys: Iterable[tuple[str, int]]) -> pa.Table:
@@ -50,9 +55,17 @@ def aggregate_scores(
     scores: pa.Table, groups: Sequence[SampleGroup], aggregation: str
 ) -> list[Floats]:
     """Aggregated scores (N,) of the samples of each group, joined by (id, sample)."""
+    return scores_by_aggregation(scores, groups, [aggregation])[aggregation]
+
+
+def scores_by_aggregation(
+    scores: pa.Table, groups: Sequence[SampleGroup], aggregations: Iterable[str]
+) -> dict[str, list[Floats]]:
+    """``aggregate_scores`` under several aggregations; the join is made once."""
     keys = [key for group in groups for key in group.keys]
-    combined = aggregate_rows(take_keys(scores, keys), aggregation)
-    return np.split(combined, np.cumsum([group.size for group in groups])[:-1])
+    values, lengths = _all_scores(take_keys(scores, keys))
+    ends = np.cumsum([group.size for group in groups])[:-1]
+    return {name: np.split(aggregate(values, lengths, name), ends) for name in aggregations}
 
 
 def sigmoid(scores: pa.Table) -> pa.Table:

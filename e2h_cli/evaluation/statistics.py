@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,15 +42,17 @@ def pass_at_k(samples: int, right: int | Ints, k: int) -> Floats:
     return np.where(wrong < k, 1.0, -np.expm1(np.minimum(log_share, 0.0)))
 
 
-def best_of_n_accuracy(scores: Floats, answered: Bools, right: Bools, ks: Sequence[int]) -> Floats:
+def best_of_n_accuracy(
+    scores: Floats, answered: Bools, values: Floats | Bools, ks: Sequence[int]
+) -> Floats:
     """Exact accuracy of best-of-n for each n in ``ks``: the expectation over all subsets of size n.
 
     Sorted by falling score, the best of n samples is among the first m with probability
     pass@n(N, m). Of equal scores one is taken at random. Samples without an answer are sorted last
     and are wrong. ValueError if a score is NaN.
 
-    ``scores`` (N,): any scale; ``answered``, ``right`` (N,): whether a sample has an answer, and
-    whether it is right.
+    ``scores`` (N,): any scale; ``answered`` (N,): whether a sample has an answer; ``values``
+    (N,): whether it is right, or the share of tests that it passes.
     """
     if np.isnan(scores).any():
         raise ValueError("a score is NaN")
@@ -59,10 +62,17 @@ def best_of_n_accuracy(scores: Floats, answered: Bools, right: Bools, ks: Sequen
     changes = (np.diff(ranked[order]) != 0) | np.diff(answered[order])
     ends = np.append(np.flatnonzero(changes) + 1, samples)
     starts = np.concatenate([[0], ends[:-1]])
-    hits = np.concatenate([[0], np.cumsum((right & answered)[order])])
+    hits = np.concatenate([[0], np.cumsum((values * answered)[order])])
     share = (hits[ends] - hits[starts]) / (ends - starts)
-    best = (pass_at_k(samples, ends, k) - pass_at_k(samples, starts, k) for k in ks)
-    return np.array([(chance * share).sum() for chance in best])
+    chances = _chances(samples, tuple(ks))
+    return (chances[:, ends] - chances[:, starts]) @ share
+
+
+@lru_cache(maxsize=8)
+def _chances(samples: int, ks: tuple[int, ...]) -> Floats:
+    """(ks, N + 1): pass@k with 0 to N right samples, which every problem needs."""
+    right = np.arange(samples + 1)
+    return np.stack([pass_at_k(samples, right, k) for k in ks])
 
 
 def wilson_interval(

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import sparse
 
-from e2h_cli.evaluation.statistics import Bools, Floats, Ints
+from e2h_cli.evaluation.statistics import Floats, Ints
 from e2h_cli.settings.base import Aggregation
 
 NO_ANSWER = -1
@@ -85,47 +86,111 @@ def permutations(samples: int, draws: int, rng: np.random.Generator) -> Ints:
 def vote_accuracy(
     answer_classes: Ints,
     weightings: Sequence[Floats],
-    right_classes: Bools,
+    values: Floats,
     ks: Sequence[int],
     order: Ints,
 ) -> Floats:
-    """(weightings, ks) accuracy of voting: share of random subsets whose winner is right.
+    """(values, weightings, ks) accuracy of voting: mean over random subsets of the winner's value.
+
+    The winner is the sample of the winning class that was drawn first.
 
     Args:
         answer_classes: (N,) 0..C-1, or ``NO_ANSWER``.
         weightings: each (N,), none negative.
-        right_classes: (C,) whether an answer class is right.
+        values: (values, N) of each sample: whether it is right, or the share of tests it passes.
         ks: subset sizes, ascending, at most N.
         order: (D, N) permutations; subset d of size k is the first k of row d.
     """
-    accuracy = np.zeros((len(weightings), len(ks)))
-    if not right_classes.any():
+    accuracy = np.zeros((len(values), len(weightings), len(ks)))
+    if not values.any():
         return accuracy
     draws, samples = order.shape
-    # An extra class collects the samples without an answer; it can never win.
-    count = len(right_classes) + 1
-    missing = answer_classes == NO_ANSWER
-    drawn = np.where(missing, count - 1, answer_classes)[order]
-    cells = drawn + np.arange(draws)[:, None] * count
-    first = np.full(draws * count, samples)
-    # Later assignments win: walked backwards, each cell keeps its earliest position.
-    positions = np.broadcast_to(np.arange(samples)[::-1], cells.shape)
-    first[cells[:, ::-1].ravel()] = positions.ravel()
-    first_drawn = first.reshape(draws, count)
-    first_drawn[:, -1] = samples
-    segments = list(zip([0, *ks[:-1]], ks, strict=True))
-    opened = [np.flatnonzero((first >= begin) & (first < k)) for begin, k in segments]
-    right = np.append(right_classes, False)
-    for w, weights in enumerate(weightings):
-        values = np.where(missing, 0.0, weights)[order]
-        # Below any sum until the class is first drawn.
-        totals = np.full(draws * count, -1.0)
-        for j, (begin, k) in enumerate(segments):
-            totals[opened[j]] = 0.0
-            chunk, chunk_values = cells[:, begin:k].ravel(), values[:, begin:k].ravel()
-            totals += np.bincount(chunk, weights=chunk_values, minlength=totals.size)
-            table = totals.reshape(draws, count)
-            highest = table.max(axis=1, keepdims=True)
-            winner = np.where(table == highest, first_drawn, samples + 1).argmin(axis=1)
-            accuracy[w, j] = (right[winner] & (highest[:, 0] >= 0)).mean()
+    answered = answer_classes != NO_ANSWER
+    weights = np.stack([np.where(answered, w, 0.0) for w in weightings], axis=1)
+    parts = [k for k in ks if k < samples]
+    if parts:
+        appearance = _Appearance(answer_classes, order[:, : parts[-1]])
+        totals = np.zeros((draws, 0, weights.shape[1]))
+        for j, (begin, k) in enumerate(zip([0, *parts[:-1]], parts, strict=True)):
+            totals = appearance.add(totals, weights, begin, k)
+            # Of equal totals the first one wins: the class that was drawn first.
+            chosen = appearance.samples(totals.argmax(axis=1), k)
+            found = np.where(chosen >= 0, values[:, chosen], 0.0)
+            accuracy[:, :, j] = found.mean(axis=1)
+    for j in range(len(parts), len(ks)):
+        accuracy[:, :, j] = _of_all_samples(answer_classes, weights, values, order)
+    return accuracy
+
+
+class _Appearance:
+    """The classes of each draw, numbered by when they were drawn first.
+
+    Small subsets have few classes, so that tables of their totals are small.
+
+    Args:
+        answer_classes: (N,).
+        order: (D, P) samples in the order in which they are drawn.
+    """
+
+    def __init__(self, answer_classes: Ints, order: Ints) -> None:
+        draws, positions = order.shape
+        self.order = order
+        drawn = answer_classes[order]
+        self.answered = drawn != NO_ANSWER
+        count = int(answer_classes.max(initial=NO_ANSWER)) + 2
+        cells = drawn + 1 + np.arange(draws)[:, None] * count
+        first = np.full(draws * count, positions)
+        # Later assignments win: walked backwards, each cell keeps its earliest position.
+        backwards = np.broadcast_to(np.arange(positions)[::-1], cells.shape)
+        first[cells[:, ::-1].ravel()] = backwards.ravel()
+        is_first = (first[cells] == np.arange(positions)) & self.answered
+        self.distinct = np.cumsum(is_first, axis=1, dtype=np.int32)
+        number = np.zeros(draws * count, dtype=np.int32)
+        number[cells[is_first]] = self.distinct[is_first] - 1
+        self.numbers = number[cells]
+        # Samples that are the first of their class, draw after draw.
+        self.firsts = order[is_first]
+        self.starts = np.cumsum(self.distinct[:, -1]) - self.distinct[:, -1]
+
+    def add(self, totals: Floats, weights: Floats, begin: int, end: int) -> Floats:
+        """(D, classes, weightings): ``totals`` and the weights of the samples begin..end-1.
+
+        ``weights``: (N, weightings), 0 for samples without an answer.
+        """
+        draws, width = len(self.order), max(int(self.distinct[:, end - 1].max()), 1)
+        rows = self.numbers[:, begin:end] + np.arange(draws, dtype=np.int32)[:, None] * width
+        coordinates = rows.ravel(), self.order[:, begin:end].ravel()
+        ones = np.ones(rows.size)
+        drawn = sparse.coo_array((ones, coordinates), shape=(draws * width, len(weights)))
+        added = (drawn @ weights).reshape(draws, width, -1)
+        added[:, : totals.shape[1]] += totals
+        return added
+
+    def samples(self, numbers: Ints, size: int) -> Ints:
+        """(D, weightings) the first sample of the classes ``numbers``, of subsets of ``size``.
+
+        -1 where no sample of the subset has an answer.
+        """
+        some = self.distinct[:, size - 1] > 0
+        index = np.where(some[:, None], self.starts[:, None] + numbers, 0)
+        firsts = self.firsts if len(self.firsts) else np.array([-1])
+        return np.where(some[:, None], firsts[index], -1)
+
+
+def _of_all_samples(answer_classes: Ints, weights: Floats, values: Floats, order: Ints) -> Floats:
+    """(values, weightings): accuracy of voting over all N samples, the same in every draw.
+
+    But for ties, which go to the class that is drawn first.
+    """
+    answered = answer_classes != NO_ANSWER
+    accuracy = np.zeros((len(values), weights.shape[1]))
+    if not answered.any():
+        return accuracy
+    for w, weight in enumerate(weights.T):
+        totals = np.bincount(answer_classes[answered], weights=weight[answered])
+        present = np.bincount(answer_classes[answered]) > 0
+        winners = present & (totals == totals[present].max())
+        wins = answered & winners[answer_classes]
+        first = order[np.arange(len(order)), wins[order].argmax(axis=1)]
+        accuracy[:, w] = values[:, first].mean(axis=1)
     return accuracy

@@ -58,9 +58,9 @@ def test_methods_and_their_aggregations() -> None:
 
 def test_predictions_by_hand() -> None:
     group = SampleGroup(problem("p"), (0, 1, 2, 3, 4), ("1", "2", None, "2", "3"),
-                np.array([0, 1, -1, 1, 2]), np.array([False, True, False]))  # fmt: skip
+                np.array([0, 1, -1, 1, 2]), np.array([0, 1, 0, 1, 0], dtype=bool))  # fmt: skip
     none = SampleGroup(
-        problem("q"), (0, 1, 2, 3, 4), (None,) * 5, np.array([-1] * 5), np.zeros(0, dtype=bool)
+        problem("q"), (0, 1, 2, 3, 4), (None,) * 5, np.array([-1] * 5), np.zeros(5, dtype=bool)
     )
     scores = [np.array([0.9, 0.3, 1.0, 0.4, 0.1]), np.ones(5)]
     methods = [

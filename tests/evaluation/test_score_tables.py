@@ -17,7 +17,7 @@ from tests.evaluation.score_rows import tables
 def group(key: str, *samples: int) -> SampleGroup:
     size = len(samples)
     problem = Problem(key, key, 1, "", "", answer="1")
-    return SampleGroup(problem, samples, ("1",) * size, np.zeros(size, int), np.array([True]))
+    return SampleGroup(problem, samples, ("1",) * size, np.zeros(size, int), np.ones(size, bool))
 
 
 def test_scores_of_each_problem_end_with_the_outcome() -> None:

@@ -105,17 +105,24 @@ def test_accuracy_over_all_orders_is_that_of_single_votes(
     weightings = [np.ones(len(answers)), rng.choice([0.0, 0.25, 0.5, 1.0], len(answers))]
     order = np.array(list(all_orders(range(len(answers)))))
     ks = list(range(1, len(answers) + 1))
-    found = vote_accuracy(answers, weightings, right, ks, order)
+    # What each sample is worth may differ within a class, as of programs of equal behaviour.
+    shares = rng.random(len(answers))
+    values = np.stack([(right[answers] & (answers >= 0)).astype(float), shares])
+    found = vote_accuracy(answers, weightings, values, ks, order)
     for w, weights in enumerate(weightings):
         for j, k in enumerate(ks):
             winners = [weighted_vote(answers[row[:k]], weights[row[:k]]) for row in order]
             expected = np.mean([c >= 0 and right[c] for c in winners])
-            assert found[w, j] == pytest.approx(expected)
+            assert found[0, w, j] == pytest.approx(expected)
+            first = [
+                row[answers[row] == c][0] for row, c in zip(order, winners, strict=True) if c >= 0
+            ]
+            assert found[1, w, j] == pytest.approx(shares[first].sum() / len(order) if first else 0)
 
 
 def test_majority_of_one_is_the_share_of_right_samples() -> None:
     classes = np.array([0, 0, 1, -1])
     order = permutations(4, 20_000, np.random.default_rng(1))
-    found = vote_accuracy(classes, [np.ones(4)], np.array([True, False]), [1, 4], order)
-    assert math.isclose(found[0, 0], 0.5, abs_tol=0.02)
-    assert found[0, 1] == 1.0
+    found = vote_accuracy(classes, [np.ones(4)], np.array([[1.0, 1, 0, 0]]), [1, 4], order)
+    assert math.isclose(found[0, 0, 0], 0.5, abs_tol=0.02)
+    assert found[0, 0, 1] == 1.0
