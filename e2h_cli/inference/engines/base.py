@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -31,6 +32,9 @@ class SamplingParameters:
     stop: tuple[str, ...] = ()  # texts that end a sample besides the end-of-text token
     stop_token_ids: tuple[int, ...] = ()  # tokens that end a sample besides the model's own
     logprob: bool = False  # compute log-probabilities; costs vLLM a tenth of its speed
+    # Whether each sample has its own seed, which vLLM's fast samplers do not take. Without, the
+    # noise is the engine's own.
+    seed_per_sample: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,40 @@ def sample_seed(run_seed: int, problem_id: str, sample: int) -> int:
     """
     digest = hashlib.sha256(f"{run_seed}\x00{problem_id}\x00{sample}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+class WholeWaves:
+    """Keeps finished samples back until all samples of their wave of requests are finished.
+
+    Samples without a seed of their own are drawn anew after a kill. If single samples were kept,
+    the short ones would be: they are finished sooner. Of waves of some thousand samples all take
+    about as long, so that what is kept does not depend on lengths.
+    """
+
+    def __init__(self, requests: Sequence[Request], size: int) -> None:
+        # All samples of a request are of one block of numbers.
+        self._wave = {_block(r.id, r.samples[0]): i // size for i, r in enumerate(requests)}
+        self._missing: Counter[int] = Counter()
+        for request in requests:
+            self._missing[self._wave[_block(request.id, request.samples[0])]] += len(
+                request.samples
+            )
+        self._finished: dict[int, list[Generation]] = {}
+
+    def add(self, generations: Iterable[Generation]) -> list[Generation]:
+        """Finished samples of waves that are whole now."""
+        whole = []
+        for generation in generations:
+            wave = self._wave[_block(generation.id, generation.sample)]
+            self._finished.setdefault(wave, []).append(generation)
+            self._missing[wave] -= 1
+            if not self._missing[wave]:
+                whole += self._finished.pop(wave)
+        return whole
+
+
+def _block(problem_id: str, sample: int) -> tuple[str, int]:
+    return problem_id, sample // MAX_SAMPLES_PER_REQUEST
 
 
 def decode_samples(

@@ -49,12 +49,17 @@ def sampling_parameters(settings: DecodingSettings) -> SamplingParameters:
 
 
 def open_engine(
-    model: str, settings: SampleSettings, prompts: Sequence[str], scratch_dir: Path
+    model: str,
+    settings: SampleSettings,
+    prompts: Sequence[str],
+    scratch_dir: Path,
+    seed: int | None = None,
 ) -> Engine:
     """Load the generator ``model`` (folder or Hub name) into the engine that the settings select.
 
     ``prompts``: all of the run, to check that they fit into the model; ``scratch_dir``: for a
-    converted copy of the model, if vLLM needs one.
+    converted copy of the model, if vLLM needs one; ``seed``: of vLLM's own noise, where samples
+    have no seed of their own.
 
     Raises:
         InputError: there is no such model, or a prompt and its solution do not fit into it.
@@ -72,6 +77,7 @@ def open_engine(
             precision=settings.precision,
             engine_args=settings.engine_arg,
             scratch_dir=scratch_dir,
+            seed=seed,
         )
     from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 

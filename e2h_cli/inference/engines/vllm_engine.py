@@ -64,6 +64,7 @@ class VLLMEngine:
         precision: str,
         engine_args: Mapping[str, Any],
         scratch_dir: Path,
+        seed: int | None = None,
     ) -> None:
         vllm = import_vllm()
         from vllm.platforms import current_platform
@@ -76,7 +77,9 @@ class VLLMEngine:
             with_head_size(load_generator(model_name_or_path, "fp32"), size).save_pretrained(path)
             tokenizer.save_pretrained(path)
         defaults = default_args(precision, max_model_len) | {"enable_prefix_caching": True}
-        if current_platform.is_cpu():
+        if seed is not None:
+            defaults["seed"] = seed
+        elif current_platform.is_cpu():
             # On a CPU, chunked prefill does not support seeds per request.
             defaults["enable_chunked_prefill"] = False
         with refusals_in_one_line(model_name_or_path):
@@ -100,7 +103,9 @@ class VLLMEngine:
                 for request, sample, ids in islice(waiting, self._max_queued - len(queued)):
                     self._request_count += 1
                     request_id = str(self._request_count)
-                    seed = sample_seed(request.run_seed, request.id, sample)
+                    seed = None
+                    if parameters.seed_per_sample:
+                        seed = sample_seed(request.run_seed, request.id, sample)
                     params = _vllm_parameters(parameters, seed)
                     self._engine.add_request(request_id, {"prompt_token_ids": ids}, params)
                     queued[request_id] = request.id, sample
@@ -144,7 +149,7 @@ class VLLMEngine:
             self._asleep = True
 
 
-def _vllm_parameters(parameters: SamplingParameters, seed: int) -> Any:
+def _vllm_parameters(parameters: SamplingParameters, seed: int | None) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
