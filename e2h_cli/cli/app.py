@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from itertools import pairwise
 
 import typer
 
 from e2h_cli import __version__
+from e2h_cli.cli.clean import clean
+from e2h_cli.cli.diff import diff
+from e2h_cli.cli.doctor import doctor
 from e2h_cli.cli.grade import grade
+from e2h_cli.cli.ls import ls
 from e2h_cli.cli.options import stage_command
+from e2h_cli.cli.page import page
 from e2h_cli.cli.plan import plan
+from e2h_cli.cli.push import push
 from e2h_cli.cli.recipes import recipes, validate
 from e2h_cli.cli.report import report
 from e2h_cli.cli.run import run
-from e2h_cli.common.console import show_on_terminal
+from e2h_cli.common.console import console, show_on_terminal
 from e2h_cli.common.errors import E2HError, InputError, RunError
 from e2h_cli.common.escapes import one_line
+from e2h_cli.common.json_log import RESULT
 from e2h_cli.pipeline.registry import COMMANDS
 
 app = typer.Typer(
     name="e2h",
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Train a reward model on easy problems, and use it on hard ones. "
     "Each command is one stage of a recipe; `e2h run` does a whole recipe.",
@@ -35,12 +43,22 @@ for command in COMMANDS:
     app.command(command)(stage_command(command))
 app.command("run")(run)
 app.command("report")(report)
+app.command("page")(page)
 app.command("plan")(plan)
 app.command("validate")(validate)
+app.command("push")(push)
 app.add_typer(recipes, name="recipes")
 app.command("grade")(grade)
+app.command("doctor")(doctor)
+app.command("ls")(ls)
+app.command("clean")(clean)
+app.command("diff")(diff)
 
 
+logger = logging.getLogger(__name__)
+
+# Options that ``_show`` takes.
+_OF_OUTPUT = ("--quiet", "--log-json")
 _INTERRUPTED = 130
 # Failures of the disk, not of what the user has named.
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -61,6 +79,14 @@ def _main(
     context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
+    quiet: bool = typer.Option(
+        False, "--quiet", help="Show warnings and errors alone; may stand anywhere."
+    ),
+    log_json: bool = typer.Option(
+        False,
+        "--log-json",
+        help="Show messages and results as JSON lines on stderr; may stand anywhere.",
     ),
 ) -> None:
     if context.invoked_subcommand is None:
@@ -96,7 +122,29 @@ def main() -> None:
 
 def run_app(arguments: list[str]) -> int:
     """Run a command line; print errors as one line; return the exit code."""
-    show_on_terminal()
+    started = time.monotonic()
+    arguments = _show(arguments)
+    code = _run(arguments)
+    if console.in_log and arguments:
+        seconds = round(time.monotonic() - started, 1)
+        words = "done" if code == 0 else "not done"
+        result = {"command": arguments[0], "exit_code": code, "seconds": seconds}
+        logger.log(logging.INFO if code == 0 else logging.ERROR, words, extra={RESULT: result})
+    return code
+
+
+def _show(arguments: list[str]) -> list[str]:
+    """Set how messages are shown; returns the arguments without the options that say so.
+
+    They may stand anywhere, and hold for mistakes on the command line itself.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given = set(arguments[:end])
+    show_on_terminal(quiet="--quiet" in given, log_json="--log-json" in given)
+    return [one for i, one in enumerate(arguments) if i >= end or one not in _OF_OUTPUT]
+
+
+def _run(arguments: list[str]) -> int:
     try:
         _refuse_empty(arguments)
         code = app(arguments, prog_name="e2h", standalone_mode=False)
@@ -175,5 +223,8 @@ def _unexpected(error: Exception) -> str:
 
 
 def _complain(line: str, code: int) -> int:
+    if console.in_log:
+        logger.error("%s", one_line(line))
+        return code
     typer.secho(f"error: {one_line(line)}", err=True, fg="red")
     return code

@@ -46,6 +46,9 @@ StageOption = Annotated[
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Delete work that was done under other settings.")
 ]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON, and nothing else, to the standard output.")
+]
 MakeInputsOption = Annotated[
     bool | None,
     typer.Option(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from e2h_cli.cli.options import RunDirOption, ScaleOption
+from e2h_cli.cli.options import JsonOption, RunDirOption, ScaleOption
 from e2h_cli.cli.run_selection import open_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from e2h_cli.pipeline.plan import Assumptions, StagePlan
+    from e2h_cli.pipeline.recipe import Recipe
     from e2h_cli.reports.tables import ReportTable
 
 
@@ -41,9 +45,10 @@ def plan(
         float | None,
         typer.Option(min=1, help="Of models whose config or name tells no size, as 7e9."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the stages of a recipe with rows, tokens, GPU memory, GPU-hours and disk."""
-    from e2h_cli.common.console import console
+    from e2h_cli.common.console import console, print_json
     from e2h_cli.pipeline.plan import PEAK_TFLOPS, Assumptions, plan_of
 
     loaded, folder = open_run(recipe, scale, run_dir, None)
@@ -52,10 +57,43 @@ def plan(
              "training": training, "sampling": sampling, "parameters": parameters}  # fmt: skip
     assumed = Assumptions(**given)  # type: ignore[arg-type]
     plans = plan_of(loaded, folder, assumed)
+    if as_json:
+        print_json(_json(loaded, folder.path, plans, assumed))
+        return
     title = f"{loaded.name} at {loaded.scale} scale in {folder.path}"
     console.print(_table(title, plans, assumed))
     for line in assumed.lines:
         console.print(f"assumed: {line}", markup=False)
+
+
+def _json(
+    recipe: Recipe, folder: Path, plans: Sequence[StagePlan], assumed: Assumptions
+) -> dict[str, Any]:
+    """The plan with sums; memory and disk in bytes."""
+    stages = [
+        {**dataclasses.asdict(one), "gpu_hours": one.gpu_hours(assumed), "parts": dict(one.parts)}
+        for one in plans
+    ]
+    sums = {
+        name: {
+            "tokens": sum(one["tokens"] for one in some),
+            "memory": max((one["memory"] for one in some), default=0.0),
+            "gpu_hours": sum(one["gpu_hours"] for one in some),
+            "disk": sum(one["disk"] for one in some),
+        }
+        for name, some in {
+            "in_all": stages,
+            "not_finished": [one for one in stages if one["status"] != "finished"],
+        }.items()
+    }
+    about = {"recipe": recipe.name, "scale": recipe.scale, "seed": recipe.seed}
+    return {
+        **about,
+        "folder": str(folder),
+        "stages": stages,
+        **sums,
+        "assumed": dataclasses.asdict(assumed),
+    }
 
 
 def _table(title: str, plans: Sequence[StagePlan], assumed: Assumptions) -> ReportTable:

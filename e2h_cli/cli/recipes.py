@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from e2h_cli.cli.options import JsonOption
 from e2h_cli.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ def validate(
     recipe: Annotated[
         str, typer.Argument(help="Recipe file, or the name of one that comes with e2h.")
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """Check a recipe at all its scales, without running anything."""
-    from e2h_cli.common.console import console
+    from e2h_cli.common.console import console, print_json
     from e2h_cli.pipeline.recipe import at_scale
     from e2h_cli.pipeline.recipe_file import find, read
 
@@ -36,6 +38,18 @@ def validate(
     # A recipe without scales is one for the user's own data.
     scales: Iterable[Scale] = file.entry.scales or ("own",)
     checked = [at_scale(file, scale) for scale in scales]
+    if as_json:
+        found = [
+            {
+                "scale": one.scale,
+                "stages": [stage.name for stage in one.order],
+                "all_stages": len(one.stages),
+                "notes": list(_missing(one)),
+            }
+            for one in checked
+        ]
+        print_json({"recipe": file.entry.name, "path": str(file.path), "scales": found})
+        return
     for one in checked:
         of_all = f" of {len(one.stages)}" if one.show else ""
         console.print(f"{one.scale}: {len(one.order)}{of_all} stages")
@@ -64,16 +78,23 @@ def _missing(recipe: Recipe) -> Iterator[str]:
 
 
 @recipes.callback(invoke_without_command=True)
-def list_recipes(context: typer.Context) -> None:
+def list_recipes(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the recipes that come with e2h."""
-    from e2h_cli.common.console import console
+    from e2h_cli.common.console import console, print_json
     from e2h_cli.pipeline.recipe_file import packaged, read
 
     if context.invoked_subcommand is not None:
         return
+    found = {name: (path, read(path).entry) for name, path in packaged().items()}
+    if as_json:
+        rows = [
+            {"name": name, "about": one.about, "scales": list(one.scales), "path": str(path)}
+            for name, (path, one) in found.items()
+        ]
+        print_json(rows)
+        return
     table = Table("recipe", "what it shows", "scales")
-    for name, path in packaged().items():
-        entry = read(path).entry
+    for name, (_, entry) in found.items():
         table.add_row(name, escape(entry.about), ", ".join(entry.scales))
     console.print(table)
 

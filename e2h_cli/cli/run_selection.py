@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 NOTHING = "none"
 # Inputs and settings that name problems of the user's own.
 _PROBLEMS = ("imported", "data", "problems")
-_RUNS = Path("runs")
+# Where run folders are.
+RUNS = Path("runs")
 # Bytes of memory of a GPU that takes the paper's models.
 _SMALL_GPU = 40e9
 # Values of --source that read what the run made itself.
-_NOT_FROM_OUTSIDE = ("chains", "samples", "rollouts")
+_NOT_FROM_OUTSIDE = ("chains", "programs", "samples", "rollouts")
 
 
 def open_run(
@@ -54,8 +55,8 @@ def open_run(
     file = read(find(recipe_name))
     run_seed = file.entry.seed if seed is None else seed
     suffix = "" if run_seed == file.experiment_seed else f"-seed{run_seed}"
-    folders = {s: RunFolder(_RUNS / f"{file.experiment}-{s}{suffix}") for s in known}
-    folders["own"] = RunFolder(_RUNS / f"own{suffix}")
+    folders = {s: RunFolder(RUNS / f"{file.experiment}-{s}{suffix}") for s in known}
+    folders["own"] = RunFolder(RUNS / f"own{suffix}")
     given = None if run_dir is None else RunFolder(run_dir)
     outside = {
         key
@@ -76,6 +77,16 @@ def open_run(
             hint="leave out --scale, or take another --run-dir",
         )
     return at_scale(file, cast("Scale", chosen), seed), folder
+
+
+def last_run() -> RunFolder:
+    """The run folder in runs/ that was used last. Raises InputError where there is none."""
+    from e2h_cli.pipeline.run_folder import RUN_RECORD, RunFolder
+
+    folders = [RunFolder(file.parent) for file in RUNS.glob(f"*/{RUN_RECORD}")]
+    if not folders:
+        raise InputError("no run here", where=RUNS, hint="name a run folder, or make one: e2h run")
+    return max(folders, key=lambda folder: folder.last_used)
 
 
 def parse_seeds(seed: int | None, seeds: str | None) -> list[int | None]:

@@ -79,6 +79,12 @@ def path_exists(path: Path) -> bool:
         return False
 
 
+def shown_path(path: Path) -> str:
+    """A path as messages show it: from the working folder, if it is below it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
 def fsync_folder(folder: Path) -> None:
     """Flush a folder's directory entries to disk, so that renames survive a crash."""
     handle = os.open(folder, os.O_RDONLY)

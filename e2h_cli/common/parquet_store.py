@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import atomic_file, make_folder, read_json, write_atomic, write_json
+from e2h_cli.common.folder_lock import locked
 
 logger = logging.getLogger(__name__)
 
@@ -105,9 +106,9 @@ class ShardedParquetStore:
                 keys.update(table["id"].to_pylist(), table["sample"].to_pylist())
         return keys
 
-    def rows_on_disk(self) -> int:
-        """Number of rows on disk, of all writers; opens new files only."""
-        for file in self._files():
+    def rows_of_writer(self) -> int:
+        """Rows in the part files of this writer and of those in its folder; opens new ones only."""
+        for file in self.writer_folder.rglob("part-*.parquet"):
             if file not in self._row_counts:
                 with contextlib.suppress(pa.ArrowException, OSError):
                     self._row_counts[file] = pq.read_metadata(file).num_rows
@@ -136,24 +137,31 @@ class ShardedParquetStore:
         *,
         max_bytes: int = 48 * 2**20,
     ) -> None:
-        """Write all rows of ``ids`` into the target, in that order and by sample number.
+        """Write all rows of ``ids`` into the target, as ``tables`` yields them.
+
+        ``on_table`` is given each table. Part files stay where they are.
+        """
+        with atomic_file(self.target) as stream:
+            writer = pq.ParquetWriter(stream, self.schema, compression="zstd")
+            for table in self.tables(ids, max_bytes=max_bytes):
+                writer.write_table(table)
+                on_table(table)
+            writer.close()
+
+    def tables(self, ids: Iterable[str], *, max_bytes: int = 48 * 2**20) -> Iterator[pa.Table]:
+        """All rows of ``ids``, in that order and by sample number.
 
         Rows of other ids are left out; of a key that is there twice the first row is kept. Memory
-        use is bounded: about ``max_bytes`` of uncompressed rows, always of whole ids, are merged
-        and given to ``on_table`` at a time, and one file is read at a time.
+        use is bounded: a table has about ``max_bytes`` of uncompressed rows, always of whole ids,
+        and one file is read at a time.
         """
         self.flush()
         files, rows = self._locate_rows(list(ids))
         found = map(pq.read_metadata, files)
         size = sum(m.row_group(i).total_byte_size for m in found for i in range(m.num_row_groups))
         max_rows = max(1, len(rows) * max_bytes // max(size, 1))
-        with atomic_file(self.target) as stream:
-            writer = pq.ParquetWriter(stream, self.schema, compression="zstd")
-            for chunk in _chunks_of_whole_ids(rows, max_rows):
-                table = self._take_rows(files, chunk)
-                writer.write_table(table)
-                on_table(table)
-            writer.close()
+        for chunk in _chunks_of_whole_ids(rows, max_rows):
+            yield self._take_rows(files, chunk)
 
     def _locate_rows(self, ids: list[str]) -> tuple[list[Path], np.ndarray]:
         """The readable files, and where the rows of ``ids`` are, each key once, in target order.
@@ -243,11 +251,13 @@ def clear_if_changed(folder: Path, conditions: Mapping[str, Any]) -> None:
     """Delete the Parquet files of a folder that were made under other conditions.
 
     ``conditions``: all that the rows depend on (fingerprints, settings), as JSON values; they are
-    written down in the folder.
+    written down in the folder. Of processes that start together one clears, and the others wait.
     """
+    make_folder(folder)
     file = folder / _CONDITIONS_FILE
-    if file.is_file() and read_json(file) == dict(conditions):
-        return
-    for made in folder.rglob("*.parquet"):
-        made.unlink()
-    write_json(file, dict(conditions))
+    with locked(folder, ".lock-conditions", shared=False, wait=True):
+        if file.is_file() and read_json(file) == dict(conditions):
+            return
+        for made in folder.rglob("*.parquet"):
+            made.unlink()
+        write_json(file, dict(conditions))

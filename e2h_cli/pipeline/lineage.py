@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,12 +39,14 @@ class Lineage:
         bases: models that training started from, and whose own training is not recorded.
         unknown: other inputs of which nothing is known.
         tags: those of the recipe; of two with one key the nearer stage's, then the first input's.
+        stages: folders of all stages, each after those that it was made from.
     """
 
     seen: dict[str, frozenset[int]]
     bases: frozenset[str]
     unknown: frozenset[str]
     tags: dict[str, str]
+    stages: tuple[Path, ...]
 
     def levels(self, *kinds: str) -> frozenset[int]:
         """Levels of these kinds together."""
@@ -126,12 +129,14 @@ class _Walk:
         self._bases: set[str] = set()
         self._unknown: set[str] = set()
         self._tags: dict[str, str] = {}
-        self._visited: set[Path] = set()
+        self._visited: dict[Path, list[Path]] = {}
 
     @property
     def result(self) -> Lineage:
         seen = {kind: frozenset(levels) for kind, levels in self._seen.items() if levels}
-        return Lineage(seen, frozenset(self._bases), frozenset(self._unknown), self._tags)
+        names = frozenset(self._bases), frozenset(self._unknown)
+        order = TopologicalSorter(self._visited).static_order()
+        return Lineage(seen, *names, self._tags, tuple(order))
 
     def visit(self, *stages: Path) -> None:
         """Visit stages and what they are made from, the nearest first."""
@@ -139,7 +144,7 @@ class _Walk:
         for stage in queue:
             if stage in self._visited:
                 continue
-            self._visited.add(stage)
+            self._visited[stage] = []
             record = StageFolder(stage).record
             seen = record.get("counts", {}).get(SEEN)
             inputs = [name for name, given in record.get("inputs", {}).items() if given]
@@ -149,7 +154,8 @@ class _Walk:
                 self._seen[kind].update(levels)
             self._tags = record.get("tags", {}) | self._tags
             for name in inputs:
-                queue += self.made_from(stage, record, name)
+                self._visited[stage] += self.made_from(stage, record, name)
+            queue += self._visited[stage]
 
     def made_from(self, stage: Path, record: Mapping[str, Any], name: str) -> Iterator[Path]:
         """The stages behind an input. What is known of no stage is noted, but for problems."""

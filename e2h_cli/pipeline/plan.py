@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,11 @@ PEAK_TFLOPS = {"small": 165.0, "paper": 989.0}
 _MATH_TRAIN, _MATH_TEST = (958, 2152, 2618, 2776, 3494), (43, 90, 105, 128, 134)
 # Labelled solutions, or responses, of the published data sets.
 _PUBLISHED = {"prm800k": 75_000, "metamath": 395_000, "math-shepherd": 445_000}
+# Those of APPS by difficulty.
+_APPS_TRAIN = (2639, 2000, 361)
+# Tokens of a question with its solution.
 _TINY_TOKENS = 45
+_ROW_TOKENS = {"chains": _TINY_TOKENS, "programs": 110, "apps": 900}
 _BYTES_PER_TOKEN = 1.2  # of a sample on disk, compressed
 
 
@@ -78,8 +82,8 @@ class Assumptions:
         """The assumptions in words."""
         return [
             f"a solution has {self.solution_tokens} tokens, a question {self.prompt_tokens} "
-            f"(chain arithmetic: {_TINY_TOKENS} together); {self.steps} steps; the "
-            "prompt of several solutions is computed once",
+            f"({', '.join(f'{k}: {v}' for k, v in _ROW_TOKENS.items())} together); "
+            f"{self.steps} steps; the prompt of several solutions is computed once",
             f"a GPU does {self.tflops:g} TFLOP/s in bf16; training and scoring reach "
             f"{self.training:.0%} of it, sampling {self.sampling:.0%}; 2 operations per parameter "
             "and token, 6 in training",
@@ -146,9 +150,8 @@ class _Planner:
             case SplitSettings() as settings:
                 self.plan.parts = split_sizes(settings)
                 self.plan.rows = sum(self.plan.parts.values())
-                chains = settings.source == "chains"
                 tokens = self.assumed.solution_tokens + self.assumed.prompt_tokens
-                self.plan.row_tokens = _TINY_TOKENS if chains else tokens
+                self.plan.row_tokens = _ROW_TOKENS.get(settings.source, tokens)
             case PretrainSettings() as settings:
                 self.plan.parameters = 12.0 * settings.num_layers * settings.hidden_size**2
                 self._train(settings, settings.documents, _TINY_TOKENS)
@@ -288,10 +291,13 @@ class _Planner:
 
 
 def split_sizes(settings: SplitSettings) -> dict[str, float]:
-    """Problems of each part of a split, before it is made; MATH in its published sizes."""
-    chains = settings.source == "chains"
-    train = settings.train_counts if chains else _MATH_TRAIN
-    test = settings.test_counts if chains else _MATH_TEST
+    """Problems of each part of a split, before it is made; data sets in their published sizes."""
+    train: Sequence[int] = settings.train_counts
+    test: Sequence[int] = settings.test_counts
+    if settings.source == "math":
+        train, test = _MATH_TRAIN, _MATH_TEST
+    elif settings.source == "apps":
+        train = _APPS_TRAIN
     size = sum(test) if settings.validation_size is None else settings.validation_size
     held_out = [min(size * t / sum(test), n) for n, t in zip(train, test, strict=False)]
     left = [n - v for n, v in zip(train, held_out, strict=False)]

@@ -27,7 +27,7 @@ from e2h_cli.common.files import (
     write_atomic,
     write_json,
 )
-from e2h_cli.pipeline.folder_lock import locked
+from e2h_cli.common.folder_lock import locked
 from e2h_cli.pipeline.stage_record import host, read_record, versions, write_record
 
 STAGE_RECORD = "stage.json"

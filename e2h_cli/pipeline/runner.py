@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import importlib
 import itertools
-import os
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from typing import Any, Literal
 from rich.markup import escape
 
 from e2h_cli.common import distributed
-from e2h_cli.common.console import console
+from e2h_cli.common.console import announce, console
 from e2h_cli.common.errors import E2HError, InputError
-from e2h_cli.common.files import fingerprint, path_exists, remove_leftovers
+from e2h_cli.common.files import fingerprint, path_exists, remove_leftovers, shown_path
 from e2h_cli.pipeline.checked_yaml import flag_of
 from e2h_cli.pipeline.iteration import check_iteration, made_by, resolve_iteration, stage_of
 from e2h_cli.pipeline.recipe import Recipe
@@ -26,8 +26,11 @@ from e2h_cli.pipeline.recipe_file import packaged
 from e2h_cli.pipeline.recipe_stage import Stage
 from e2h_cli.pipeline.registry import DEFAULT_RECIPE, InputSpec
 from e2h_cli.pipeline.run_folder import Differences, ResolvedInput, RunFolder, StageFolder
+from e2h_cli.pipeline.shards import set_up_alone, shard_name
 from e2h_cli.pipeline.stage_context import StageContext
-from e2h_cli.settings.base import ShardableSettings, ShowTokensSettings
+from e2h_cli.settings.base import ShowTokensSettings
+
+logger = logging.getLogger(__name__)
 
 Replace = Literal["none", "of-recipe", "all"]
 
@@ -55,22 +58,20 @@ class Runner:
             raise InputError(
                 f"{stage.command.name} is one process", hint="start it without accelerate launch"
             )
-        console.quiet = not distributed.is_main_process()
+        console.quiet = console.quiet or not distributed.is_main_process()
         inputs = self._resolve_inputs(stage)
         folder = self.run_folder.stage(stage.name)
         settings = stage.settings.model_dump(mode="json")
-        locked = folder.lock(_shard_name(stage))
+        locked = folder.lock(shard_name(stage.settings))
         with locked if distributed.is_main_process() else contextlib.nullcontext():
             context = self._context(stage, folder, inputs)
-            current = distributed.run_on_main(
-                lambda: self._is_current(stage, folder, settings, inputs)
-            )
+            current = distributed.run_on_main(lambda: self._set_up(stage, folder, settings, inputs))
             if isinstance(stage.settings, ShowTokensSettings) and stage.settings.show_tokens:
                 _load(stage.command.show_tokens)(context)
             if current:
                 distributed.run_on_main(lambda: folder.set_tags(stage.tags))
             else:
-                self._execute(stage, folder, settings, inputs, context)
+                self._execute(stage, folder, context)
             folder.publish(stage.command.published, self.run_folder.path)
 
     def run_all(self, last: str | None = None) -> None:
@@ -191,6 +192,22 @@ class Runner:
             scale=self.recipe.scale,
         )
 
+    def _set_up(
+        self,
+        stage: Stage,
+        folder: StageFolder,
+        settings: dict[str, Any],
+        inputs: dict[str, list[ResolvedInput]],
+    ) -> bool:
+        """Whether the stage is up to date; if it is not, it is recorded as started."""
+        with set_up_alone(folder, shard_name(stage.settings)):
+            current = self._is_current(stage, folder, settings, inputs)
+            if not current:
+                name, recipe = stage.command.name, self.recipe
+                self.run_folder.describe(recipe.experiment, recipe.scale, recipe.seed)
+                folder.start(name, settings, inputs, stage.overrides, stage.tags, recipe.name)
+        return current
+
     def _is_current(
         self,
         stage: Stage,
@@ -220,7 +237,7 @@ class Runner:
         if status == "finished" and not extended:
             more = [f"holds {k} = {held[k]}" for k in extendable if held[k] > settings[k]]
             details = ", ".join([str(folder.path), *more])
-            console.print(f"[green]{stage.name}[/green] is up to date ({escape(details)})")
+            _announce(stage, folder, f"is up to date ({escape(details)})", seconds=0.0)
             return True
         action = (
             f"grows to {extended[0]} = {settings[extended[0]]}"
@@ -242,13 +259,13 @@ class Runner:
                 where=folder.path,
                 hint="--force throws that work away; another --run-dir keeps both",
             )
-        if _shard_name(stage):
+        if shard_name(stage.settings):
             raise InputError(
                 f"{stage.name} holds work under other conditions ({reasons})",
                 where=folder.path,
                 hint="other shards may be in it: remove the folder, or take another --run-dir",
             )
-        console.print(f"[yellow]{stage.name}[/yellow] is made anew: {escape(reasons)}")
+        logger.warning("%s is made anew: %s", stage.name, reasons)
         folder.clear(preserve=() if changed.outputs else stage.command.preserve)
 
     def _refuse_others_work(self, stage: Stage, folder: StageFolder, changed: Differences) -> None:
@@ -275,21 +292,10 @@ class Runner:
         self,
         stage: Stage,
         folder: StageFolder,
-        settings: dict[str, Any],
-        inputs: dict[str, list[ResolvedInput]],
         context: StageContext[Any],
     ) -> None:
         console.print(f"[bold]{stage.name}[/bold] [dim]{escape(_summary(stage))}[/dim]")
-        recipe = self.recipe
-        distributed.run_on_main(
-            lambda: self.run_folder.describe(recipe.experiment, recipe.scale, recipe.seed)
-        )
-        distributed.run_on_main(
-            lambda: folder.start(
-                stage.command.name, settings, inputs, stage.overrides, stage.tags, recipe.name
-            )
-        )
-        if distributed.is_main_process() and not _shard_name(stage):
+        if distributed.is_main_process() and not shard_name(stage.settings):
             remove_leftovers(folder.path)
         started = time.monotonic()
         try:
@@ -308,13 +314,14 @@ class Runner:
             console.print(f"[green]{stage.name}[/green]: this shard is done in {seconds:,.0f} s")
             return
         folder.finish(counts, seconds)
-        console.print(
-            f"[green]{stage.name}[/green] done in {seconds:,.0f} s -> {escape(_short(folder.path))}"
-        )
+        made = f"done in {seconds:,.0f} s -> {escape(shown_path(folder.path))}"
+        _announce(stage, folder, made, seconds=round(seconds, 1), counts=counts)
 
 
-def _shard_name(stage: Stage) -> str:
-    return stage.settings.shard_name if isinstance(stage.settings, ShardableSettings) else ""
+def _announce(stage: Stage, folder: StageFolder, what: str, **result: Any) -> None:
+    """Print what became of a stage; as a JSON line it has the fields of the result."""
+    about = {"stage": stage.name, "command": stage.command.name, "folder": str(folder.path)}
+    announce(f"[green]{stage.name}[/green] {what}", **about, **result)
 
 
 def _load(path: str) -> Callable[[StageContext[Any]], Any]:
@@ -340,8 +347,3 @@ def _command_line(recipe: Recipe, stage: Stage) -> str:
 def _summary(stage: Stage) -> str:
     changed = stage.settings.model_dump(mode="json", exclude_defaults=True)
     return ", ".join(f"{key}={value}" for key, value in changed.items())
-
-
-def _short(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative

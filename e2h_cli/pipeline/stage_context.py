@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import make_folder
+from e2h_cli.common.tracking import TrackedRun, Tracker, open_tracker
 from e2h_cli.pipeline.checked_yaml import flag_of
 from e2h_cli.pipeline.recipe_file import Scale, scale_in_words
-from e2h_cli.pipeline.run_folder import SCRATCH_DIR
-from e2h_cli.settings.base import Settings
+from e2h_cli.pipeline.run_folder import SCRATCH_DIR, RunFolder, StageFolder
+from e2h_cli.settings.base import Settings, TrackedSettings
 
 S = TypeVar("S", bound=Settings)
+
+
+def verdict_cache() -> Path:
+    """Cache of grading verdicts of this user; that of a run folder could be somebody else's."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "e2h" / "verdicts.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +76,8 @@ class StageContext(Generic[S]):
 
     @property
     def verdict_cache(self) -> Path:
-        """Cache of grading verdicts of this user; that of a run folder could be somebody else's."""
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(caches) / "e2h" / "verdicts.sqlite"
+        """``verdict_cache``."""
+        return verdict_cache()
 
     @property
     def scratch_dir(self) -> Path:
@@ -77,3 +85,24 @@ class StageContext(Generic[S]):
         path = self.output_dir / SCRATCH_DIR
         make_folder(path)
         return path
+
+    @contextmanager
+    def tracker(self) -> Iterator[Tracker]:
+        """The tracked run of this stage, under --track; otherwise one that does nothing.
+
+        A stage that continues where it stopped continues its tracked run; one that is made anew
+        has another.
+        """
+        settings = self.settings
+        name = settings.track if isinstance(settings, TrackedSettings) else None
+        about = RunFolder(self.run_dir).about | {"scale": self.scale, "stage": self.stage}
+        run_dir = self.run_dir.resolve()
+        started = StageFolder(self.output_dir).record.get("started", "")
+        run = TrackedRun(
+            name=self.stage,
+            group=run_dir.name,
+            key=f"{run_dir}\n{self.stage}\n{started}",
+            config={**about, "inputs": self.input_names, **settings.model_dump(mode="json")},
+        )
+        with open_tracker(name, run) as tracker:
+            yield tracker

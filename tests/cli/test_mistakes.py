@@ -24,7 +24,7 @@ SEEDS = [pytest.param(FEW, id="few"), pytest.param(MANY, marks=pytest.mark.slow,
 # A command that hangs fails the test instead.
 SECONDS = 120
 # Differ from run to run.
-OWN = ("stage.json", "engines.jsonl", ".lock")
+OWN = ("stage.json", "engines.jsonl", ".lock", ".lock-conditions")
 COMMON = ("--recipe", str(MINI), "--run-dir", "run")
 
 

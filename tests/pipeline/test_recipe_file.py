@@ -226,11 +226,13 @@ def test_random_mistakes_in_a_view_are_one_line(tmp_path: Path) -> None:
     assert refusals > 30
 
 
-def test_every_recipe_of_the_project_but_one_extends_the_experiment() -> None:
+def test_every_recipe_of_the_project_but_one_extends_one_of_two_experiments() -> None:
     tables = {f"table{i}" for i in (1, 2, 4, 5, 7, 8, 9, 10)}
     figures = {f"fig{i}" for i in range(4, 25)}
     own = {"experiment", "quickstart", "reward-hacking"}
-    assert {"published", *own, *tables, *figures} == {*packaged()}
+    programs = {"programs", "table3", "table6"}
+    assert {"published", *programs, *own, *tables, *figures} == {*packaged()}
+    assert {read(packaged()[name]).experiment for name in programs} == {"programs"}
     for name in own | tables | figures:
         file = read(packaged()[name])
         assert file.experiment == "experiment"

@@ -82,7 +82,7 @@ def test_results_are_complete_and_consistent(mini_run: Path) -> None:
     metrics = results["metrics"]
     expected = {
         "group", "generator", "reward_model", "method", "aggregate", "n", "accuracy", "low", "high",
-        "problems", "grader",
+        "problems", "grader", "metric",
     }  # fmt: skip
     assert set(metrics[0]) == expected
     assert results["scale"] == "tiny"
