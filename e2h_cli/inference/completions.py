@@ -33,6 +33,8 @@ class Completer:
         folder: for part files while it works.
         title: of the progress bar.
         wording: of the solutions that the prefixes are from.
+        shard: name of the share of a larger whole that the prefixes are; it is not merged.
+        before_drawing: called with the numbers of missing and of all completions.
         on_engine: called with the record of every engine.
         stats: of the completions of all calls.
     """
@@ -44,6 +46,8 @@ class Completer:
     folder: Path
     title: str
     wording: PromptStyle = E2H
+    shard: str = ""
+    before_drawing: Callable[[int, int], None] = lambda missing, total: None
     on_engine: Callable[[Mapping[str, Any]], None] = lambda record: None
     stats: SampleStats = field(default_factory=SampleStats)
 
@@ -58,6 +62,7 @@ class Completer:
         store = job.store()
         missing = sum(len(request.samples) for request in job.missing(store.keys()))
         total = self.count * len(prefixes)
+        self.before_drawing(missing, total)
         if missing < total:
             logger.info(f"{total - missing:,} of {total:,} completions are on disk already")
         if missing:
@@ -74,6 +79,11 @@ class Completer:
             for key, answer in zip(*columns, strict=True):
                 answers[key][answer] += 1
 
+        if self.shard:
+            # Other shards may be writing, and whoever merges them writes the file.
+            for table in store.tables(answers):
+                count(table)
+            return answers
         on_disk = store.keys()
         store.merge(dict.fromkeys([*answers, *(key for key, _ in on_disk)]), count)
         return answers
@@ -89,6 +99,6 @@ class Completer:
             examples=(),
             target=self.target.resolve(),
             folder=self.folder.resolve(),
-            writer="parts",
+            writer=self.shard or "parts",
             begun={prefix.key: begin(prefix.steps) for prefix in prefixes},
         )

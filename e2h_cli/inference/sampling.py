@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from e2h_cli.common.errors import RunError, reason_of
+from e2h_cli.common.errors import InputError, RunError, reason_of
 from e2h_cli.common.parquet_store import SAMPLE_SCHEMA, ShardedParquetStore, read_table
 from e2h_cli.data import prompt_styles
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.prompt_styles import (
     E2H,
+    PROGRAM,
     STYLES,
     ChatStyle,
     PromptStyle,
@@ -28,14 +29,22 @@ from e2h_cli.data.prompt_styles import (
     style_of_metadata,
 )
 from e2h_cli.inference.engine_stats import EngineClock
-from e2h_cli.inference.engines.base import MAX_SAMPLES_PER_REQUEST, Generation, Request
-from e2h_cli.inference.worker_pool import gpu_count, gpus_per_engine, run_with_progress
-from e2h_cli.settings.prompt import ChatSettings
+from e2h_cli.inference.engines.base import (
+    MAX_SAMPLES_PER_REQUEST,
+    Generation,
+    Request,
+    WholeWaves,
+    sample_seed,
+)
+from e2h_cli.inference.worker_pool import gpus_per_engine, run_shared
+from e2h_cli.settings.prompt import PROGRAM_SYSTEM, ChatSettings
 from e2h_cli.settings.sample import SampleSettings
 
 SAMPLES_FILE = "samples.parquet"
 # Samples of chats also have the tokens of their <think> block.
 THINK_TOKENS = "think_tokens"
+# Of samples without seeds: all of a wave are kept, or none (``WholeWaves``).
+REQUESTS_PER_WAVE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,10 @@ class SamplingJob:
         flush_seconds = self.settings.flush_seconds
         return ShardedParquetStore(self.target, self.folder, schema, self.writer, flush_seconds)
 
+    def share(self, index: int, count: int, writer: str) -> Self:
+        """A share of the samples; see ``missing_requests``."""
+        return replace(self, writer=writer, shares=(*self.shares, (index, count)))
+
     def missing(self, done: Set[tuple[str, int]]) -> list[Request]:
         """Requests for the samples of this job that are not in ``done``."""
         n, seed = self.settings.n, self.settings.seed
@@ -74,7 +87,7 @@ class SamplingJob:
     @property
     def style(self) -> PromptStyle:
         """The wording of the prompts. Raises InputError if the model has no chat template."""
-        return style_of(self.settings, self.model)
+        return style_of(self.settings, self.model, programs=self.problems[0].is_program)
 
     @property
     def stop(self) -> tuple[str, ...]:
@@ -84,21 +97,32 @@ class SamplingJob:
         return tuple(dict.fromkeys([*self.settings.stop, *own]))
 
 
-def style_of(settings: ChatSettings, model: str) -> PromptStyle:
+def style_of(settings: ChatSettings, model: str, *, programs: bool = False) -> PromptStyle:
     """The wording that the settings name, for a model by folder or Hub name.
 
-    Raises InputError if its tokenizer has no chat template and needs one.
+    ``programs``: whether the problems are solved by programs. Raises InputError if the tokenizer
+    has no chat template and needs one, or for a wording in which no programs are written.
     """
     if settings.is_chat:
-        return _chat_style(model, settings.system, settings.step_separator)
-    return STYLES[getattr(settings, "prompt", "e2h")]
+        default = type(settings).model_fields["system"].default
+        of_programs = programs and settings.system == default
+        system = PROGRAM_SYSTEM if of_programs else settings.system
+        return _chat_style(model, system, settings.step_separator, programs)
+    name = getattr(settings, "prompt", "e2h")
+    if not programs:
+        return STYLES[name]
+    if name != "e2h" or getattr(settings, "shots", 0):
+        asked = f"--prompt {name}" if name != "e2h" else "--shots"
+        raise InputError(f"{asked}: not for problems that are solved by programs")
+    return STYLES[PROGRAM]
 
 
 @lru_cache(maxsize=1)
-def _chat_style(model: str, system: str, step_separator: str) -> ChatStyle:
+def _chat_style(model: str, system: str, step_separator: str, programs: bool) -> ChatStyle:
     from e2h_cli.models.loading import load_tokenizer
 
-    return chat_style(load_tokenizer(model), system=system, step_separator=step_separator)
+    tokenizer = load_tokenizer(model)
+    return chat_style(tokenizer, system=system, step_separator=step_separator, programs=programs)
 
 
 def sample_all(
@@ -109,25 +133,15 @@ def sample_all(
     ``missing``: number of samples that are not on disk yet; ``title``: of the progress bar;
     ``in_worker``: start a process even for one engine, so that its GPU memory is free afterwards.
     """
-    settings = job.settings
-    gpus = gpus_per_engine(settings.engine_arg)
-    count = settings.workers or gpu_count() // gpus or 1
-    jobs = [
-        replace(job, writer=f"{job.writer}/{i}-of-{count}", shares=(*job.shares, (i, count)))
-        for i in range(count)
-    ]
-    records = run_with_progress(
+    return run_shared(
         sample,
-        jobs,
-        job.store(),
+        job,
+        job.settings,
         title=title,
         total=missing,
         in_worker=in_worker,
-        gpus_per_job=gpus,
-        ray_address=settings.ray,
+        gpus_per_job=gpus_per_engine(job.settings.engine_arg),
     )
-    # An engine that had nothing to do has no record.
-    return filter(None, records)
 
 
 def sample(
@@ -140,28 +154,38 @@ def sample(
     Raises:
         RunError: the engine failed. The samples that it had finished are on disk.
     """
-    from e2h_cli.inference.engines.select import open_engine, sampling_parameters
+    from e2h_cli.inference.engines.select import (
+        open_engine,
+        sampling_parameters,
+        select_engine,
+    )
 
     settings = job.settings
     store = job.store()
     requests = job.missing(store.keys())
     if not requests:
         return {}
-    style = job.style
+    style, seeded = job.style, settings.seed_per_sample
+    if seeded is None:
+        seeded = select_engine(settings.engine, settings.engine_arg) != "vllm"
     parameters = replace(
         sampling_parameters(settings),
         stop=job.stop,
         logprob=settings.logprob,
         stop_token_ids=style.stop_token_ids,
+        seed_per_sample=seeded,
     )
     begin = time.monotonic()
     prompts = list({request.id: request.prompt for request in requests}.values())
-    engine = open_engine(job.model, settings, prompts, store.writer_folder)
+    seed = None if seeded else _engine_seed(job, requests)
+    engine = open_engine(job.model, settings, prompts, store.writer_folder, seed)
+    waves = WholeWaves(requests, 1 if seeded else REQUESTS_PER_WAVE)
     clock = EngineClock(engine.name, load_seconds=time.monotonic() - begin)
     on_progress(0)
     try:
         for generations in clock.timed(engine, requests, parameters):
-            store.add(sample_row(g, style, job.begun.get(g.id, "")) for g in generations)
+            kept = generations if seeded else waves.add(generations)
+            store.add(sample_row(g, style, job.begun.get(g.id, "")) for g in kept)
             on_progress(len(generations))
     except (RuntimeError, MemoryError) as error:
         raise RunError(
@@ -173,6 +197,15 @@ def sample(
         # Whatever stops the engine, finished samples are kept.
         store.flush()
     return clock.record()
+
+
+def _engine_seed(job: SamplingJob, requests: Sequence[Request]) -> int:
+    """The seed of an engine's own noise: another for each worker, and after each kill."""
+    missing = sum(len(request.samples) for request in requests)
+    first = requests[0]
+    name = f"{job.writer} {missing} {first.id}"
+    # vLLM takes seeds of 32 bits.
+    return sample_seed(job.settings.seed, name, first.samples[0]) % 2**32
 
 
 class SampleStats:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
 from e2h_cli.common.parquet_store import (
     SCORE_SCHEMA,
-    SampleKeys,
     ShardedParquetStore,
     clear_if_changed,
     read_table,
@@ -24,15 +24,18 @@ from e2h_cli.data.problem import Problem
 from e2h_cli.inference.batching import Scores, ScoringStats, score_batches
 from e2h_cli.inference.engine_stats import append_engine_stats
 from e2h_cli.inference.engines.select import select_engine
-from e2h_cli.inference.worker_pool import gpu_count, gpus_per_engine, run_with_progress
+from e2h_cli.inference.worker_pool import gpus_per_engine, run_shared
 from e2h_cli.models.reward_formats import RewardModel, open_reward_model
-from e2h_cli.settings.base import ScoringEngineName
+from e2h_cli.settings.base import ScoringEngineName, WorkerSettings
 
 logger = logging.getLogger(__name__)
 
 SCORES_FILE = "scores.parquet"
 # A copy of the reward model that vLLM can load, in the folder of a worker.
 MODEL_COPY = "vllm-model"
+# Folder of the part files, in that of the scores.
+PARTS = "parts"
+_ONE_PER_GPU = WorkerSettings.model_validate({})
 
 
 def score_texts(
@@ -78,8 +81,8 @@ class DistinctSolution:
 class ScoringJob:
     """What one reward model scores. Picklable, so that it can be sent to a worker.
 
-    ``folder``: of all scores; ``solutions``: with the numbers of the samples that have this text;
-    ``writer``: name of this worker's own folder of part files.
+    ``folder``: of all scores; ``solutions``: scored or not, by problem, with the numbers of the
+    samples that have this text; ``writer``: path of this worker's own folder of part files.
     """
 
     reward_model: str
@@ -89,16 +92,57 @@ class ScoringJob:
     folder: Path
     engine: ScoringEngineName = "transformers"
     engine_args: Mapping[str, Any] = field(default_factory=dict)
-    solutions: dict[DistinctSolution, list[int]] = field(default_factory=dict)
-    writer: str = ""
+    flush_seconds: float = 5.0
+    solutions: dict[str, dict[DistinctSolution, list[int]]] = field(default_factory=dict)
+    writer: str = "whole"
 
     def store(self) -> ShardedParquetStore:
         """The scores on disk, of all workers; new ones go to this worker's folder."""
-        target, folder = self.folder / SCORES_FILE, self.folder / "parts"
-        return ShardedParquetStore(target, folder, SCORE_SCHEMA, self.writer)
+        target, folder = self.folder / SCORES_FILE, self.folder / PARTS
+        return ShardedParquetStore(target, folder, SCORE_SCHEMA, self.writer, self.flush_seconds)
+
+    def share(self, index: int, count: int, writer: str) -> Self:
+        """Every ``count``-th problem: all its solutions are in one share, and share its prompt."""
+        own = list(self.solutions)[index::count]
+        return replace(self, writer=writer, solutions={key: self.solutions[key] for key in own})
+
+    def missing(self) -> dict[DistinctSolution, list[int]]:
+        """The texts that have no score on disk, and the numbers of their samples."""
+        done = self.store().keys()
+        every = itertools.chain.from_iterable(of.items() for of in self.solutions.values())
+        left = {s: [n for n in numbers if (s.problem_id, n) not in done] for s, numbers in every}
+        return {solution: numbers for solution, numbers in left.items() if numbers}
+
+    @property
+    def samples(self) -> int:
+        """Number of samples, scored or not."""
+        return sum(len(numbers) for of in self.solutions.values() for numbers in of.values())
 
 
 def score_samples(
+    samples: pa.Table,
+    problems: Mapping[str, Problem],
+    reward_model: str,
+    folder: Path,
+    *,
+    conditions: Mapping[str, Any],
+    workers: WorkerSettings = _ONE_PER_GPU,
+    **options: Any,
+) -> pa.Table:
+    """Scores of all samples, rows of ``SCORE_SCHEMA``; those in ``folder`` are not computed again.
+
+    The arguments are those of ``scoring_job``, and how many engines work.
+
+    Raises:
+        InputError: the engine cannot score this reward model.
+        RunError: a score is NaN or infinite.
+    """
+    job = scoring_job(samples, problems, reward_model, folder, conditions=conditions, **options)
+    score_missing(job, workers)
+    return merge_scores(job, problems)
+
+
+def scoring_job(
     samples: pa.Table,
     problems: Mapping[str, Problem],
     reward_model: str,
@@ -110,8 +154,9 @@ def score_samples(
     precision: str,
     engine: ScoringEngineName = "transformers",
     engine_args: Mapping[str, Any] | None = None,
-) -> pa.Table:
-    """Scores of all samples, rows of ``SCORE_SCHEMA``; those in ``folder`` are not computed again.
+    flush_seconds: float = 5.0,
+) -> ScoringJob:
+    """What there is to score, and where.
 
     Args:
         samples: rows of ``SAMPLE_SCHEMA``.
@@ -125,42 +170,59 @@ def score_samples(
         precision: "auto", "fp32" or "bf16".
         engine, engine_args: what computes the scores, and arguments of vLLM. Scores in ``folder``
             are kept whichever engine they are of.
+        flush_seconds: how long a score may stay in memory only.
 
     Raises:
         InputError: the engine cannot score this reward model.
-        RunError: a score is NaN or infinite.
     """
     args = engine_args or {}
     check_engine(engine, args, reward_model, family)
     clear_if_changed(folder, conditions)
-    job = ScoringJob(reward_model, family, precision, batch_tokens, folder.resolve(), engine, args)
-    store = job.store()
-    solutions = _distinct_solutions(samples, problems, store.keys())
-    if solutions:
-        for record in _score_all(replace(job, solutions=solutions)):
-            append_engine_stats(folder, record)
-    store.merge(problems)
-    for file in (folder / "parts").rglob("part-*.parquet"):
-        file.unlink()
-    for copy in (folder / "parts").glob(f"*/{MODEL_COPY}"):
-        shutil.rmtree(copy)
-    return read_table(store.target, SCORE_SCHEMA)
+    return ScoringJob(
+        reward_model,
+        family,
+        precision,
+        batch_tokens,
+        folder.resolve(),
+        engine,
+        args,
+        flush_seconds,
+        _distinct_solutions(samples, problems),
+    )
 
 
-def _score_all(job: ScoringJob) -> Iterator[dict[str, Any]]:
-    """Score all solutions of a job with one or more engines; yield the engines' records."""
-    count = sum(map(len, job.solutions.values()))
-    logger.info(f"{count:,} samples to score, {len(job.solutions):,} distinct")
-    gpus = gpus_per_engine(job.engine_args)
-    return run_with_progress(
+def score_missing(job: ScoringJob, workers: WorkerSettings) -> None:
+    """Score what has no score on disk yet, with one or more engines.
+
+    Raises:
+        RunError: a score is NaN or infinite, or workers died again and again.
+    """
+    missing = job.missing()
+    if not missing:
+        return
+    count = sum(map(len, missing.values()))
+    logger.info(f"{count:,} samples to score, {len(missing):,} distinct")
+    records = run_shared(
         score,
-        _split_by_problem(job, gpu_count() // gpus or 1),
-        job.store(),
+        job,
+        workers,
         title="scoring",
         total=count,
         in_worker=job.engine == "vllm",  # its memory is free when the worker ends
-        gpus_per_job=gpus,
+        gpus_per_job=gpus_per_engine(job.engine_args),
     )
+    for record in records:
+        append_engine_stats(job.folder, record)
+    for copy in job.store().writer_folder.rglob(MODEL_COPY):
+        shutil.rmtree(copy)
+
+
+def merge_scores(job: ScoringJob, problems: Iterable[str]) -> pa.Table:
+    """Put the scores of all shares into one file, problem by problem, and read it."""
+    store = job.store()
+    store.merge(problems)
+    shutil.rmtree(store.folder)
+    return read_table(store.target, SCORE_SCHEMA)
 
 
 def check_engine(
@@ -182,34 +244,22 @@ def write_scores(scores: pa.Table, folder: Path, conditions: Mapping[str, Any]) 
 
 
 def _distinct_solutions(
-    samples: pa.Table, problems: Mapping[str, Problem], done: SampleKeys
-) -> dict[DistinctSolution, list[int]]:
-    """The texts that have no score yet, and the numbers of their samples."""
-    solutions: dict[DistinctSolution, list[int]] = {}
+    samples: pa.Table, problems: Mapping[str, Problem]
+) -> dict[str, dict[DistinctSolution, list[int]]]:
+    """Problem id -> its texts, and the numbers of their samples; in the order of the table."""
+    found: dict[str, dict[DistinctSolution, list[int]]] = {}
     columns = (samples[name].to_pylist() for name in ("id", "text", "finish_reason", "sample"))
-    for problem_id, text, reason, sample in zip(*columns, strict=True):
-        if problem_id in problems and (problem_id, sample) not in done:
-            question = problems[problem_id].problem
-            solution = DistinctSolution(problem_id, question, text, reason == "stop")
-            solutions.setdefault(solution, []).append(sample)
-    return solutions
-
-
-def _split_by_problem(job: ScoringJob, engines: int) -> list[ScoringJob]:
-    """A job per engine. All solutions of a problem are in one, to share its prompt."""
-    count = min(engines, len(job.solutions))
-    ids = list(dict.fromkeys(solution.problem_id for solution in job.solutions))
-    worker = {problem_id: i % count for i, problem_id in enumerate(ids)}
-    parts: list[dict[DistinctSolution, list[int]]] = [{} for _ in range(count)]
-    for solution, numbers in job.solutions.items():
-        parts[worker[solution.problem_id]][solution] = numbers
-    return [replace(job, solutions=part, writer=str(i)) for i, part in enumerate(parts)]
+    for key, text, reason, sample in zip(*columns, strict=True):
+        if key in problems:
+            solution = DistinctSolution(key, problems[key].problem, text, reason == "stop")
+            found.setdefault(key, {}).setdefault(solution, []).append(sample)
+    return found
 
 
 def score(
     job: ScoringJob, on_progress: Callable[[int], None] = lambda count: None
 ) -> dict[str, Any]:
-    """Score the solutions of a job and store their samples' scores; return counts and speed.
+    """Score what is missing of a job and store it; return counts and speed, or nothing.
 
     ``on_progress`` is called with 0 when the model is loaded, then with numbers of new samples.
 
@@ -217,7 +267,10 @@ def score(
         RunError: a score is NaN or infinite.
     """
     begin = time.monotonic()
-    solutions, stats, store = list(job.solutions), ScoringStats(), job.store()
+    missing = job.missing()
+    if not missing:
+        return {}
+    solutions, stats, store = list(missing), ScoringStats(), job.store()
     problems = [s.problem_id for s in solutions]
     opened = _open_vllm if job.engine == "vllm" else _open_transformers
     family, batches = opened(job, solutions, problems, stats)
@@ -230,7 +283,7 @@ def score(
             rows = [
                 {"id": problems[i], "sample": n, "step_scores": s.steps, "outcome_score": s.outcome}
                 for i, s in zip(indices, scores, strict=True)
-                for n in job.solutions[solutions[i]]
+                for n in missing[solutions[i]]
             ]
             store.add(rows)
             on_progress(len(rows))

@@ -15,7 +15,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from e2h_cli.data.split_files import read_answered_problems
-from e2h_cli.inference import scoring
+from e2h_cli.inference import scoring, worker_pool
 from e2h_cli.inference.sampling import read_samples
 from tests import builders
 from tests.builders import reward_model
@@ -95,7 +95,7 @@ def test_two_models_at_once_score_the_same(
     run: Path, mini_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with two GPUs: a process each, with part files of its own."""
-    monkeypatch.setattr(scoring, "gpu_count", lambda: 2)
+    monkeypatch.setattr(worker_pool, "gpu_count", lambda: 2)
     table = scoring.score_samples(
         read_samples(run / "sample"), read_answered_problems(run / "split"),
         str(run / "train-rm"), run / "two", conditions={}, batch_tokens=4096, precision="auto",
