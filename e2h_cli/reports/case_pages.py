@@ -33,11 +33,11 @@ def study_markdown(study: CaseStudy) -> str:
     parts = [
         f"## {_literal(study.title)}",
         _literal(study.rule),
-        f"{_literal(_outcomes(study))}",
+        f"{_literal(outcomes_in_words(study))}",
         *map(case_markdown, study.cases),
     ]
     if study.style:
-        header, *rows = _style_rows(study.style)
+        header, *rows = style_rows(study.style)
         lines = [header, tuple("---" for _ in header), *rows]
         parts.append("\n".join(f"| {' | '.join(map(_literal, line))} |" for line in lines))
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
@@ -64,11 +64,11 @@ def study_renderable(study: CaseStudy) -> RenderableType:
     parts: list[RenderableType] = [
         _text(study.title, style="bold"),
         _text(study.rule),
-        _text(_outcomes(study)),
+        _text(outcomes_in_words(study)),
         *map(case_renderable, study.cases),
     ]
     if study.style:
-        header, *rows = _style_rows(study.style)
+        header, *rows = style_rows(study.style)
         table = Table(box=box.SIMPLE_HEAD)
         for name in header:
             table.add_column(_text(name), justify="left" if not name else "right")
@@ -100,7 +100,7 @@ def case_renderable(case: Case) -> RenderableType:
     return Group(_text(about, style="bold"), _text(problem.problem), table, *legend)
 
 
-def _outcomes(study: CaseStudy) -> str:
+def outcomes_in_words(study: CaseStudy) -> str:
     """How many problems came out how, in words."""
     return "Problems: " + "; ".join(f"{name}: {n:,}" for name, n in study.outcomes) + "."
 
@@ -143,7 +143,7 @@ def _block_lines(solution: ShownSolution) -> Iterator[str]:
         yield left + text.replace("\n", f"\n{'':{len(left)}}")
 
 
-def _style_rows(style: Sequence[Style]) -> list[tuple[str, ...]]:
+def style_rows(style: Sequence[Style]) -> list[tuple[str, ...]]:
     """Header and rows of the figures of style."""
 
     def cells(values: Sequence[float | None]) -> tuple[str, ...]:

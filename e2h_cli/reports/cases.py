@@ -22,7 +22,7 @@ from e2h_cli.evaluation.rm_metrics import THRESHOLD
 from e2h_cli.evaluation.sample_groups import SampleGroup
 from e2h_cli.evaluation.score_tables import aggregate_scores, take_keys
 from e2h_cli.evaluation.statistics import Floats
-from e2h_cli.evaluation.voting import NO_ANSWER, weighted_vote
+from e2h_cli.evaluation.voting import weighted_vote
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class ShownSolution:
 
     ``name``: of its generator, or of the vote that chose its answer; ``step_scores``: as many as
     were read, () without a reward model; ``outcome_score``: of the whole solution; ``answer``: None
-    where it has none; ``votes``: for its answer.
+    where it has none; ``votes``: for its answer; ``sample``: its number.
     """
 
     name: str
@@ -65,6 +65,7 @@ class ShownSolution:
     step_scores: tuple[float, ...] = ()
     outcome_score: float | None = None
     votes: AnswerVotes | None = None
+    sample: int = 0
 
     @property
     def first_low(self) -> int | None:
@@ -126,7 +127,7 @@ def vote_cases(given: GradedSamples, aggregation: str, max_level: int, count: in
         classes = group.answer_classes
         winners = weighted_vote(classes, np.ones(group.size)), weighted_vote(classes, weights)
         # Without any answer both winners are NO_ANSWER.
-        by_majority, by_weight = (c != NO_ANSWER and bool(group.right_classes[c]) for c in winners)
+        by_majority, by_weight = (group.is_right(c) for c in winners)
         outcomes[by_majority, by_weight] += 1
         if by_weight and not by_majority:
             most_frequent, winner = (float(weights[classes == c].sum()) for c in winners)
@@ -271,6 +272,7 @@ def _shown(
         tuple(scores.get("step_scores", ())),
         scores.get("outcome_score"),
         votes,
+        key[1],
     )
 
 

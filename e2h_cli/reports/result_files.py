@@ -35,6 +35,7 @@ _METHOD_COLUMNS = {
     "method": pa.string(),
     "aggregate": pa.string(),
     "n": pa.int32(),
+    "metric": pa.string(),
 }
 _ACCURACY_SCHEMA = pa.schema({"id": pa.string(), **_METHOD_COLUMNS, "accuracy": pa.float64()})
 

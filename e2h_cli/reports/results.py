@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from e2h_cli.data.problem import Problem
 from e2h_cli.evaluation import statistics
 from e2h_cli.evaluation.measurements import Measurement
+from e2h_cli.evaluation.sample_groups import ACCURACY
 from e2h_cli.evaluation.statistics import MIN_TESTED, Bools
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 
@@ -36,6 +37,7 @@ class Metric:
     high: float
     problems: int
     grader: str
+    metric: str = ACCURACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def summarise(
             values = m.accuracy[mask]
             numbers = percent(values.mean(), *statistics.mean_interval(values, confidence))
             about = (m.generator, m.reward_model, m.method, m.aggregate, m.n)
-            results.metrics.append(Metric(group, *about, *numbers, problems, grader))
+            results.metrics.append(Metric(group, *about, *numbers, problems, grader, m.metric))
         for a, b in contrasts:
             test = statistics.compare(a.accuracy[mask], b.accuracy[mask], confidence)
             numbers = percent(test.difference, test.low, test.high)
@@ -177,12 +179,13 @@ def label(m: Measurement | Metric) -> str:
     return f"{m.method} ({m.aggregate})" if m.aggregate else m.method
 
 
-def main_metrics(metrics: Sequence[Metric]) -> list[Metric]:
-    """Metrics under the best aggregation of each method (paper p.8).
+def main_metrics(metrics: Sequence[Metric], metric: str = ACCURACY) -> list[Metric]:
+    """Accuracies under the best aggregation of each method (paper p.8).
 
     Where a reward model was not used under the best aggregation, its first one is taken.
     """
     aggregates: dict[tuple[str, str], list[str]] = {}
+    metrics = [m for m in metrics if m.metric == metric]
     for m in metrics:
         aggregates.setdefault((m.reward_model, m.method), []).append(m.aggregate)
     for (_, method), given in aggregates.items():

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from e2h_cli.evaluation.rm_report import Diagnostic
+from e2h_cli.evaluation.sample_groups import ACCURACY
 from e2h_cli.reports.results import MAIN_GROUPS, Metric
 from e2h_cli.reports.tables import ReportTable, Row, pivot
 
@@ -62,7 +63,11 @@ def _at_largest_n(metrics: Sequence[Metric]) -> list[Metric]:
     """Metrics of weighted voting and best-of-n from all samples."""
     largest = max((m.n for m in metrics), default=0)
     return [
-        m for m in metrics if m.n == largest and m.method in _METHODS and m.group in MAIN_GROUPS
+        m
+        for m in metrics
+        if (m.n, m.metric) == (largest, ACCURACY)
+        and m.method in _METHODS
+        and m.group in MAIN_GROUPS
     ]
 
 

@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console, ConsoleOptions
 from rich.table import Table
 
+from e2h_cli.evaluation.sample_groups import ACCURACY, AVERAGE
 from e2h_cli.reports import results as reported
 from e2h_cli.reports.results import (
     MAIN_GROUPS,
@@ -101,6 +102,27 @@ class ReportTable:
             yield [first, *(("", *row[1:]) for row in others)]
 
 
+def read_markdown(text: str) -> tuple[list[ReportTable], list[str]]:
+    """The tables of ``ReportTable.markdown`` in a text, and the lines that stand between them."""
+    tables: list[ReportTable] = []
+    notes: list[str] = []
+    title = ""
+    lines: list[Row] = []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("| "):
+            lines.append(tuple(cell.strip() for cell in line[2:-2].split(" | ")))
+            continue
+        if lines:
+            header, _, *rows = lines
+            tables.append(ReportTable(title, header, rows))
+            lines = []
+        if line.startswith("## "):
+            title = line.removeprefix("## ")
+        elif line.strip():
+            notes.append(line)
+    return tables, notes
+
+
 def _latex_row(row: Row) -> str:
     return " & ".join(map(latex_text, row)) + r" \\"
 
@@ -122,11 +144,11 @@ def pivot(
 def result_tables(results: Results, made_at: str, confidence: float) -> list[ReportTable]:
     """Accuracy and, if there are any, paired comparisons, of easy, hard and all problems."""
     rules = ", ".join(sorted({m.grader.partition(" ")[0] for m in results.metrics}))
-    title = (
-        f"Accuracy in percent ({made_at}, graded by {rules}, "
-        f"{confidence:.0%} intervals over problems)"
-    )
-    tables = [accuracy_table(results.metrics, title)]
+    about = f"({made_at}, graded by {rules}, {confidence:.0%} intervals over problems)"
+    tables = [accuracy_table(results.metrics, f"Accuracy in percent {about}")]
+    if any(m.metric == AVERAGE for m in results.metrics):
+        title = f"Average accuracy (tests passed) in percent {about}"
+        tables.append(accuracy_table(results.metrics, title, AVERAGE))
     # Comparisons under other aggregations are in results.json only.
     names = main_names(results.metrics)
     shown = [c for c in results.comparisons if is_main(c, names) and c.group in MAIN_GROUPS]
@@ -146,9 +168,9 @@ def result_tables(results: Results, made_at: str, confidence: float) -> list[Rep
     return tables
 
 
-def accuracy_table(metrics: Sequence[Metric], title: str) -> ReportTable:
+def accuracy_table(metrics: Sequence[Metric], title: str, metric: str = ACCURACY) -> ReportTable:
     """A row per group and method, a column per N, and the interval at the largest N."""
-    shown = [m for m in main_metrics(metrics) if m.group in MAIN_GROUPS]
+    shown = [m for m in main_metrics(metrics, metric) if m.group in MAIN_GROUPS]
     shown.sort(key=lambda m: MAIN_GROUPS.index(m.group))
     several = reported.several_reward_models(shown)
     ns = sorted({m.n for m in shown})

@@ -158,6 +158,7 @@ def write_problems(
                 "method": pa.array([m.method] * size),
                 "aggregate": pa.array([m.aggregate] * size),
                 "n": pa.array([m.n] * size, pa.int64()),
+                "metric": pa.array([m.metric] * size),
                 "accuracy": pa.array(m.accuracy, pa.float64()),
             }
             parts.append(pa.table(columns))
@@ -179,7 +180,7 @@ class ProblemAccuracy:
     def of(self, row: Mapping[str, Any]) -> dict[str, float]:
         """Problem id -> accuracy in [0, 1], for the group, stage, method and n of a row."""
         table = self._table
-        for key in ("stage", "method", "aggregate", "n"):
+        for key in ("stage", "metric", "method", "aggregate", "n"):
             table = table.filter(pc.equal(table[key], row[key]))
         levels, subjects = (table[key].to_numpy() for key in ("level", "subject"))
         mask = group_masks(levels, subjects, self.max_level).get(row["group"])

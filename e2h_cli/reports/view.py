@@ -16,7 +16,7 @@ from e2h_cli.reports.tidy_metrics import Metrics, ProblemAccuracy, Row, paired, 
 
 CONFIDENCE = 0.95
 # Metrics that are means over problems.
-TESTED_OVER_PROBLEMS = ("accuracy", "agreement")
+TESTED_OVER_PROBLEMS = ("accuracy", "average accuracy", "agreement")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,34 @@
-"""The figures of a view: our curves over the paper's, drawn by ``panels``."""
+"""The figures of a view as plain data, our curves over the paper's, and their drawing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from e2h_cli.reports.panels import Line, Panel, plot_bars, plot_panels, plot_roc
+from e2h_cli.reports.panels import Bar, Line, Panel, RocLine, plot_bars, plot_panels, plot_roc
 from e2h_cli.reports.spec import ReportSpec, Selection, places
 from e2h_cli.reports.tidy_metrics import Row
 from e2h_cli.reports.view import Run, cell, cell_of, paper_series
 
-_X_LABELS = {"n": "N = number of solutions per problem", "iteration": "Iteration"}
+X_LABELS = {"n": "N = number of solutions per problem", "iteration": "Iteration"}
+PAPER_LABEL = "Paper (Llemma on MATH500)"
 
 
-def draw_curves(runs: Sequence[Run], spec: ReportSpec, target: Path, made_at: str) -> list[Path]:
+@dataclass(frozen=True, slots=True)
+class CurveGrid:
+    """Rows of panels with their titles; ``y_label``; whether the paper's curves are there."""
+
+    rows: list[list[Panel]]
+    titles: list[str]
+    y_label: str
+    with_paper: bool
+
+
+def curve_grid(runs: Sequence[Run], spec: ReportSpec) -> CurveGrid:
     """Panels of curves: a row for each place of ``tables``, a panel for each of ``columns``."""
     known = runs[0].metrics.known
     grid, titles = [], []
@@ -31,20 +43,32 @@ def draw_curves(runs: Sequence[Run], spec: ReportSpec, target: Path, made_at: st
         if any(panel.lines for panel in panels):
             grid.append(panels)
             titles.append(" ".join(names))
-    if not grid:
-        return []
+    y_label = "pass@N (%)" if spec.where.get("method") == "pass" else "Accuracy (%)"
+    dashed = any(line.paper_x for row in grid for panel in row for line in panel.lines)
+    return CurveGrid(grid, titles, y_label, dashed)
+
+
+def curves_note(runs: Sequence[Run], made_at: str) -> str:
+    """What the lines and the bands of curves are of."""
     runs_text = f"mean of {len(runs)} training runs" if len(runs) > 1 else "one training run"
     bands = "t intervals over runs" if len(runs) > 1 else "intervals over problems"
-    dashed = any(line.paper_x for row in grid for panel in row for line in panel.lines)
+    return f"{made_at}, {runs_text}; bands: 95 % {bands}"
+
+
+def draw_curves(runs: Sequence[Run], spec: ReportSpec, target: Path, made_at: str) -> list[Path]:
+    """Draw ``curve_grid``; no files where it is empty."""
+    grid = curve_grid(runs, spec)
+    if not grid.rows:
+        return []
     return plot_panels(
-        grid,
+        grid.rows,
         target,
-        x_label=_X_LABELS[spec.x],
-        y_label="pass@N (%)" if spec.where.get("method") == "pass" else "Accuracy (%)",
+        x_label=X_LABELS[spec.x],
+        y_label=grid.y_label,
         log2=spec.x == "n",
-        note=f"{made_at}, {runs_text}; bands: 95 % {bands}",
-        paper_label="Paper (Llemma on MATH500)" if dashed else "",
-        row_titles=titles if any(titles) else (),
+        note=curves_note(runs, made_at),
+        paper_label=PAPER_LABEL if grid.with_paper else "",
+        row_titles=grid.titles if any(grid.titles) else (),
     )
 
 
@@ -87,7 +111,7 @@ def _by_iteration(runs: Sequence[Run], chosen: Selection) -> dict[int, list[Row]
     return {x: rows for x, rows in found.items() if len(rows) == len(runs)}
 
 
-def draw_bars(runs: Sequence[Run], spec: ReportSpec, target: Path, made_at: str) -> list[Path]:
+def bar_groups(runs: Sequence[Run], spec: ReportSpec) -> list[tuple[str, list[Bar]]]:
     """Groups of bars: a group for each place of ``tables`` and ``columns``, a bar for each row."""
     known = runs[0].metrics.known
     groups = []
@@ -99,13 +123,18 @@ def draw_bars(runs: Sequence[Run], spec: ReportSpec, target: Path, made_at: str)
                 if one.mean is not None:
                     bars.append((" ".join(name), one.mean, one.low, one.high))
             groups.append((" ".join([*names, *labels]), bars))
+    return groups
+
+
+def draw_bars(runs: Sequence[Run], spec: ReportSpec, target: Path, made_at: str) -> list[Path]:
+    """Draw ``bar_groups``."""
     note = f"{made_at}; bars: 95 % intervals"
-    return plot_bars(groups, target, y_label=spec.title, note=note)
+    return plot_bars(bar_groups(runs, spec), target, y_label=spec.title, note=note)
 
 
-def draw_roc(
-    runs: Sequence[Run], spec: ReportSpec, curves: pa.Table, target: Path, made_at: str
-) -> list[Path]:
+def roc_panels(
+    runs: Sequence[Run], spec: ReportSpec, curves: pa.Table
+) -> list[tuple[str, list[RocLine]]]:
     """ROC curves of the first run on all problems: a panel for steps, and one for outcomes.
 
     ``curves``: ``rm_report.ROC_SCHEMA`` and the stage of each curve.
@@ -122,8 +151,16 @@ def draw_roc(
             points = curves
             for key, value in wanted.items():
                 points = points.filter(pc.equal(points[key], value))
-            rates = (points[key].to_numpy() for key in ("false_positive", "true_positive"))
-            lines.append((" ".join(names), *rates, row["value"]))
+            x, y = (points[key].to_numpy() for key in ("false_positive", "true_positive"))
+            lines.append((" ".join(names), x, y, row["value"]))
         panels.append((title, lines))
+    return panels
+
+
+def draw_roc(
+    runs: Sequence[Run], spec: ReportSpec, curves: pa.Table, target: Path, made_at: str
+) -> list[Path]:
+    """Draw ``roc_panels``."""
     seed = f", ROC curves of seed {runs[0].seed}" if len(runs) > 1 else ""
+    panels = roc_panels(runs, spec, curves)
     return plot_roc(panels, target, note=f"{made_at}{seed}, all problems")

@@ -36,7 +36,9 @@ def view_tables(runs: Sequence[Run], spec: ReportSpec, made_at: str) -> list[Rep
             paper = "/".join(_number(one.paper) for one in cells)
             if all(one.paper is None for one in cells):
                 paper = "-"
-            texts = [shown(one, ns.get(i)) for i, one in enumerate(cells)]
+            # Rows of a number of samples of their own say so by their name.
+            own_n = "n" in of_row or of_row.get("method") == "greedy"
+            texts = [shown(one, None if own_n else ns.get(i)) for i, one in enumerate(cells)]
             rows.append((*labels, *texts, paper, *further))
         header = [" ".join(label) for label, _ in columns]
         header = [_with_n(name, columns[i][1], ns.get(i)) for i, name in enumerate(header)]

@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerFast
 from e2h_cli.common import distributed, parquet_store
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_json, write_json, write_jsonl
+from e2h_cli.common.tracking import Tracker
 from e2h_cli.data.problem import Problem
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.sampling import SAMPLES_FILE, SamplingJob, sample_all
@@ -87,12 +88,13 @@ class IteratedTrainer(ABC, Generic[S]):
     output_dir: Path
     scratch_dir: Path
     title: str
+    tracker: Tracker
     unit = "iteration"
 
     def __post_init__(self) -> None:
         self.models = [self.initial_model]
         self.history: list[dict[str, Any]] = []
-        self.log = RunLog(self.output_dir, [], self.validation.sizes)
+        self.log = RunLog(self.output_dir, [], self.validation.sizes, self.tracker)
 
     @abstractmethod
     def _training_rows(self, iteration: int, solutions: Solutions) -> list[dict[str, Any]]:
@@ -114,16 +116,15 @@ class IteratedTrainer(ABC, Generic[S]):
     def train(self) -> None:
         """Do all iterations, as long as there is something to train on."""
         first = {"step": 0, **self._validate(self._folder(0), self.initial_model)}
-        lines: list[dict[str, Any]] = [first]
+        self.log.add(first)
+        self.history = [first]
         for iteration in range(1, self.settings.iterations + 1):
             line = self._iteration(iteration)
             if line is None:
                 break
-            lines.append(line)
-            self.models.append(str(self._folder(iteration)))
-        self.history = [{key: line[key] for key in first} for line in lines]
-        for line in lines:
             self.log.add(line)
+            self.models.append(str(self._folder(iteration)))
+            self.history.append({key: line[key] for key in first})
         self.log.close()
 
     def save_model(self, step: int, folder: Path) -> None:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from e2h_cli.common import distributed
 from e2h_cli.common.console import progress_bar
 from e2h_cli.common.errors import InputError, RunError
+from e2h_cli.common.tracking import Tracker
 from e2h_cli.data.problem import Problem
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Engine
@@ -35,14 +36,12 @@ from e2h_cli.rl.rollouts import (
     sample_solutions,
     save_rollouts,
 )
-from e2h_cli.rl.run_log import RunLog
+from e2h_cli.rl.run_log import ROLLOUTS, RunLog
 from e2h_cli.settings.rl import OnPolicySettings
 from e2h_cli.training.checkpoints import save_trained
 
 logger = logging.getLogger(__name__)
 
-# Folder of the rollouts, of every step in the output and of the current one in the scratch folder.
-ROLLOUTS = "rollouts"
 # Folder of the policy of a run that stopped early.
 STOPPED = "stopped"
 
@@ -72,6 +71,7 @@ class OnPolicyTrainer:
     output_dir: Path
     scratch_dir: Path
     title: str
+    tracker: Tracker
     unit = "step"
 
     def __post_init__(self) -> None:
@@ -83,7 +83,9 @@ class OnPolicyTrainer:
         if self.step:
             logger.info(f"resuming from step {self.step}")
             sync_weights(self.engine, self._models)
-        self.log = RunLog(self.output_dir, state.get("lines", []), self.validation.sizes)
+        self.log = RunLog(
+            self.output_dir, state.get("lines", []), self.validation.sizes, self.tracker
+        )
         self._saved_step, self._saved_at = self.step, time.monotonic()
         # True while weights, step and log do not belong together.
         self._updating = False

@@ -12,11 +12,14 @@ import numpy as np
 
 from e2h_cli.common import distributed
 from e2h_cli.common.files import write_atomic
+from e2h_cli.common.tracking import Tracker
 from e2h_cli.rl.checkpoint_selection import RULES
 
 logger = logging.getLogger(__name__)
 
 LOG = "log.jsonl"
+# Folder of the rollouts, of every step in the output and of the current one in the scratch folder.
+ROLLOUTS = "rollouts"
 # The mean reward of the last steps is compared with that of the first ones.
 _WINDOW = 5
 # How far accuracy must have fallen, in standard errors of its difference.
@@ -27,15 +30,20 @@ class RunLog:
     """The log of a training, one line per step or iteration; only rank 0 writes it.
 
     A training that continues from a checkpoint gives its ``lines``; later ones in the files are
-    overwritten. ``sizes``: number of validation problems by rule.
+    overwritten. ``sizes``: number of validation problems by rule; ``tracker`` is told every line.
     """
 
     def __init__(
-        self, folder: Path, lines: Sequence[Mapping[str, Any]], sizes: Mapping[str, int]
+        self,
+        folder: Path,
+        lines: Sequence[Mapping[str, Any]],
+        sizes: Mapping[str, int],
+        tracker: Tracker,
     ) -> None:
         self.lines = [dict(line) for line in lines]
         self._folder = folder
         self._sizes = sizes
+        self._tracker = tracker
         self._board: Any = None
 
     def add(self, line: Mapping[str, Any]) -> None:
@@ -46,13 +54,14 @@ class RunLog:
             from torch.utils.tensorboard import SummaryWriter
 
             board = str(self._folder / "tensorboard")
-            self._board = SummaryWriter(board, purge_step=len(self.lines) or None)
+            self._board = SummaryWriter(board, purge_step=len(self.lines))
         entry = {k: round(v, 6) if isinstance(v, float) else v for k, v in line.items()}
         self.lines.append(entry)
         for name, value in entry.items():
             if name != "step" and isinstance(value, (int, float)):
                 self._board.add_scalar(name, value, entry["step"])
         self._board.flush()
+        self._tracker.log(line["step"], entry)
         warned = any("warning" in line for line in self.lines)
         if not warned and (message := hacking_warning(self.lines, self._sizes)):
             entry["warning"] = message

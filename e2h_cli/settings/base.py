@@ -93,6 +93,9 @@ Family = Literal[
 EngineName = Literal["auto", "vllm", "transformers"]
 ScoringEngineName = Literal["transformers", "vllm"]
 ENGINE_ARG_HELP = "An engine argument of vLLM, as gpu_memory_utilization=0.8; may be repeated."
+ComparisonName = Literal["apps", "strict", "tolerant"]
+SandboxName = Literal["auto", "bubblewrap", "landlock", "none"]
+TrackerName = Literal["trackio", "wandb"]
 GraderName = Literal["e2h", "math-verify", "prm800k", "official", "exact"]
 GRADER_HELP = (
     "The rule that compares answers; math-verify is that library alone, prm800k the paper's (p.5)."
@@ -154,11 +157,56 @@ class ShardableSettings(Settings):
     shard: Shard | None = Field(
         None, exclude=True, description="Do share i of n only, as 3/8, beside other processes."
     )
+    merge: bool = Field(
+        False, exclude=True, description="Merge finished shards; refused if something is missing."
+    )
+
+    @field_validator("merge")
+    @classmethod
+    def _one_shard_merges_nothing(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("shard") is not None:
+            raise ValueError("not together with --shard")
+        return value
 
     @property
     def shard_name(self) -> str:
         """Name of the shard's folder; empty for the whole work."""
         return "shard-{}-of-{}".format(*self.shard) if self.shard else ""
+
+
+class ProgramSettings(Settings):
+    """How programs are run on the tests of their problems."""
+
+    comparison: ComparisonName = Field(
+        "tolerant",
+        description="Programs: how outputs are compared; apps is the looseness of the original "
+        "harness, tolerant ignores white space and rounding.",
+    )
+    test_seconds: float = Field(
+        4, gt=0, le=3600, description="Programs: CPU time per test (APPS: 4)."
+    )
+    test_memory: int = Field(512, ge=64, description="Programs: memory per test in MiB.")
+    sandbox: SandboxName = Field(
+        "auto",
+        exclude=True,
+        description="Programs: what isolates them; none only for programs that you trust.",
+    )
+
+
+class WorkerSettings(Settings):
+    """How many engines work, and where. Excluded: it does not change what they make."""
+
+    flush_seconds: float = Field(
+        5.0, gt=0, exclude=True, description="Seconds until finished samples are written to disk."
+    )
+    workers: int | None = Field(
+        None, ge=1, exclude=True, description="Number of engines; one per GPU if not given."
+    )
+    ray: str | None = Field(
+        None,
+        exclude=True,
+        description="Run workers as Ray tasks: address of a cluster, auto, or local.",
+    )
 
 
 class ShowTokensSettings(Settings):
@@ -172,7 +220,17 @@ class ShowTokensSettings(Settings):
     )
 
 
-class OptimizerSettings(Settings):
+class TrackedSettings(Settings):
+    """Stages whose numbers a tool for tracking experiments may be told."""
+
+    track: TrackerName | None = Field(
+        None,
+        exclude=True,
+        description="Report to Trackio or Weights & Biases, too; pip install 'e2h[track]'.",
+    )
+
+
+class OptimizerSettings(TrackedSettings):
     """Optimizer, precision and memory of every training."""
 
     learning_rate: float = Field(2e-5, gt=0, description="Peak learning rate.")
@@ -256,7 +314,7 @@ class DecodingSettings(Settings):
     )
 
 
-class EngineOptions(Settings):
+class EngineOptions(WorkerSettings):
     """What generates texts. Excluded settings do not change the texts."""
 
     precision: Literal["auto", "fp32", "bf16"] = Field(
@@ -271,17 +329,6 @@ class EngineOptions(Settings):
         ge=1,
         exclude=True,
         description="Generation batch size of the transformers engine.",
-    )
-    flush_seconds: float = Field(
-        5.0, gt=0, exclude=True, description="Seconds until finished samples are written to disk."
-    )
-    workers: int | None = Field(
-        None, ge=1, exclude=True, description="Number of engines; one per GPU if not given."
-    )
-    ray: str | None = Field(
-        None,
-        exclude=True,
-        description="Run workers as Ray tasks: address of a cluster, auto, or local.",
     )
 
 

@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from e2h_cli.settings.base import GRADER_HELP, EngineOptions, Family, GraderName
+from e2h_cli.settings.base import GRADER_HELP, EngineOptions, Family, GraderName, ProgramSettings
 
 BenchmarkName = Literal["processbench", "prmbench"]
 
 
-class EvalSettings(EngineOptions):
+class EvalSettings(EngineOptions, ProgramSettings):
     """Settings of ``e2h eval``."""
 
     reward_metrics: bool = Field(

@@ -11,6 +11,8 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.settings.base import Settings
 
 PromptName = Literal["e2h", "minerva", "chat"]
+# The system message of chats in which programs are written, in place of the default.
+PROGRAM_SYSTEM = "Write a Python program that solves the problem, in one ```python block."
 STEP_SEPARATORS = ("blank-line", "newline", "step-headers")
 
 

@@ -13,15 +13,26 @@ from e2h_cli.settings.base import (
     Family,
     GraderName,
     Pairs,
+    ProgramSettings,
     ScoringEngineName,
+    ShardableSettings,
     ShowTokensSettings,
     Sizes,
+    TrackedSettings,
+    WorkerSettings,
 )
 from e2h_cli.settings.prompt import PromptName, StepSettings
 
 
-class RerankSettings(StepSettings, ShowTokensSettings):
-    """Settings of ``e2h rerank``."""
+class RerankSettings(
+    StepSettings,
+    ShowTokensSettings,
+    ShardableSettings,
+    WorkerSettings,
+    ProgramSettings,
+    TrackedSettings,
+):
+    """Settings of ``e2h rerank``. Shards and workers share the scoring."""
 
     method: Literal["all", "majority", "weighted-voting", "best-of-n"] = Field(
         "all",

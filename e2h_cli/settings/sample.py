@@ -53,6 +53,10 @@ class SampleSettings(ChatSettings, EngineSettings, ShardableSettings):
     preset: Literal["greedy", "re-ranking", "outcome-labels", "rest-em", "dpo", "icl"] | None = (
         Field(None, exclude=True, description="Settings of the paper; other settings override it.")
     )
-    merge: bool = Field(
-        False, exclude=True, description="Merge finished shards; refused if samples are missing."
+    seed_per_sample: bool | None = Field(
+        None,
+        exclude=True,
+        description="Give each sample a seed of its own, so that a resumed run draws what the "
+        "killed one would have drawn; by default with transformers, not with vLLM, which is "
+        "faster without.",
     )

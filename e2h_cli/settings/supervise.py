@@ -6,11 +6,18 @@ from typing import Literal
 
 from pydantic import Field
 
-from e2h_cli.settings.base import GRADER_HELP, EngineSettings, GraderName, Levels
+from e2h_cli.settings.base import (
+    GRADER_HELP,
+    EngineSettings,
+    GraderName,
+    Levels,
+    ProgramSettings,
+    ShardableSettings,
+)
 
 
-class SuperviseSettings(EngineSettings):
-    """Settings of ``e2h supervise``. Those of decoding and engines are of the rollouts."""
+class SuperviseSettings(EngineSettings, ShardableSettings, ProgramSettings):
+    """Settings of ``e2h supervise``. Those of decoding, engines and shards are of the rollouts."""
 
     source: Literal["samples", "rollouts", "prm800k", "metamath", "math-shepherd"] = Field(
         "samples",

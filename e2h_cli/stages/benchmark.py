@@ -101,6 +101,8 @@ def _step_scores(
         family=settings.family,
         batch_tokens=settings.batch_tokens,
         precision=settings.precision,
+        flush_seconds=settings.flush_seconds,
+        workers=settings,
     )
     table = take_keys(table, [(s.id, 0) for s in solutions])
     columns = table["step_scores"].to_pylist(), table["outcome_score"].to_pylist()

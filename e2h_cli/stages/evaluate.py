@@ -26,11 +26,12 @@ from e2h_cli.evaluation.measurements import (
     Measurement,
     contrasts,
     measure,
+    metrics_of,
     values_of_n,
     voting_methods,
 )
 from e2h_cli.evaluation.sample_groups import group_samples
-from e2h_cli.grading import Grader, get_grader
+from e2h_cli.grading import Grader
 from e2h_cli.inference.sampling import read_samples
 from e2h_cli.pipeline.lineage import facets_of, input_path, level_range, lineage_of_input
 from e2h_cli.pipeline.run_folder import StageFolder
@@ -50,7 +51,8 @@ from e2h_cli.reports.rm_tables import reward_model_tables
 from e2h_cli.reports.tables import result_tables
 from e2h_cli.reports.tidy_metrics import write_metrics, write_problems
 from e2h_cli.settings.evaluate import EvalSettings
-from e2h_cli.stages.reward_model_metrics import AGREEMENT, agreements_of, judge, write_roc
+from e2h_cli.stages.judging import judging
+from e2h_cli.stages.reward_model_metrics import agreements_of, judge, write_roc
 
 PLOT = "accuracy-against-n"
 
@@ -73,7 +75,7 @@ def run(context: StageContext[EvalSettings]) -> dict[str, Any]:
     settings, votes = context.settings, list(map(Path, context.inputs["votes"]))
     problems = read_answered_problems(context.input_path("problems"))
     levels = max_level(context.input_path("problems"))
-    with get_grader(settings.grader, cache=context.verdict_cache) as grader:
+    with judging(context, problems.values()) as grader:
         measured = _from_samples(context, problems, grader)
         judged = [
             judge(context, stage, problems, grader, levels)
@@ -162,8 +164,10 @@ def _from_samples(
         groups = group_samples(read_samples(Path(path)), problems, grader)
         greedy = StageFolder(Path(path)).record.get("settings", {}).get("temperature") == 0
         method, generator = "greedy" if greedy else "single sample", Path(name).name
-        accuracy = np.array([group.right_samples.mean() for group in groups])
-        measurements = [Measurement(generator, "", method, "", 1, accuracy)]
+        measurements = []
+        for metric in metrics_of(groups):
+            accuracy = np.array([group.values(metric).mean() for group in groups])
+            measurements.append(Measurement(generator, "", method, "", 1, accuracy, metric))
         if not greedy and groups[0].size > 1:
             measurements += measure(
                 groups,
@@ -198,8 +202,7 @@ def _tidy_rows(
     rows = []
     for metric, stage in metrics:
         about = {key: getattr(metric, key) for key in ("group", "method", "aggregate", "n")}
-        about["metric"] = AGREEMENT if metric.method == AGREEMENT else "accuracy"
-        about |= {"problems": metric.problems, "grader": metric.grader}
+        about |= {"metric": metric.metric, "problems": metric.problems, "grader": metric.grader}
         numbers = {"value": metric.accuracy, "low": metric.low, "high": metric.high}
         rows.append({**common[stage], **about, **numbers})
     for d in diagnostics:

@@ -1,16 +1,18 @@
-"""The work of ``e2h pretrain``: a tiny base model that knows chain arithmetic."""
+"""The work of ``e2h pretrain``: a tiny base model that knows chain arithmetic, or programs."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.data import chain_arithmetic, template
-from e2h_cli.data.split_files import read_split
+from e2h_cli.data import chain_arithmetic, template, tiny_programs
+from e2h_cli.data.problem import read_problems
+from e2h_cli.data.split_files import split_file
 from e2h_cli.models import loading, tiny
 from e2h_cli.pipeline.lineage import SEEN
 from e2h_cli.pipeline.stage_context import StageContext
@@ -20,7 +22,7 @@ from e2h_cli.training.trainer import train_model
 
 
 def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
-    """Train a Llama from random weights on a corpus of chain-arithmetic solutions.
+    """Train a Llama from random weights on a corpus of solutions of made-up problems.
 
     Reads the split, so that the corpus has no validation or test question. Questions carry no
     loss: their digits are random, and there is nothing to learn in them.
@@ -33,19 +35,18 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
             hint="choose other sizes",
         )
     split = context.input_path("problems")
-    held_out = {p.problem for part in ("validation", "test") for p in read_split(split, part)}
-    try:
-        for question in held_out:
-            chain_arithmetic.parse(question)
-    except ValueError as error:
-        raise InputError(
-            "the tiny base model knows chain arithmetic only",
-            where=split,
-            hint="give a language model with --model to the later stages",
-        ) from error
-    tokenizer = tiny.tokenizer()
+    parts = [split_file(split, part) for part in ("validation", "test")]
+    asked = [p for file in parts if file.stat().st_size for p in read_problems(file)]
+    held_out = {problem.problem for problem in asked}
     rng = random.Random(f"corpus {settings.seed}")
-    rows = [sft_row(tokenizer, *document) for document in corpus(settings.documents, held_out, rng)]
+    if asked and all(problem.source == "programs" for problem in asked):
+        tokenizer, levels = tiny.program_tokenizer(), list(tiny_programs.LENGTHS_BY_LEVEL)
+        documents = tiny_programs.corpus(settings.documents, held_out, rng)
+    else:
+        _refuse_other_worlds(held_out, split)
+        tokenizer, levels = tiny.tokenizer(), list(chain_arithmetic.OPERATIONS_BY_LEVEL)
+        documents = corpus(settings.documents, held_out, rng)
+    rows = [sft_row(tokenizer, *document, finished=True) for document in documents]
     if settings.documents_per_row > 1:
         separator = tokenizer(template.SEPARATOR).input_ids
         packs = in_packs(rows, settings.documents_per_row, rng)
@@ -58,11 +59,24 @@ def run(context: StageContext[PretrainSettings]) -> dict[str, Any]:
         num_heads=settings.num_heads,
         positions=max(512, 128 * settings.documents_per_row),
     ).to(loading.device())
-    counts = train_model(
-        model, tokenizer, rows, settings, context.output_dir, context.scratch_dir, context.stage
-    )
-    levels = list(chain_arithmetic.OPERATIONS_BY_LEVEL)
+    folders = context.output_dir, context.scratch_dir, context.stage
+    with context.tracker() as tracker:
+        counts = train_model(model, tokenizer, rows, settings, *folders, tracker=tracker)
+        tracker.finish(counts)
     return {**counts, "parameters": model.num_parameters(), SEEN: {"documents": levels}}
+
+
+def _refuse_other_worlds(questions: Iterable[str], split: Path) -> None:
+    """Raise InputError for questions that are no chains."""
+    try:
+        for question in questions:
+            chain_arithmetic.parse(question)
+    except ValueError as error:
+        raise InputError(
+            "the tiny base model knows made-up problems only",
+            where=split,
+            hint="give a language model with --model to the later stages",
+        ) from error
 
 
 def in_packs(rows: Sequence[Row], largest: int, rng: random.Random) -> Iterator[Sequence[Row]]:

@@ -6,7 +6,7 @@ NAME.json and, for a figure, NAME.png and NAME.svg.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ from e2h_cli.pipeline.recipe_file import RecipeFile, read, scale_in_words
 from e2h_cli.pipeline.recipe_stage import Stage
 from e2h_cli.pipeline.run_folder import RunFolder, StageFolder
 from e2h_cli.reports.case_pages import study_markdown, study_renderable
+from e2h_cli.reports.cases import CaseStudy
 from e2h_cli.reports.hyper_parameters import SettingsColumn, hyper_parameters, paper_settings
 from e2h_cli.reports.spec import ReportSpec
 from e2h_cli.reports.tables import ReportTable, latex_text
 from e2h_cli.reports.tidy_metrics import ROC, ProblemAccuracy, read_metrics
-from e2h_cli.reports.view import Run, check_claims
+from e2h_cli.reports.view import Checked, Run, check_claims
 from e2h_cli.reports.view_figures import draw_bars, draw_curves, draw_roc
 from e2h_cli.reports.view_tables import (
     as_csv,
@@ -46,19 +47,32 @@ class Report:
     """What a view shows.
 
     Attributes:
+        spec: how it is rendered.
+        made_at: scale and seeds, in words.
+        runs: what is shown, of each seed.
+        evals: folders of their eval stages.
         tables: of numbers, and of claims.
-        texts: case studies as Markdown.
+        checked: the claims.
+        studies: case studies.
+        texts: the same as Markdown.
         shown: the same for the terminal.
         notes: lines below.
         figures: files that were drawn.
         rows: every cell, for CSV and JSON.
         claims: for JSON.
         made_from: all that the figures depend on.
+        files: that were written.
     """
 
     name: str
     title: str
+    spec: ReportSpec
+    made_at: str
+    runs: list[Run] = field(default_factory=list)
+    evals: list[Path] = field(default_factory=list)
     tables: list[ReportTable] = field(default_factory=list)
+    checked: list[Checked] = field(default_factory=list)
+    studies: list[CaseStudy] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     shown: list[RenderableType] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -66,6 +80,13 @@ class Report:
     rows: list[dict[str, Any]] = field(default_factory=list)
     claims: list[dict[str, Any]] = field(default_factory=list)
     made_from: dict[str, Any] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The content of NAME.json, the notes, and the paths of all files."""
+        content = read_json(next(file for file in self.files if file.suffix == ".json"))
+        return {**content, "notes": self.notes, "files": list(map(str, self.files))}
 
 
 def eval_stage(recipe: Recipe) -> Stage | None:
@@ -82,6 +103,19 @@ def render(recipe: Recipe, folders: Mapping[int, RunFolder], target: Path) -> Re
     Raises:
         InputError: the view has no report, or a run has no metrics.
     """
+    report = collect(recipe, folders)
+    make_folder(target)
+    report.figures = _drawn(report, target) or _draw(report, target / recipe.name)
+    _write(report, target)
+    return report
+
+
+def collect(recipe: Recipe, folders: Mapping[int, RunFolder]) -> Report:
+    """What a view shows over the runs of these seeds; draws and writes nothing.
+
+    Raises:
+        InputError: the view has no report, or a run has no metrics.
+    """
     spec = recipe.report
     if spec is None:
         raise InputError(
@@ -89,20 +123,17 @@ def render(recipe: Recipe, folders: Mapping[int, RunFolder], target: Path) -> Re
         )
     seeds = ", ".join(map(str, folders))
     made_at = f"{scale_in_words(recipe.scale)}, seed{'s' * (len(folders) > 1)} {seeds}"
-    report = Report(recipe.name, f"{spec.title} (paper p.{spec.page})")
     stage = eval_stage(recipe)
     evals = {} if stage is None else {seed: f.stage(stage.name) for seed, f in folders.items()}
     runs = [_run(seed, folder) for seed, folder in evals.items()]
+    title = f"{spec.title} (paper p.{spec.page})"
+    report = Report(recipe.name, title, spec, made_at, runs, [one.path for one in evals.values()])
     report.made_from = {
         "e2h": __version__,
         "made_at": made_at,
         "report": spec.model_dump(mode="json"),
         "runs": [folder.fingerprint for folder in evals.values()],
     }
-    make_folder(target)
-    report.figures = _drawn(report, target) or _draw(
-        runs, spec, [folder.path for folder in evals.values()], target / recipe.name, made_at
-    )
     if spec.kind in ("table", "roc"):
         report.tables = view_tables(runs, spec, made_at)
     elif spec.kind == "curves":
@@ -118,11 +149,10 @@ def render(recipe: Recipe, folders: Mapping[int, RunFolder], target: Path) -> Re
     if runs:
         report.rows = list(long_rows(runs, spec))
     if spec.claims:
-        checked = check_claims(runs, spec)
-        report.tables.append(claims_table(checked, runs, made_at))
-        report.claims = claims_as_json(checked)
-    report.notes += _notes(spec, recipe.scale)
-    _write(report, target, made_at)
+        report.checked = check_claims(runs, spec)
+        report.tables.append(claims_table(report.checked, runs, made_at))
+        report.claims = claims_as_json(report.checked)
+    report.notes += _notes(spec, recipe)
     return report
 
 
@@ -135,16 +165,15 @@ def _drawn(report: Report, target: Path) -> list[Path]:
     return figures if read_json(file).get("made_from") == report.made_from else []
 
 
-def _draw(
-    runs: Sequence[Run], spec: ReportSpec, evals: Sequence[Path], target: Path, made_at: str
-) -> list[Path]:
+def _draw(report: Report, target: Path) -> list[Path]:
     """Draw the figure of a view, if it is one."""
+    runs, spec, made_at = report.runs, report.spec, report.made_at
     if spec.kind == "curves":
         return draw_curves(runs, spec, target, made_at)
     if spec.kind == "bars":
         return draw_bars(runs, spec, target, made_at)
     if spec.kind == "roc":
-        return draw_roc(runs, spec, pq.read_table(evals[0] / ROC), target, made_at)
+        return draw_roc(runs, spec, pq.read_table(report.evals[0] / ROC), target, made_at)
     return []
 
 
@@ -189,6 +218,7 @@ def _add_cases(
         count = spec.skip + spec.count
         study = read_cases(spec.case, stages, problems, levels, grader, count)
     study = replace(study, cases=study.cases[spec.skip :])
+    report.studies.append(study)
     report.texts.append(study_markdown(study))
     report.shown.append(study_renderable(study))
     report.notes.append(f"of the run with seed {seed}")
@@ -201,17 +231,20 @@ def _run(seed: int, stage: StageFolder) -> Run:
     return Run(seed, read_metrics(stage.path), ProblemAccuracy(stage.path, levels))
 
 
-def _notes(spec: ReportSpec, scale: str) -> list[str]:
+def _notes(spec: ReportSpec, recipe: Recipe) -> list[str]:
     notes = [spec.note] if spec.note else []
-    if scale == "tiny" and spec.kind != "settings":
+    if recipe.scale == "tiny" and spec.kind != "settings":
+        ours, model, theirs = ("chain arithmetic", "Llemma", "MATH500")
+        if recipe.experiment == "programs":
+            ours, model, theirs = ("made-up tasks on lists of digits", "Code Llama", "APPS")
         notes.append(
-            "tiny scale: chain arithmetic; the small and the large model stand for Llemma 7b and "
-            "34b; the paper's numbers are on MATH500"
+            f"tiny scale: {ours}; the small and the large model stand for {model} 7b and 34b; the "
+            f"paper's numbers are on {theirs}"
         )
     return notes
 
 
-def _write(report: Report, target: Path, made_at: str) -> None:
+def _write(report: Report, target: Path) -> None:
     base = target / report.name
     heading = f"# {report.name}: {report.title}\n\n"
     images = [f"![{report.title}]({path.name})\n" for path in report.figures[:1]]
@@ -221,6 +254,9 @@ def _write(report: Report, target: Path, made_at: str) -> None:
     latex = [*(t.latex for t in report.tables), *(f"{latex_text(n)}\n" for n in report.notes)]
     write_atomic(base.with_suffix(".tex"), "\n".join(["% Needs the package booktabs.", *latex]))
     write_atomic(base.with_suffix(".csv"), as_csv(report.rows))
-    content: dict[str, Any] = {"name": report.name, "title": report.title, "made_at": made_at}
-    content |= {"rows": report.rows, "claims": report.claims, "made_from": report.made_from}
+    content: dict[str, Any] = {"name": report.name, "title": report.title}
+    content |= {"made_at": report.made_at, "rows": report.rows, "claims": report.claims}
+    content["made_from"] = report.made_from
     write_json(base.with_suffix(".json"), content)
+    written = [base.with_suffix(f".{suffix}") for suffix in ("md", "tex", "csv", "json")]
+    report.files = [*written, *report.figures]

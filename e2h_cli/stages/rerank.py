@@ -7,6 +7,7 @@ also imported-samples.parquet.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from rich.text import Text
 from e2h_cli.common import parquet_store
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
+from e2h_cli.common.tracking import Tracker
 from e2h_cli.data.external_samples import (
     ImportedSamples,
     import_samples,
@@ -34,37 +36,71 @@ from e2h_cli.evaluation.measurements import (
     values_of_n,
     voting_methods,
 )
-from e2h_cli.evaluation.sample_groups import SampleGroup, group_samples
+from e2h_cli.evaluation.sample_groups import group_samples
 from e2h_cli.evaluation.score_tables import require_probabilities, sigmoid
-from e2h_cli.grading import get_grader
 from e2h_cli.inference import scoring
 from e2h_cli.inference.engine_stats import sum_engine_stats
 from e2h_cli.inference.sampling import read_samples
 from e2h_cli.models.reward_formats import kind_of, open_reward_model
+from e2h_cli.pipeline.shards import finish_shard, refuse_unfinished, share_of_job, start_shard
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.reports.result_files import write_accuracy, write_predictions, write_results
-from e2h_cli.reports.results import problem_groups, summarise, with_holm
+from e2h_cli.reports.results import (
+    MAIN_GROUPS,
+    Results,
+    label,
+    problem_groups,
+    summarise,
+    with_holm,
+)
 from e2h_cli.reports.tables import result_tables
 from e2h_cli.settings.rerank import RerankSettings
+from e2h_cli.stages.judging import judging
+
+logger = logging.getLogger(__name__)
 
 SCORES = "scores"
 IMPORTED = "imported-samples.parquet"
 
 
-def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
-    """Score the samples, vote for each N, write accuracy per problem and the results."""
+def run(context: StageContext[RerankSettings]) -> dict[str, Any] | None:
+    """Score the samples, vote for each N, write accuracy per problem and the results.
+
+    With --shard only the scores of a shard are computed, and nothing is returned: the stage is not
+    finished.
+    """
     settings = context.settings
     candidates = _candidates(context)
-    if context.inputs["reward_model"]:
-        path = context.model_or_path("reward_model")
-        scoring.check_engine(settings.engine, settings.engine_arg, path, settings.family)
+    job = _scoring_job(context, candidates)
+    if settings.shard is not None:
+        if job is None:
+            raise InputError("--shard shares the scoring", hint="give --reward-model")
+        start_shard(context)
+        scoring.score_missing(share_of_job(context, job), settings)
+        finish_shard(context)
+        return None
+    if job is not None:
+        missing = sum(map(len, job.missing().values()))
+        refuse_unfinished(context, missing, job.samples, "scores")
+    with context.tracker() as tracker:
+        results, counts = _score_and_vote(context, candidates, job)
+        _track(results, tracker)
+    return counts
+
+
+def _score_and_vote(
+    context: StageContext[RerankSettings],
+    candidates: _Candidates,
+    job: scoring.ScoringJob | None,
+) -> tuple[Results, dict[str, Any]]:
+    settings = context.settings
     method: str = settings.method
     if candidates.imported is not None:
         method = _keep_imported(context, candidates.imported)
-    with get_grader(settings.grader, cache=context.verdict_cache) as grader:
+    with judging(context, candidates.problems.values()) as grader:
         groups = group_samples(candidates.samples, candidates.problems, grader)
     ns = values_of_n(groups[0].size, settings.ks)
-    scores, orm = _scores(context, candidates, groups)
+    scores, orm = _scores(context, candidates, job, [g.problem.id for g in groups])
     methods = voting_methods(
         groups, scores, method=method, aggregates=settings.aggregate, only_outcome=orm
     )
@@ -94,13 +130,24 @@ def run(context: StageContext[RerankSettings]) -> dict[str, Any]:
         console.print(table)
     about = {"scale": context.scale, "samples_per_problem": groups[0].size, "draws": settings.draws}
     write_results(context.output_dir, results, about, tables)
-    return {
+    return results, {
         "problems": len(groups),
         "samples_per_problem": groups[0].size,
         "scored": 0 if scores is None else scores.num_rows,
         "score_scale": "probability" if candidates.imported is None else candidates.imported.scale,
         **sum_engine_stats(context.output_dir / SCORES),
     }
+
+
+def _track(results: Results, tracker: Tracker) -> None:
+    """Accuracy by group and method: curves with N as the step, and the last point as a summary."""
+    shown = [m for m in results.metrics if m.group in MAIN_GROUPS]
+    points: dict[int, dict[str, float]] = {}
+    for m in shown:
+        points.setdefault(m.n, {})[f"{m.group}/{label(m)}"] = m.accuracy
+    for n, accuracies in sorted(points.items()):
+        tracker.log(n, accuracies)
+    tracker.finish({f"{m.group}/{label(m)}/N={m.n}": m.accuracy for m in shown})
 
 
 def show_tokens(context: StageContext[RerankSettings]) -> None:
@@ -184,47 +231,61 @@ def _keep_imported(context: StageContext[RerankSettings], imported: ImportedSamp
     if not context.inputs["reward_model"] and settings.transform != "sigmoid":
         if method == "all" and imported.scale != "probability":
             method = "best-of-n"
-            console.print(
-                "[yellow]weighted voting is left out: it needs probabilities, and these scores are "
-                f"of {imported.scale} scale; give --transform sigmoid if they are logits[/yellow]"
+            logger.warning(
+                "weighted voting is left out: it needs probabilities, and these scores are of "
+                f"{imported.scale} scale; give --transform sigmoid if they are logits"
             )
         require_probabilities(imported.scale, method, settings.aggregate or ())
     parquet_store.write_table(context.output_dir / IMPORTED, imported.samples)
     return method
 
 
-def _scores(
-    context: StageContext[RerankSettings], candidates: _Candidates, groups: Sequence[SampleGroup]
-) -> tuple[pa.Table | None, bool]:
-    """Scores of the samples, or None, and whether they are known to be of an ORM.
+def _scoring_job(
+    context: StageContext[RerankSettings], candidates: _Candidates
+) -> scoring.ScoringJob | None:
+    """What the reward model scores, or None without one.
 
-    They are kept in scores/, and used again while their conditions stay the same.
+    Scores are kept in scores/, and used again while their conditions stay the same.
     """
     settings, fingerprints = context.settings, context.input_fingerprints
+    if not context.inputs["reward_model"]:
+        return None
+    return scoring.scoring_job(
+        candidates.samples,
+        candidates.problems,
+        context.model_or_path("reward_model"),
+        context.output_dir / SCORES,
+        conditions={
+            "samples": fingerprints["samples"] or fingerprints["imported"],
+            "reward_model": fingerprints["reward_model"],
+            "precision": settings.precision,
+            "family": settings.family,
+            **_wording(settings),
+            # Named where it is given only: scores of the default engine have none.
+            **({"engine_arg": settings.engine_arg} if settings.engine_arg else {}),
+        },
+        family=settings.family,
+        batch_tokens=settings.batch_tokens,
+        precision=settings.precision,
+        engine=settings.engine,
+        engine_args=settings.engine_arg,
+        flush_seconds=settings.flush_seconds,
+    )
+
+
+def _scores(
+    context: StageContext[RerankSettings],
+    candidates: _Candidates,
+    job: scoring.ScoringJob | None,
+    problems: Sequence[str],
+) -> tuple[pa.Table | None, bool]:
+    """Scores of the samples, or None, and whether they are known to be of an ORM."""
+    settings, fingerprints = context.settings, context.input_fingerprints
     imported, folder = candidates.imported, context.output_dir / SCORES
-    if context.inputs["reward_model"]:
-        reward_model = context.model_or_path("reward_model")
-        scores = scoring.score_samples(
-            candidates.samples,
-            {group.problem.id: group.problem for group in groups},
-            reward_model,
-            folder,
-            conditions={
-                "samples": fingerprints["samples"] or fingerprints["imported"],
-                "reward_model": fingerprints["reward_model"],
-                "precision": settings.precision,
-                "family": settings.family,
-                **_wording(settings),
-                # Named where it is given only: scores of the default engine have none.
-                **({"engine_arg": settings.engine_arg} if settings.engine_arg else {}),
-            },
-            family=settings.family,
-            batch_tokens=settings.batch_tokens,
-            precision=settings.precision,
-            engine=settings.engine,
-            engine_args=settings.engine_arg,
-        )
-        return scores, kind_of(reward_model, settings.family) == "orm"
+    if job is not None:
+        scoring.score_missing(job, settings)
+        scores = scoring.merge_scores(job, problems)
+        return scores, kind_of(job.reward_model, settings.family) == "orm"
     if imported is not None and imported.scores is not None:
         transform = settings.transform
         scores = sigmoid(imported.scores) if transform == "sigmoid" else imported.scores

@@ -117,5 +117,6 @@ def agreements_of(
         for i, a in enumerate(names):
             for b in names[i + 1 :]:
                 agree = np.bincount(said.problem, said.right[a] == said.right[b]) / sizes
-                measurements.append(Measurement("", "", AGREEMENT, f"{a}, {b}", 1, agree))
+                pair = f"{a}, {b}"
+                measurements.append(Measurement("", "", AGREEMENT, pair, 1, agree, AGREEMENT))
         yield first.stage, [problem.id for problem in first.scored.problems], measurements

@@ -16,6 +16,7 @@ from e2h_cli.common import distributed
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError, RunError, reason_of
 from e2h_cli.common.files import fingerprint
+from e2h_cli.common.tracking import Tracker
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.split_files import max_level, read_split, read_training_problems, split_file
 from e2h_cli.grading import get_grader
@@ -54,7 +55,10 @@ def run(context: Context) -> dict[str, Any]:
     # On rank 0 alone, so that a mistake is reported once.
     distributed.run_on_main(lambda: _check(context))
     split = context.input_path("problems")
-    with get_grader(settings.grader, cache=context.verdict_cache) as grader:
+    with (
+        context.tracker() as tracker,
+        get_grader(settings.grader, cache=context.verdict_cache) as grader,
+    ):
         # Hard gold answers are in a file of their own, which is opened for --answers all only.
         problems, read = read_training_problems(
             split, settings.questions, hard_answers=settings.answers == "all"
@@ -64,13 +68,14 @@ def run(context: Context) -> dict[str, Any]:
         validation = _validation_set(context, grader)
         read["validation.jsonl"] = fingerprint(split_file(split, "validation"))
         with _runtime_errors_in_one_line(context.stage):
-            trainer = _trainer(context, problems, validation, grader)
+            trainer = _trainer(context, problems, validation, grader, tracker)
             trainer.train()
             if not distributed.is_main_process():
                 return {}
             best = best_checkpoint(trainer.history, settings.checkpoint_rule)
             assert best is not None  # there are validation problems
             trainer.save_model(best["step"], context.output_dir)
+        tracker.finish({"best_step": best["step"], **trainer.counts})
     choices = compare_rules(trainer.history, settings.checkpoint_rule, trainer.unit)
     for line in choices:
         console.print(line)
@@ -113,12 +118,16 @@ def _check(context: Context) -> None:
         raise InputError(
             "--shaping paper reads solutions in e2h's template", hint="take --shaping minimum"
         )
-    if not context.input_path("problems").is_dir():
+    split = context.input_path("problems")
+    if not split.is_dir():
         raise InputError(
             "not a split, and hard answers must stay hidden",
-            where=context.model_or_path("problems"),
+            where=split,
             hint="make one with: e2h split",
         )
+    if any(problem.is_program for problem in read_split(split, "easy")):
+        message = "rewards are of answers and steps, and these problems are solved by programs"
+        raise InputError(message, where=split)
     if settings.temperature == 0:
         raise InputError("--temperature 0: there is nothing to learn from one greedy solution")
     if on_policy and on_policy.rollout_batch_size % settings.num_generations:
@@ -170,18 +179,22 @@ def _validation_set(context: Context, grader: Grader) -> ValidationSet:
 
 
 def _trainer(
-    context: Context, problems: Sequence[Problem], validation: ValidationSet, grader: Grader
+    context: Context,
+    problems: Sequence[Problem],
+    validation: ValidationSet,
+    grader: Grader,
+    tracker: Tracker,
 ) -> Trainer:
     """The trainer of the algorithm of the settings."""
     settings, model = context.settings, context.model_or_path("model")
     reward_model, scorer = context.optional_input("reward_model"), None
-    folders = (context.output_dir, context.scratch_dir, context.stage)
+    outputs = (context.output_dir, context.scratch_dir, context.stage, tracker)
     if isinstance(settings, OnPolicySettings) and settings.shaping == "none":
         reward_model = None
     log_memory_plan(model, reward_model, settings)
     if not isinstance(settings, OnPolicySettings):
         trainer = _ITERATED[settings.algo]
-        return trainer(problems, validation, model, reward_model, settings, grader, *folders)
+        return trainer(problems, validation, model, reward_model, settings, grader, *outputs)
     # Fails before the models are loaded if there are too few questions.
     questions_of_step(problems, settings, 0)
     models = load_policy_models(model, reward_model, settings)
@@ -197,7 +210,7 @@ def _trainer(
                 hint="take --shaping minimum",
             )
     updater = _ON_POLICY[settings.algo](models, settings)
-    return OnPolicyTrainer(problems, validation, updater, engine, scorer, grader, *folders)
+    return OnPolicyTrainer(problems, validation, updater, engine, scorer, grader, *outputs)
 
 
 @contextlib.contextmanager

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
-from e2h_cli.common.files import fingerprint, write_atomic
+from e2h_cli.common.files import fingerprint
 from e2h_cli.data.few_shot import LevelOf, choose_examples, level_in_split, of_levels
 from e2h_cli.data.prompt_styles import Solved
 from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_split, read_training_problems, split_file
 from e2h_cli.data.training_rows import read_sft_rows
 from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
-from e2h_cli.inference.sampling import SAMPLES_FILE, SampleStats, SamplingJob, sample_all
+from e2h_cli.inference.sampling import (
+    SAMPLES_FILE,
+    SampleStats,
+    SamplingJob,
+    sample_all,
+    style_of,
+)
 from e2h_cli.pipeline.lineage import SEEN
+from e2h_cli.pipeline.shards import finish_shard, refuse_unfinished, share_of_job, start_shard
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.sample import SampleSettings
 
@@ -33,6 +39,8 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     settings.refuse_unused()
     split = context.input_path("problems")
     problems = read_split(split, settings.part)[: settings.limit]
+    # Refuses a wording in which the problems are not solved.
+    style_of(settings, context.model_or_path("model"), programs=problems[0].is_program)
     examples, about = _few_shot_examples(context)
     job = SamplingJob(
         model=context.model_or_path("model"),
@@ -41,28 +49,22 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
         examples=examples,
         target=(context.output_dir / SAMPLES_FILE).resolve(),
         folder=context.scratch_dir.resolve(),
-        writer=settings.shard_name or "parts",
-        shares=((settings.shard[0] - 1, settings.shard[1]),) if settings.shard else (),
+        writer="parts",
     )
+    job = share_of_job(context, job)
+    start_shard(context)
 
     done = job.store().keys()
     missing = sum(len(request.samples) for request in job.missing(done))
     total = settings.n * len(problems)
-    if settings.merge and missing:
-        raise InputError(
-            f"cannot merge: {missing:,} of {total:,} samples are missing"
-            f"{_unfinished_shards(context.scratch_dir)}",
-            where=context.output_dir,
-            hint="draw them with the --shard that is missing, or all that is left without --merge",
-        )
+    refuse_unfinished(context, missing, total, "samples")
     if done:
         console.print(f"[cyan]{len(done):,} of {total:,} samples are on disk already[/cyan]")
     if missing:
         for record in sample_all(job, missing, context.stage):
             append_engine_stats(context.output_dir, record)
     if settings.shard is not None:
-        write_atomic(context.scratch_dir / f"{settings.shard_name}.whole", "")
-        console.print("when all shards are drawn, put them together with --merge")
+        finish_shard(context)
         return None
 
     stats = SampleStats(job.style)
@@ -126,18 +128,6 @@ def _solved_rows(
     rng.shuffle(problems)
     made = (row for problem in problems for row in sft_rows([problem]))
     return made, read, lambda key, question: level_by_id[key]
-
-
-def _unfinished_shards(scratch_dir: Path) -> str:
-    """The shards that are not finished, for a message; empty if there are no shards."""
-    started = {path.name for path in scratch_dir.glob("shard-*") if path.is_dir()}
-    finished = {path.stem for path in scratch_dir.glob("shard-*.whole")}
-    counts = {name.rpartition("-")[2] for name in started}
-    if len(counts) != 1:
-        return ""
-    count = int(counts.pop())
-    shards = [i for i in range(1, count + 1) if f"shard-{i}-of-{count}" not in finished]
-    return f" (not done: {', '.join(f'--shard {i}/{count}' for i in shards)})" if shards else ""
 
 
 def _print(counts: dict[str, Any], problems: int) -> None:

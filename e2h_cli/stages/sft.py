@@ -28,7 +28,11 @@ def run(context: StageContext[SftSettings]) -> dict[str, Any]:
     settings = context.settings
     rows, about = _read_rows(context)
     tokenizer = load_tokenizer(context.model_or_path("model"))
-    encoded = [sft_row(tokenizer, row["prompt"], row["completion"]) for row in rows]
+    encoded = [
+        # A program is whole; of other texts only those with an answer are known to be.
+        sft_row(tokenizer, row["prompt"], row["completion"], finished=row.get("verbatim") is True)
+        for row in rows
+    ]
     examples = [row for row in encoded if len(row.input_ids) <= settings.max_length]
     too_long = len(encoded) - len(examples)
     console.print(
@@ -39,10 +43,11 @@ def run(context: StageContext[SftSettings]) -> dict[str, Any]:
         raise InputError(
             f"every row is longer than {settings.max_length} tokens", hint="raise --max-length"
         )
-    model = load_generator(context.model_or_path("model"), "fp32", to_device=False)
-    counts = train_model(
-        model, tokenizer, examples, settings, context.output_dir, context.scratch_dir, context.stage
-    )
+    folders = context.output_dir, context.scratch_dir, context.stage
+    with context.tracker() as tracker:
+        model = load_generator(context.model_or_path("model"), "fp32", to_device=False)
+        counts = train_model(model, tokenizer, examples, settings, *folders, tracker=tracker)
+        tracker.finish(counts)
     return {**counts, "too_long": too_long, **about}
 
 

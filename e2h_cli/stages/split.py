@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import Any, Literal
 
@@ -9,26 +10,27 @@ from rich.table import Table
 
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
-from e2h_cli.data import sources
+from e2h_cli.data import sources, tiny_programs
+from e2h_cli.data.apps import apps_problems
+from e2h_cli.data.problem import Problem
 from e2h_cli.data.split_files import write_split
 from e2h_cli.data.splitting import Split, split
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.split import SplitSettings
 
+logger = logging.getLogger(__name__)
+
 
 def run(context: StageContext[SplitSettings]) -> dict[str, Any]:
     """Write the files of a split; print its problems by level and subject.
 
-    Reads: ``data``, a folder of MATH or a name on the Hub (source math only).
+    Reads: ``data``, a folder or file of MATH or APPS, or a name on the Hub.
     Writes: ``easy.jsonl``, ``hard.jsonl``, ``validation.jsonl``, ``test.jsonl``,
     ``hard-answers.jsonl``, ``split.json``.
     """
     settings = context.settings
     level, seed, size = settings.max_level, settings.seed, settings.validation_size
-    if settings.source == "chains":
-        train, test = sources.chain_problems(settings.train_counts, settings.test_counts, seed)
-    else:
-        train, test = sources.math_problems(context.optional_input("data"))
+    train, test, left_out = _problems(context)
     done = split(train, test, max_level=level, validation=size, seed=seed)
     if not done.parts["easy"]:
         message = f"no training problem has a level up to {level}"
@@ -42,24 +44,40 @@ def run(context: StageContext[SplitSettings]) -> dict[str, Any]:
         "test_hard": len(test) - easy,
         "leaks": [p.id for p in done.leaks],
         "repeats": [p.id for p in done.duplicates],
+        **({"left_out": left_out} if left_out else {}),
     }
+
+
+def _problems(
+    context: StageContext[SplitSettings],
+) -> tuple[list[Problem], list[Problem], dict[str, int]]:
+    """Problems to train on and to test on, and how many were left out for which reason."""
+    settings = context.settings
+    counts, data = (settings.train_counts, settings.test_counts), context.optional_input("data")
+    match settings.source:
+        case "chains":
+            return *sources.chain_problems(*counts, settings.seed), {}
+        case "programs":
+            return *tiny_programs.program_problems(*counts, settings.seed), {}
+        case "apps":
+            return apps_problems(data, settings.test_counts, settings.seed)
+        case "math":
+            return *sources.math_problems(data), {}
 
 
 def _print(done: Split, wanted: int) -> None:
     """Print what a split holds. ``wanted``: size of the validation set that was asked for."""
     held_out = len(done.parts["validation"])
     if held_out < wanted:
-        console.print(
-            f"[yellow]validation has {held_out:,} problems, not {wanted:,}: there are no more of "
-            "the subjects and levels of the test set[/yellow]"
+        logger.warning(
+            f"validation has {held_out:,} problems, not {wanted:,}: there are no more of the "
+            "subjects and levels of the test set"
         )
     leaks, duplicates = len(done.leaks), len(done.duplicates)
     console.print(_table(done, "level"))
     console.print(_table(done, "subject"))
     if leaks:
-        console.print(
-            f"[yellow]{leaks} training problems are also test problems: left out[/yellow]"
-        )
+        logger.warning(f"{leaks} training problems are also test problems: left out")
     if duplicates:
         console.print(f"{duplicates} training problems were duplicates; the first of each was kept")
     if not leaks:

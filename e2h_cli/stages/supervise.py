@@ -39,29 +39,38 @@ from e2h_cli.data.rollout_labels import (
 )
 from e2h_cli.data.split_files import read_training_problems
 from e2h_cli.data.training_rows import ROW_KINDS, TrainingRow, TrainingRowWriter
-from e2h_cli.grading import get_grader
+from e2h_cli.grading import refuse_unjudged
 from e2h_cli.inference.completions import Completer
 from e2h_cli.inference.engine_stats import append_engine_stats, sum_engine_stats
 from e2h_cli.inference.sampling import read_samples, read_style
 from e2h_cli.pipeline.lineage import SEEN, seen_in_rows
+from e2h_cli.pipeline.shards import finish_shard, refuse_unfinished, share_of, start_shard
 from e2h_cli.pipeline.stage_context import StageContext
 from e2h_cli.settings.base import EngineSettings
 from e2h_cli.settings.supervise import SuperviseSettings
+from e2h_cli.stages.judging import judging
 
 NEAR_DUPLICATES = "near-duplicates.jsonl"
 COMPLETIONS = "completions"
 
 
-def run(context: StageContext[SuperviseSettings]) -> dict[str, Any]:
+def run(context: StageContext[SuperviseSettings]) -> dict[str, Any] | None:
     """Write training rows; print what was kept, and what was dropped and why.
 
     Reads: ``problems`` (a split); ``samples`` of its training problems, and for rollouts the
     ``model`` that completes them; or ``data``, published files or names on the Hub.
     Writes: ``sft.jsonl``, ``prm.jsonl``, ``orm.jsonl`` and ``*-validation.jsonl`` where there are
     such rows; ``official-*.jsonl`` with --official; ``near-duplicates.jsonl``; the completions of
-    rollouts.
+    rollouts. With --shard only part files of completions, and nothing is returned: the stage is not
+    finished.
     """
     settings, folder = context.settings, context.output_dir
+    if settings.shard is not None or settings.merge:
+        if settings.source != "rollouts":
+            raise InputError("--shard shares rollouts", hint="add --source rollouts")
+        if settings.shard is not None:
+            _draw_shard(context)
+            return None
     about: dict[str, Any] = {}
     near_duplicates: list[dict[str, Any]] = []
     rows: Iterable[TrainingRow]
@@ -89,6 +98,25 @@ def run(context: StageContext[SuperviseSettings]) -> dict[str, Any]:
     return {"rows": written, **counts, **about}
 
 
+def _draw_shard(context: StageContext[SuperviseSettings]) -> None:
+    """Draw the completions of a shard: of every n-th problem that has solutions to label."""
+    settings = context.settings
+    context.model_or_path("model")
+    problems, _ = read_training_problems(context.input_path("problems"), settings.levels)
+    samples, _ = _parsed_samples(context, {p.id: p for p in problems})
+    chosen = choose_solutions(samples, settings.max_solutions, settings.seed)
+    own = {*share_of(context, list(dict.fromkeys(s.problem.id for s in chosen)))}
+    start_shard(context)
+    with judging(context, problems) as grader:
+        roll_out(
+            [sample for sample in chosen if sample.problem.id in own],
+            _completer(context).complete,
+            lambda pairs: [verdict.right for verdict in grader.grade(pairs)],
+            until_first_mistake=settings.until_first_mistake,
+        )
+    finish_shard(context)
+
+
 def _label_samples(
     context: StageContext[SuperviseSettings],
 ) -> tuple[list[TrainingRow], Counter[str], dict[str, Any]]:
@@ -106,12 +134,16 @@ def _label_samples(
         )
     problems, read = read_training_problems(context.input_path("problems"), settings.levels)
     by_id = {p.id: p for p in problems}
+    if settings.source == "rollouts" and any(p.is_program for p in problems):
+        raise InputError("rollouts label steps, which programs do not have", hint="leave it out")
     samples, counts = _parsed_samples(context, by_id)
     about: dict[str, Any] = {"read": read}
-    with get_grader(settings.grader, cache=context.verdict_cache) as grader:
+    with judging(context, problems) as grader:
 
         def grade(pairs: Sequence[tuple[str, str]]) -> list[bool]:
-            return [verdict.right for verdict in grader.grade(pairs)]
+            verdicts = grader.grade(pairs)
+            refuse_unjudged(verdicts)
+            return [verdict.right for verdict in verdicts]
 
         verdicts = grade_samples(samples, grade)
         labelled = samples
@@ -219,6 +251,8 @@ def _completer(context: StageContext[SuperviseSettings]) -> Completer:
         folder=context.scratch_dir,
         title=context.stage,
         wording=wording,
+        shard=settings.shard_name,
+        before_drawing=partial(refuse_unfinished, context, what="completions"),
         on_engine=partial(append_engine_stats, context.output_dir),
     )
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import read_jsonl, write_jsonl
+from e2h_cli.common.tracking import Tracker
 from e2h_cli.data.rm_labels import read_rows
 from e2h_cli.data.training_rows import RowKind, rows_file
 from e2h_cli.models.loading import load_tokenizer
@@ -43,6 +44,13 @@ def run(context: StageContext[TrainRMSettings]) -> dict[str, Any]:
     Reads ``{kind}.jsonl`` of supervise stages, or files of such rows. Writes the model, its
     tokenizer and ``log.jsonl``, and the ids of rows over the maximum length.
     """
+    with context.tracker() as tracker:
+        counts = _train(context, tracker)
+        tracker.finish(counts)
+    return counts
+
+
+def _train(context: StageContext[TrainRMSettings], tracker: Tracker) -> dict[str, Any]:
     settings, base = context.settings, context.model_or_path("model")
     tokenizer = load_tokenizer(base)
     folders = context.output_dir, context.scratch_dir, context.stage
@@ -50,13 +58,22 @@ def run(context: StageContext[TrainRMSettings]) -> dict[str, Any]:
         pairs, too_long = _read_pairs(context, tokenizer)
         model = new_reward_model(base, "orm")
         model.config.e2h["loss"] = "pairwise"
-        trained = train_model(model, tokenizer, pairs, settings, *folders, loss=pair_loss)
+        trained = train_model(
+            model, tokenizer, pairs, settings, *folders, loss=pair_loss, tracker=tracker
+        )
         return {**trained, "too_long": too_long}
     examples, held_out, counts = _read_labelled(context, tokenizer)
     validation = auc_validation(held_out, tokenizer, settings) if settings.patience else None
     model = new_reward_model(base, settings.kind)
     trained = train_model(
-        model, tokenizer, examples, settings, *folders, loss=token_loss, validation=validation
+        model,
+        tokenizer,
+        examples,
+        settings,
+        *folders,
+        loss=token_loss,
+        validation=validation,
+        tracker=tracker,
     )
     return {**trained, **counts}
 

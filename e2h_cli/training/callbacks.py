@@ -11,9 +11,12 @@ from transformers import TrainerCallback
 from e2h_cli.common import distributed
 from e2h_cli.common.console import progress_bar
 from e2h_cli.common.errors import RunError
+from e2h_cli.common.tracking import Tracker
 from e2h_cli.training.token_rows import LengthGrouped
 
 _STEPS_PER_CLOCK_CHECK = 10
+# Of what the Trainer logs. Its summary at the end is of speed, and left out.
+_TRACKED = ("loss", "grad_norm", "learning_rate", "epoch", "validation")
 
 
 class Progress(TrainerCallback):
@@ -62,6 +65,19 @@ class Progress(TrainerCallback):
                 f"the loss is {loss} at step {state.global_step}", hint="lower --learning-rate"
             )
         self.bar.update(self._task, note=f"loss {loss:.4f}")
+
+
+class Tracking(TrainerCallback):
+    """Tells a tracker the losses, learning rates and validations."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+
+    def on_log(self, args: Any, state: Any, control: Any, **event: Any) -> None:  # noqa: D102
+        named = {name.removeprefix("eval_"): value for name, value in event["logs"].items()}
+        if "loss" in named or "validation" in named:
+            told = {name: named[name] for name in _TRACKED if name in named}
+            self._tracker.log(state.global_step, told)
 
 
 class EpochOrder(TrainerCallback):

@@ -42,16 +42,25 @@ def reward_row(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any], loss_on:
     encoded = _encode_labelled(tokenizer, row)
     example = unlabelled_row(encoded.input_ids)
     count = _LABELLED_TOKENS[loss_on]
-    for step, label in enumerate(row["labels"]):
+    for step, label in enumerate(_labels(row, encoded)):
         if label is not None:
             tokens = encoded.tokens_of_step(step)
             example.labels[list(tokens[-count:])] = label
     return example
 
 
+def _labels(row: dict[str, Any], encoded: EncodedCompletion) -> list[float | None]:
+    """The label of each step and of the outcome; a program has one for all its lines."""
+    if row.get("verbatim"):
+        return row["labels"] * (len(encoded.step_positions) + 1)
+    return list(row["labels"])
+
+
 def _encode_labelled(tokenizer: PreTrainedTokenizerFast, row: dict[str, Any]) -> EncodedCompletion:
     """Encode a labelled solution. Raises InputError if its steps are not found again."""
     steps = row["completions"]
+    if row.get("verbatim"):
+        return encode(tokenizer, row["prompt"], steps[0])
     finished = steps[-1].startswith(template.ANSWER_HEADER)
     text = template.SEPARATOR.join(steps)
     if not finished:
@@ -110,7 +119,7 @@ class LabelCounts:
         self.rows += 1
         for step, label in zip(row["completions"], row["labels"], strict=True):
             name = "unlabelled" if label is None else "right" if label >= 0.5 else "wrong"
-            is_answer = step.startswith(template.ANSWER_HEADER)
+            is_answer = row.get("verbatim") or step.startswith(template.ANSWER_HEADER)
             (self.outcomes if is_answer else self.steps)[name] += 1
         if len(encoded.input_ids) > max_length:
             self.too_long.append(row["id"])
@@ -192,7 +201,7 @@ def auc_validation(
     # (row, token, whether it is right) of every label
     steps, outcomes = list[tuple[int, int, bool]](), list[tuple[int, int, bool]]()
     for index, (row, e) in enumerate(encoded):
-        for step, label in enumerate(row["labels"]):
+        for step, label in enumerate(_labels(row, e)):
             is_outcome = step == len(e.step_positions)
             if label is None or (not is_outcome and row["kind"] == "orm"):
                 continue  # in rows of outcome labels the steps have the label of the outcome

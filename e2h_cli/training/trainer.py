@@ -25,8 +25,9 @@ from transformers import (
 from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import write_jsonl
+from e2h_cli.common.tracking import Tracker
 from e2h_cli.settings.base import SupervisedSettings, TrainingSettings
-from e2h_cli.training.callbacks import EpochOrder, Progress
+from e2h_cli.training.callbacks import EpochOrder, Progress, Tracking
 from e2h_cli.training.checkpoints import STATE_FILE, last_checkpoint
 from e2h_cli.training.token_rows import Example, LengthGrouped, PadCollator, Row, rows_of
 
@@ -68,6 +69,7 @@ def train_model(
     *,
     loss: Loss | None = None,
     validation: Validation | None = None,
+    tracker: Tracker | None = None,
 ) -> dict[str, Any]:
     """Train a model in place and save it with its tokenizer and its log.
 
@@ -84,6 +86,7 @@ def train_model(
         title: of the progress bar.
         loss: of (outputs, labels, num_items_in_batch); the model's own if not given.
         validation: when to stop early; the best weights are saved.
+        tracker: is told what ``log.jsonl`` says, while the training runs.
 
     Returns:
         Counts of rows, tokens with loss and steps, the last loss, and the best validation.
@@ -103,6 +106,8 @@ def train_model(
             "--patience and --lora-rank need the whole model in every process, and FSDP spreads it",
             hint="train without them, or without FSDP",
         )
+    if tracker:
+        trainer.add_callback(Tracking(tracker))
     _train_or_resume(trainer, Progress(title, settings.checkpoint_seconds))
     _save(trainer, trained, tokenizer, output_dir)
     return _counts(rows, trainer.state)

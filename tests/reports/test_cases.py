@@ -52,7 +52,7 @@ def graded(name: str, samples: Samples, scored: bool = True) -> GradedSamples:
         answers = [answer for _, answer, _, _ in solutions]
         distinct = [a for a in dict.fromkeys(answers) if a is not None]
         classes = [NO_ANSWER if a is None else distinct.index(a) for a in answers]
-        right = np.array([a == "10" for a in distinct], dtype=bool)
+        right = np.array([a == "10" for a in answers], dtype=bool)
         numbers = tuple(range(len(answers)))
         given = problem(key, level)
         groups.append(SampleGroup(given, numbers, tuple(answers), np.array(classes), right))

@@ -166,7 +166,7 @@ def test_a_foreign_file_that_is_none(cli: Cli, tmp_path: Path) -> None:
 
 def test_tokens_are_shown_and_nothing_is_written(cli: Cli, run_folder: Path) -> None:
     def written() -> dict[Path, int]:
-        files = [f for f in run_folder.rglob("*") if f.is_file() and f.name != ".lock"]
+        files = [f for f in run_folder.rglob("*") if f.is_file() and not f.name.startswith(".lock")]
         return {file: file.stat().st_mtime_ns for file in files}
 
     before = written()
