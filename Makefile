@@ -82,6 +82,7 @@ check: install
 # Pages that are generated from the program, or hold another page.
 docs: install
 	$(BIN)/python -m docs.build_commands
+	$(BIN)/python -m docs.build_completion
 	$(BIN)/python -m docs.build_reproduction
 
 # docs/reproduction.md and its figures, from the reports of a run and, if there, over several seeds.

@@ -43,7 +43,7 @@ def page() -> str:
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         below = getattr(command, "commands", {})
         commands |= {name: command, **{f"{name} {other}": one for other, one in below.items()}}
-    parts = [HEAD, _overview(commands), _common(commands), EXIT_CODES]
+    parts = [HEAD, _overview(commands), _global(), _common(commands), EXIT_CODES]
     parts += [_section(name, command) for name, command in commands.items()]
     return "\n".join(parts)
 
@@ -54,6 +54,11 @@ def _overview(commands: dict[str, Any]) -> str:
         for name, c in commands.items()
     ]
     return "\n".join(["| command | what it does |", "| --- | --- |", *rows, ""])
+
+
+def _global() -> str:
+    """The options of the program itself."""
+    return f"## Options of e2h itself\n\n{_table(typer.main.get_command(app).params)}"
 
 
 def _common(commands: dict[str, Any]) -> str:

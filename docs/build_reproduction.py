@@ -40,8 +40,9 @@ HEAD = """# Reproduction
 <!-- Written by docs/build_reproduction.py from the reports of a run. Do not edit. -->
 
 The results of the paper, Table 1 to Figure 24, as one run has reproduced them, with the paper's
-claims tested on our numbers. Tables 3 and 6, on APPS, are not among them. How claims are tested:
-[results.md](results.md#claims). What a view is: [recipes.md](recipes.md#a-view).
+claims tested on our numbers. Tables 3 and 6, on programs, are in
+[programs.md](programs.md#results). How claims are tested: [results.md](results.md#claims). What a
+view is: [recipes.md](recipes.md#a-view).
 """
 CLAIMS = """The difference is that of the side which the paper calls better to the other, in
 percentage points; of AUC in its own unit.

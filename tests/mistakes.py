@@ -87,7 +87,7 @@ def edited_recipe(text: str, rng: random.Random) -> tuple[str, str]:
 
 def damaged_folder(run: Path, outside: Path, rng: random.Random) -> str:
     """Damage one file of a run folder. ``outside``: a file elsewhere, for links."""
-    files = sorted(f for f in run.rglob("*") if f.is_file() and f.name != ".lock")
+    files = sorted(f for f in run.rglob("*") if f.is_file() and not f.name.startswith(".lock"))
     file, other = rng.sample(files, 2)
     kind = rng.choice(
         ("truncate", "flip", "flip", "flip", "flip", "remove", "swap", "link", "folder", "fifo",

@@ -22,11 +22,14 @@ from tests.docs.conftest import CODE, PAGES, README, ROOT, code_blocks, name_of
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 # Commands that run no stage.
-OTHERS = {"run", "report", "plan", "grade", "validate", "recipes"}
+OTHERS = {
+    "run", "report", "page", "plan", "grade", "validate", "recipes", "doctor", "ls", "diff",
+    "clean", "push",
+}  # fmt: skip
 # Options of other programs: accelerate, benchmarks, hf.
 FOREIGN_OPTIONS = {
     "--config_file", "--multi_gpu", "--size", "--solutions", "--records", "--reward", "--repeats",
-    "--same-length", "--local-dir", "--repo-type",
+    "--same-length", "--local-dir", "--repo-type", "--no-deps", "--wheel-dir",
 }  # fmt: skip
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
@@ -36,6 +39,9 @@ _COMMAND = re.compile(r"(?:`|^)e2h ([a-z][a-z-]*)", re.MULTILINE)
 _LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 _DOTTED = re.compile(r"`(e2h_cli(?:\.\w+)+)`")
 _PATH = re.compile(r"`(e2h_cli/[\w/.]*)`")
+
+# They may stand anywhere on a line.
+_GLOBAL = {option for one in typer.main.get_command(app).params for option in one.opts}
 
 every_page = pytest.mark.parametrize("path", PAGES, ids=name_of)
 
@@ -108,7 +114,7 @@ def test_commands_exist(path: Path) -> None:
 @every_page
 def test_options_exist(path: Path) -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    known = {
+    known = _GLOBAL | {
         option
         for command in commands.values()
         for parameter in command.params
@@ -124,11 +130,11 @@ def test_options_belong_to_the_command_of_their_line(path: Path) -> None:
     wrong = []
     for block in CODE.finditer(path.read_text()):
         for line in block["code"].splitlines():
-            call = re.search(r"(?:^e2h|-m e2h_cli) ([a-z-]+)([^#]*)", line)
+            call = re.search(r"(?:^e2h|-m e2h_cli) ([a-z][a-z-]*)([^#]*)", line)
             if call is None:
                 continue
             parameters = commands[call[1]].params
-            known = {o for p in parameters for o in (*p.opts, *p.secondary_opts)}
+            known = _GLOBAL | {o for p in parameters for o in (*p.opts, *p.secondary_opts)}
             wrong += [f"{line}: {o}" for o in _OPTION.findall(call[2]) if o not in known]
     assert wrong == []
 
