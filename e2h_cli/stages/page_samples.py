@@ -9,14 +9,14 @@ from typing import Any, cast
 
 import pyarrow.parquet as pq
 
-from e2h_cli.common.errors import InputError
+from e2h_cli.common.errors import E2HError, InputError
 from e2h_cli.data.external_samples import import_samples
 from e2h_cli.data.problem import Problem
 from e2h_cli.data.split_files import read_answered_problems
 from e2h_cli.evaluation.measurements import VotingMethod, voting_methods
 from e2h_cli.evaluation.sample_groups import group_samples
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
-from e2h_cli.grading import get_grader
+from e2h_cli.grading import grader_for
 from e2h_cli.inference.sampling import SAMPLES_FILE
 from e2h_cli.pipeline.lineage import input_path
 from e2h_cli.pipeline.run_folder import StageFolder
@@ -24,6 +24,7 @@ from e2h_cli.pipeline.stage_context import verdict_cache
 from e2h_cli.reports.page.kept_samples import limit_for
 from e2h_cli.reports.page.sample_data import SampleSet, Scoring, problems_json, sample_set_json
 from e2h_cli.reports.result_files import read_measurements
+from e2h_cli.settings.base import ProgramSettings
 from e2h_cli.stages.case_inputs import read_samples_and_scores
 from e2h_cli.stages.rerank import IMPORTED
 
@@ -40,15 +41,20 @@ class SampleSource:
         stage: the sample stage, or the rerank stage that imported them.
         file: of the samples, or a folder.
         problems: path of the problems; None for those of the imported file.
-        grader: of the verdicts.
+        settings: of the stage that judged them.
         votes: the rerank stages.
     """
 
     stage: StageFolder
     file: Path
     problems: Path | None
-    grader: str
+    settings: Json
     votes: list[StageFolder] = field(default_factory=list)
+
+    @property
+    def grader(self) -> str:
+        """The rule for answers."""
+        return str(self.settings.get("grader", "e2h"))
 
     @property
     def name(self) -> str:
@@ -59,15 +65,15 @@ class SampleSource:
 def sample_sources(stages: Sequence[StageFolder]) -> list[SampleSource]:
     """What finished stages have sampled of problems that are not trained on, or voted on."""
     records = {stage.path.name: stage.record for stage in stages}
-    graders = _graders(records)
+    judges = _judges(records)
     found: dict[tuple[Path, Path | None, str], SampleSource] = {}
     for stage in stages:
         record = records[stage.path.name]
         if record["command"] == "sample" and record["settings"].get("part") in _SHOWN_PARTS:
             problems = input_path(stage.path, "problems")
-            grader = graders.get(stage.path.name, graders[""])
-            key = (stage.path.resolve(), problems, grader)
-            found.setdefault(key, SampleSource(stage, stage.path, problems, grader))
+            settings = judges.get(stage.path.name, judges[""])
+            source = SampleSource(stage, stage.path, problems, settings)
+            found.setdefault((stage.path.resolve(), problems, source.grader), source)
     for stage in stages:
         record = records[stage.path.name]
         if record["command"] != "rerank":
@@ -75,20 +81,21 @@ def sample_sources(stages: Sequence[StageFolder]) -> list[SampleSource]:
         samples, problems = input_path(stage.path, "samples"), input_path(stage.path, "problems")
         maker = stage if samples is None else StageFolder(samples)
         file = stage.path / IMPORTED if samples is None else samples
-        key = (file.resolve(), problems, str(record["settings"].get("grader", "e2h")))
-        found.setdefault(key, SampleSource(maker, file, problems, key[2])).votes.append(stage)
+        source = SampleSource(maker, file, problems, record["settings"])
+        key = (file.resolve(), problems, source.grader)
+        found.setdefault(key, source).votes.append(stage)
     return list(found.values())
 
 
-def _graders(records: Mapping[str, Json]) -> dict[str, str]:
-    """Sample stage -> the grader of a stage that reads it; "" -> that of an eval stage."""
-    found = {"": "e2h"}
+def _judges(records: Mapping[str, Json]) -> dict[str, Json]:
+    """Sample stage -> settings of a stage that judges it; "" -> those of an eval stage."""
+    found: dict[str, Json] = {"": {}}
     for record in records.values():
-        grader = record["settings"].get("grader")
-        if grader and record["command"] in ("rerank", "eval"):
-            found[""] = grader
+        settings = record["settings"]
+        if settings.get("grader") and record["command"] in ("rerank", "eval"):
+            found[""] = settings
             for given in record["inputs"].get("samples", []):
-                found[given["path"]] = grader
+                found[given["path"]] = settings
     return found
 
 
@@ -129,7 +136,7 @@ class SamplePages:
             try:
                 number, problems = self._problems_of(source)
                 given = _read(source, problems)
-            except InputError as error:
+            except E2HError as error:
                 self.notes.append(f"{source.name} is not shown: {error.line}")
                 continue
             samples, scorings = sample_set_json(given, self.limit)
@@ -164,11 +171,13 @@ def _imported_problems(stage: StageFolder) -> dict[str, Problem]:
 def _read(source: SampleSource, problems: Mapping[str, Problem]) -> SampleSet:
     """Samples in groups with verdicts, and the votes of each rerank stage.
 
-    InputError where a sampled problem is unknown.
+    InputError where a sampled problem is unknown, RunError where programs cannot be run.
     """
     first = source.votes[0].path if source.votes else source.stage.path
     samples, _ = read_samples_and_scores(first)
-    with get_grader(cast("Any", source.grader), cache=verdict_cache()) as grader:
+    known = {k: v for k, v in source.settings.items() if k in ProgramSettings.model_fields}
+    settings = ProgramSettings.model_validate(known)
+    with grader_for(problems.values(), settings, source.grader, cache=verdict_cache()) as grader:
         groups = group_samples(samples, problems, grader)
     scorings = []
     for stage in source.votes:

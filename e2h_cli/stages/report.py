@@ -18,7 +18,7 @@ from e2h_cli import __version__
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import make_folder, read_json, write_atomic, write_json
 from e2h_cli.data.split_files import max_level, read_answered_problems
-from e2h_cli.grading import get_grader
+from e2h_cli.grading import grader_for
 from e2h_cli.pipeline.lineage import input_path
 from e2h_cli.pipeline.recipe import Recipe, at_scale
 from e2h_cli.pipeline.recipe_file import RecipeFile, read, scale_in_words
@@ -40,6 +40,7 @@ from e2h_cli.reports.view_tables import (
     long_rows,
     view_tables,
 )
+from e2h_cli.settings.evaluate import EvalSettings
 
 
 @dataclass
@@ -213,8 +214,9 @@ def _add_cases(
         hint = f"make them with: e2h run {recipe.name}"
         raise InputError("its stages are not made yet", where=folder.path, hint=hint)
     problems, levels = read_answered_problems(split), max_level(split)
-    rule = str(recipe.of_command("eval").settings.model_dump()["grader"])
-    with get_grader(rule) as grader:
+    settings = recipe.of_command("eval").settings
+    assert isinstance(settings, EvalSettings)
+    with grader_for(problems.values(), settings, settings.grader) as grader:
         count = spec.skip + spec.count
         study = read_cases(spec.case, stages, problems, levels, grader, count)
     study = replace(study, cases=study.cases[spec.skip :])

@@ -16,6 +16,8 @@ from e2h_cli.data.program_tests import ProgramTests
 from e2h_cli.inference.sampling import read_style
 from e2h_cli.models.loading import load_tokenizer
 from e2h_cli.pipeline.lineage import lineage_of
+from e2h_cli.pipeline.run_folder import StageFolder
+from e2h_cli.stages.page_samples import SamplePages, sample_sources
 from e2h_cli.training.token_rows import sft_row
 from tests.conftest import TESTS, Cli, assert_one_line, e2h
 
@@ -124,6 +126,11 @@ def test_votes_and_both_accuracies(cli: Cli, run: Path, tmp_path: Path) -> None:
     assert "Average accuracy (tests passed) in percent" in done.stdout
     tidy = (run / "eval/metrics.csv").read_text()
     assert "average accuracy" in tidy
+    # The page judges programs by their tests, too.
+    page = SamplePages(64)
+    chunks = dict(page.chunks(sample_sources([StageFolder(run / "rerank-small")])))
+    assert page.notes == []
+    assert [problem["right"] for problem in chunks["samples-0"]] == [2] * len(problems)
 
 
 def test_samples_say_that_they_are_programs(cli: Cli, run: Path) -> None:
