@@ -110,14 +110,14 @@ def main() -> None:
 
         def sampled(engine: VLLMEngine, seed_per_sample: bool) -> int:
             settings = replace(parameters, seed_per_sample=seed_per_sample)
-            waves = WholeWaves(requests, 1 if seed_per_sample else REQUESTS_PER_WAVE)
+            waves = None if seed_per_sample else WholeWaves(requests, REQUESTS_PER_WAVE)
             with tempfile.TemporaryDirectory() as scratch:
                 store = parquet_store.ShardedParquetStore(
                     Path(scratch) / "all.parquet", Path(scratch), parquet_store.SAMPLE_SCHEMA
                 )
                 tokens = 0
                 for generations in engine.generate(requests, settings):
-                    kept = generations if seed_per_sample else waves.add(generations)
+                    kept = waves.add(generations) if waves else generations
                     store.add(sample_row(g) for g in kept)
                     tokens += sum(g.tokens for g in generations)
                 store.flush()

@@ -53,6 +53,11 @@ class Problem:
         return row
 
 
+def solved_by_programs(problems: Iterable[Problem]) -> bool:
+    """Whether programs solve the problems. A hidden one may not tell, so that one is enough."""
+    return any(problem.is_program for problem in problems)
+
+
 def normalize_question(text: str) -> str:
     r"""Drop what two copies of a question differ in: spacing, punctuation, case, LaTeX habits.
 

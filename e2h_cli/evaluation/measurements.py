@@ -153,7 +153,7 @@ def measure(
 
 def metrics_of(groups: Sequence[SampleGroup]) -> tuple[str, ...]:
     """What is measured on samples: of programs also the share of tests that are passed."""
-    return (ACCURACY, AVERAGE) if groups[0].problem.is_program else (ACCURACY,)
+    return (ACCURACY,) if groups[0].shares is None else (ACCURACY, AVERAGE)
 
 
 def contrasts(measurements: Iterable[Measurement]) -> list[tuple[Measurement, Measurement]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.data.problem import Problem
+from e2h_cli.data.problem import Problem, solved_by_programs
 from e2h_cli.grading.e2h_rule import E2hRule, MathVerifyRule
 from e2h_cli.grading.graded_files import compare_file, compare_programs, grade_file, rows_kind
 from e2h_cli.grading.grading_workers import DEFAULT_TIMEOUT, WorkerPool
@@ -54,7 +54,7 @@ def grader_for(
 
     ``on_judged``: called with the numbers of programs that are judged and that there are.
     """
-    if any(problem.is_program for problem in problems):
+    if solved_by_programs(problems):
         return get_program_grader(
             settings.comparison,
             settings.sandbox,

@@ -11,9 +11,9 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import atomic_file, json_line, read_jsonl
 from e2h_cli.data.apps import apps_tests
 from e2h_cli.data.problem import tests_of_row
-from e2h_cli.grading.programs.output_rules import ComparisonName
 from e2h_cli.grading.programs.program_grader import ProgramGrader
 from e2h_cli.grading.verdict import Grader, Verdict
+from e2h_cli.settings.base import ComparisonName
 
 _ROWS_AT_ONCE = 4_096
 # Rows with long tests are graded in smaller parts, which are held in memory.

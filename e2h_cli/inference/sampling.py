@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from e2h_cli.common.errors import InputError, RunError, reason_of
 from e2h_cli.common.parquet_store import SAMPLE_SCHEMA, ShardedParquetStore, read_table
 from e2h_cli.data import prompt_styles
-from e2h_cli.data.problem import Problem
+from e2h_cli.data.problem import Problem, solved_by_programs
 from e2h_cli.data.prompt_styles import (
     E2H,
     PROGRAM,
@@ -87,7 +87,7 @@ class SamplingJob:
     @property
     def style(self) -> PromptStyle:
         """The wording of the prompts. Raises InputError if the model has no chat template."""
-        return style_of(self.settings, self.model, programs=self.problems[0].is_program)
+        return style_of(self.settings, self.model, programs=solved_by_programs(self.problems))
 
     @property
     def stop(self) -> tuple[str, ...]:
@@ -179,12 +179,12 @@ def sample(
     prompts = list({request.id: request.prompt for request in requests}.values())
     seed = None if seeded else _engine_seed(job, requests)
     engine = open_engine(job.model, settings, prompts, store.writer_folder, seed)
-    waves = WholeWaves(requests, 1 if seeded else REQUESTS_PER_WAVE)
+    waves = None if seeded else WholeWaves(requests, REQUESTS_PER_WAVE)
     clock = EngineClock(engine.name, load_seconds=time.monotonic() - begin)
     on_progress(0)
     try:
         for generations in clock.timed(engine, requests, parameters):
-            kept = generations if seeded else waves.add(generations)
+            kept = waves.add(generations) if waves else generations
             store.add(sample_row(g, style, job.begun.get(g.id, "")) for g in kept)
             on_progress(len(generations))
     except (RuntimeError, MemoryError) as error:

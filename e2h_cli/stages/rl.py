@@ -17,7 +17,7 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError, RunError, reason_of
 from e2h_cli.common.files import fingerprint
 from e2h_cli.common.tracking import Tracker
-from e2h_cli.data.problem import Problem
+from e2h_cli.data.problem import Problem, solved_by_programs
 from e2h_cli.data.split_files import max_level, read_split, read_training_problems, split_file
 from e2h_cli.grading import get_grader
 from e2h_cli.grading.verdict import Grader
@@ -125,7 +125,7 @@ def _check(context: Context) -> None:
             where=split,
             hint="make one with: e2h split",
         )
-    if any(problem.is_program for problem in read_split(split, "easy")):
+    if solved_by_programs(read_split(split, "easy")):
         message = "rewards are of answers and steps, and these problems are solved by programs"
         raise InputError(message, where=split)
     if settings.temperature == 0:

@@ -10,6 +10,7 @@ from e2h_cli.common.console import console
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import fingerprint
 from e2h_cli.data.few_shot import LevelOf, choose_examples, level_in_split, of_levels
+from e2h_cli.data.problem import solved_by_programs
 from e2h_cli.data.prompt_styles import Solved
 from e2h_cli.data.reference_solutions import sft_rows
 from e2h_cli.data.split_files import read_split, read_training_problems, split_file
@@ -40,7 +41,7 @@ def run(context: StageContext[SampleSettings]) -> dict[str, Any] | None:
     split = context.input_path("problems")
     problems = read_split(split, settings.part)[: settings.limit]
     # Refuses a wording in which the problems are not solved.
-    style_of(settings, context.model_or_path("model"), programs=problems[0].is_program)
+    style_of(settings, context.model_or_path("model"), programs=solved_by_programs(problems))
     examples, about = _few_shot_examples(context)
     job = SamplingJob(
         model=context.model_or_path("model"),

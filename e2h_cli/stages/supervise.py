@@ -18,7 +18,7 @@ from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import write_jsonl
 from e2h_cli.common.parquet_store import clear_if_changed
 from e2h_cli.data.decontamination import QuestionIndex
-from e2h_cli.data.problem import Problem
+from e2h_cli.data.problem import Problem, solved_by_programs
 from e2h_cli.data.published_rows import PublishedRows
 from e2h_cli.data.rm_labels import (
     Grade,
@@ -134,7 +134,7 @@ def _label_samples(
         )
     problems, read = read_training_problems(context.input_path("problems"), settings.levels)
     by_id = {p.id: p for p in problems}
-    if settings.source == "rollouts" and any(p.is_program for p in problems):
+    if settings.source == "rollouts" and solved_by_programs(problems):
         raise InputError("rollouts label steps, which programs do not have", hint="leave it out")
     samples, counts = _parsed_samples(context, by_id)
     about: dict[str, Any] = {"read": read}

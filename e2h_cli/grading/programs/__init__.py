@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from e2h_cli.common.errors import InputError
-from e2h_cli.grading.programs.output_rules import COMPARISONS, ComparisonName, same_output
+from e2h_cli.grading.programs.output_rules import COMPARISONS, same_output
 from e2h_cli.grading.programs.program_grader import ProgramGrader
 from e2h_cli.grading.programs.program_run import Limits, ProgramJob, RunResult
+from e2h_cli.settings.base import ComparisonName, SandboxName
 
 __all__ = [
     "COMPARISONS",
@@ -65,7 +66,6 @@ def get_program_grader(
         RunError: the sandbox does not work here.
     """
     from e2h_cli.grading.programs.program_runner import ProgramRunner
-    from e2h_cli.grading.programs.sandboxes import SandboxName
 
     rule = comparison_named(comparison)
     box: SandboxName = _named(sandbox, get_args(SandboxName), "sandbox")

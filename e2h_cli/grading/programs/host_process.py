@@ -77,11 +77,6 @@ class HostProcess:
         self._send({**command.settings, "limits": asdict(limits)})
 
     @property
-    def process_id(self) -> int:
-        """The process that was started: the host, or bubblewrap around it."""
-        return self._process.pid
-
-    @property
     def sending(self) -> bool:
         """Whether a part of the job waits until the host reads."""
         return bool(self._unsent)

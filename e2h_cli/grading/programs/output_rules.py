@@ -11,11 +11,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from e2h_cli.data.program_tests import ProgramTests
+from e2h_cli.settings.base import ComparisonName
 
-ComparisonName = Literal["apps", "strict", "tolerant"]
 COMPARISONS: tuple[ComparisonName, ...] = get_args(ComparisonName)
 
 # Relative or absolute difference of two numbers that are equal under ``tolerant``.

@@ -12,13 +12,13 @@ from typing import Literal, Protocol
 from e2h_cli.common.escapes import one_line
 from e2h_cli.data.program_tests import ProgramTests
 from e2h_cli.grading.programs.output_rules import (
-    ComparisonName,
     accepted_outputs,
     normal_form,
     same_output,
 )
 from e2h_cli.grading.programs.program_run import Limits, ProgramJob, RunResult
 from e2h_cli.grading.verdict import Question, Verdict, VerdictCache, digest_of
+from e2h_cli.settings.base import ComparisonName
 
 logger = logging.getLogger(__name__)
 

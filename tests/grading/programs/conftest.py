@@ -16,7 +16,7 @@ import pytest
 from e2h_cli.common.errors import RunError
 from e2h_cli.grading.programs.program_run import Limits, ProgramJob, RunResult
 from e2h_cli.grading.programs.program_runner import ProgramRunner
-from e2h_cli.grading.programs.sandboxes import SandboxName
+from e2h_cli.settings.base import SandboxName
 
 # Small for those that run into them, and large enough for all others on a busy machine.
 LIMITS = Limits(seconds=1, wall_factor=2, memory_bytes=256 * 1024**2, program_seconds=5)

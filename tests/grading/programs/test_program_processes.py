@@ -14,7 +14,7 @@ import pytest
 
 from e2h_cli.grading.programs.program_run import Limits, ProgramJob, RunResult
 from e2h_cli.grading.programs.program_runner import ProgramRunner
-from e2h_cli.grading.programs.sandboxes import SandboxName
+from e2h_cli.settings.base import SandboxName
 from tests.grading.programs.conftest import (
     ISOLATING,
     LIMITS,
