@@ -183,9 +183,10 @@ def _input_option(name: str, spec: InputSpec) -> Any:
 def _setting_option(name: str, setting: FieldInfo, panel: str, default: str) -> Any:
     """An option for a setting. Values stay text here: the settings check types and bounds."""
     flag = flag_of(name)
-    about = (setting.description or "") + ("" if setting.annotation is bool else default)
+    switch = bool in (setting.annotation, *get_args(setting.annotation))
+    about = (setting.description or "") + ("" if switch else default)
     common: dict[str, Any] = {"help": about, "rich_help_panel": panel, "show_default": False}
-    if setting.annotation is bool:
+    if switch:
         flags = flag if setting.exclude else f"{flag}/--no-{flag[2:]}"
         return Annotated[bool | None, typer.Option(flags, **common)]
     if setting.default in ([], {}):

@@ -12,7 +12,11 @@ import pytest
 from e2h_cli.pipeline.recipe_file import packaged, read
 from tests.conftest import TESTS, Cli, Done
 
-VIEWS = sorted(name for name, path in packaged().items() if read(path).entry.report)
+VIEWS = sorted(
+    name
+    for name, path in packaged().items()
+    if read(path).entry.report and read(path).entry.extends == "experiment"
+)
 
 
 def made(done: Done) -> list[str]:
@@ -61,3 +65,22 @@ def test_all_views_from_one_experiment(cli: Cli, tmp_path: Path) -> None:
         rows = list(csv.DictReader(table))
     assert len(rows) == 60
     assert all(row["ours"] and row["paper"] for row in rows)
+
+
+@pytest.mark.slow
+def test_both_views_of_programs(cli: Cli, tmp_path: Path) -> None:
+    for name in ("table3", "table6"):
+        text = packaged()[name].read_text()
+        text = text.replace("extends: programs", f"extends: {TESTS}/recipes/programs.yaml")
+        (tmp_path / f"{name}.yaml").write_text(text)
+    done = cli("run", "table3.yaml", "table6.yaml", "--scale", "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    stages = made(done)
+    assert len(stages) == len(set(stages))
+    reports = tmp_path / "runs/programs-tiny/report"
+    for name in ("table3", "table6"):
+        report = json.loads((reports / f"{name}.json").read_text())
+        spec = read(tmp_path / f"{name}.yaml").entry.report
+        assert spec is not None
+        assert len(report["claims"]) == len(spec.claims)
+        assert (reports / f"{name}.csv").is_file()
