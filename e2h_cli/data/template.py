@@ -35,9 +35,11 @@ Outcome = Literal["complete", "no steps", "no answer", "truncated"]
 
 # Blank lines separate steps. Models that write none separate them by single newlines. Either takes
 # all the white space around it, so that there is never an empty step.
-_BLANK_LINE = re.compile(r"[^\S\n]*\n[^\S\n]*\n\s*")
-_NEWLINE = re.compile(r"[^\S\n]*\n\s*")
-_ANSWER_LINE = re.compile(r"(?:\A|(?<=\n))[^\S\n]*#[^\S\n]*Answer[^\S\n]*(?=\n|\Z)")
+# The patterns begin at the newline, and not at the white space before it, which is stripped
+# afterwards: ``re`` finds a literal first character ten times as fast.
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")
+_NEWLINE = re.compile(r"\n\s*")
+_ANSWER_HEADER = re.compile(r"#[^\S\n]*Answer[^\S\n]*(?=\n|\Z)")
 
 
 def prompt(question: str) -> str:
@@ -94,7 +96,7 @@ def parse(text: str, *, finished: bool = True) -> Solution:
     if not finished:
         return Solution(steps, None, "truncated")
     block = _separator(text).split(text[answer_start:].strip(), maxsplit=1)[0]
-    answer = _NEWLINE.sub(" ", block)
+    answer = " ".join(line.rstrip() for line in _NEWLINE.split(block))
     if not answer:
         return Solution(steps, None, "no answer")
     return Solution(steps, answer, "complete" if steps else "no steps")
@@ -102,8 +104,11 @@ def parse(text: str, *, finished: bool = True) -> Solution:
 
 def answer_header(text: str) -> tuple[int, int] | None:
     """Character span of the line of the answer header; None without one."""
-    header = _ANSWER_LINE.search(text)
-    return header.span() if header else None
+    for header in _ANSWER_HEADER.finditer(text):
+        start = text.rfind("\n", 0, header.start()) + 1
+        if not text[start : header.start()].strip():
+            return start, header.end()
+    return None
 
 
 def _separator(text: str) -> re.Pattern[str]:
@@ -125,7 +130,8 @@ def _steps(text: str, body_end: int) -> tuple[Step, ...]:
             break
         # The answer header may be indented: its own white space is not part of the separator.
         end = min(separator.end(), body_end)
-        steps.append(Step(text[position : separator.start()], position, separator.start(), end))
+        step = text[position : separator.start()].rstrip()
+        steps.append(Step(step, position, position + len(step), end))
         position = end
     return tuple(steps)
 

@@ -8,6 +8,7 @@ its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from e2h_cli.data.template import Solution, parse, token_of_character
@@ -68,7 +69,7 @@ def encode(
     """
     solution = parse(completion, finished=finished)
     shift = len(prompt)
-    prompt_ids, prompt_offsets = _tokenize(tokenizer, prompt, special=True)
+    prompt_ids, prompt_offsets = _tokenize_prompt(tokenizer, prompt)
     ids, offsets = _tokenize(tokenizer, prompt + completion, special=True)
     if ids[: len(prompt_ids)] != prompt_ids:
         # A token crosses the end of the prompt. A generator is given the prompt alone, so its
@@ -103,6 +104,14 @@ def token_at(offsets: list[tuple[int, int]], character: int) -> int:
         if not before:
             raise
         return before[-1]
+
+
+@lru_cache(maxsize=64)
+def _tokenize_prompt(
+    tokenizer: PreTrainedTokenizerFast, prompt: str
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Once for all solutions of a question, which follow each other."""
+    return _tokenize(tokenizer, prompt, special=True)
 
 
 def _tokenize(

@@ -79,15 +79,19 @@ def test_greedy_of_other_models_is_that_of_generate(kind: str) -> None:
     check_greedy(model)
 
 
-def test_sliding_window_models_take_the_library_s_cache() -> None:
+def sliding_window_model() -> MistralForCausalLM:
     torch.manual_seed(0)
-    mistral = MistralForCausalLM(
+    return MistralForCausalLM(
         MistralConfig(
             vocab_size=len(TOKENS), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
             num_attention_heads=4, num_key_value_heads=2, sliding_window=4, bos_token_id=None,
             eos_token_id=TOKENS.eos_token_id, pad_token_id=TOKENS.pad_token_id,
         )
     ).eval()  # fmt: skip
+
+
+def test_sliding_window_models_take_the_library_s_cache() -> None:
+    mistral = sliding_window_model()
     found = draw(mistral, requests(1, names="b"), SamplingParameters(temperature=0, max_tokens=16))
     ids = TOKENS(PROMPTS["b"], return_tensors="pt").input_ids
     expected = mistral.generate(ids, do_sample=False, max_new_tokens=16)[0, ids.shape[1] :]
@@ -119,6 +123,33 @@ def test_samples_do_not_depend_on_what_shares_the_batch(model: LlamaForCausalLM)
     assert alone["b", 5].logprob == pytest.approx(together["b", 5].logprob, abs=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["full attention", "sliding window"])
+def test_equal_beginnings_are_computed_once(kind: str, model: LlamaForCausalLM) -> None:
+    """Samples share rows until they part, and are what each of them is alone."""
+    model, temperature = (
+        (model, 0.1) if kind == "full attention" else (sliding_window_model(), 0.003)
+    )
+    # So cold that some samples are the same to the end, and others part late.
+    parameters = SamplingParameters(temperature=temperature, top_k=0, max_tokens=16)
+    rows = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, kwargs: rows.append(kwargs["input_ids"].shape), with_kwargs=True
+    )
+    together = draw(model, requests(40), parameters, batch_size=200)
+    hook.remove()
+    prompts, *steps = rows
+    assert prompts[0] == 3
+    assert len(steps) == 15
+    texts = {(key[0], g.text) for key, g in together.items()}
+    assert 3 < len(texts) < 90
+    assert steps[0][0] < 60
+    assert sum(count for count, _ in steps) < 0.7 * len(together) * len(steps)
+    alone = {}
+    for name, sample in [*together][::4]:
+        alone |= draw(model, [Request(name, (sample,), PROMPTS[name], 0)], parameters)
+    assert {key: g.text for key, g in alone.items()} == {key: together[key].text for key in alone}
+
+
 def test_seeds_make_other_samples(model: LlamaForCausalLM) -> None:
     parameters = SamplingParameters(temperature=1.0, top_k=0, max_tokens=16)
     one, two = (draw(model, requests(8, seed), parameters) for seed in (0, 1))
@@ -142,7 +173,7 @@ def test_logprobs_are_those_of_the_model(model: LlamaForCausalLM) -> None:
 def frequencies(parameters: SamplingParameters, logits: torch.Tensor) -> dict[int, float]:
     rows = 40_000
     noise = torch.rand(rows, generator=torch.Generator().manual_seed(0))
-    tokens, _ = choose(logits.expand(rows, -1), noise, parameters)
+    tokens, _ = choose(logits, noise, parameters, torch.zeros(rows, dtype=torch.long))
     return {token: count / rows for token, count in Counter(tokens.tolist()).items()}
 
 

@@ -1,9 +1,10 @@
 """Batched sampling with transformers, for machines without vLLM.
 
-Five things make it faster than ``model.generate(num_return_sequences=N)``: the prompt of a problem
-is computed once, not N times; keys and values are written into preallocated blocks instead of being
-concatenated at every token; finished samples leave the batch; and on a CPU the attention of a
-single new token is two plain matrix products, and large weight matrices are in oneDNN's layout.
+Five things make it faster than ``model.generate(num_return_sequences=N)``: samples of a problem are
+computed once as long as they are the same, prompt and first tokens (``Rows``); keys and values are
+written into preallocated blocks instead of being concatenated at every token; finished samples
+leave the batch; and on a CPU the attention of a single new token is two plain matrix products, and
+large weight matrices are in oneDNN's layout.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ from e2h_cli.inference.engines.base import (
 )
 from e2h_cli.inference.engines.block_cache import new_cache
 from e2h_cli.inference.engines.packed_weights import PackedWeights
+from e2h_cli.inference.engines.prefix_rows import Rows
 
 Prompts = list[tuple[Request, list[int]]]  # with their tokens
-# Finished samples leave when a quarter of the batch is finished: that copies the whole KV cache.
-_COMPACT_BELOW = 0.75
+# Finished samples leave when a quarter of the batch is finished.
+_LEAVE_BELOW = 0.75
 
 
 class TransformersEngine:
@@ -103,10 +105,10 @@ class TransformersEngine:
         stop: StopStringCriteria | None,
         weights: PackedWeights,
     ) -> Iterator[list[Generation]]:
-        cache, eos = new_cache(self.model), self._end_tokens(parameters)
-        batch, logits = self._prefill(prompts, parameters, cache, weights)
+        eos = self._end_tokens(parameters)
+        batch, rows, logits = self._prefill(prompts, parameters, weights)
         for step in range(parameters.max_tokens):
-            token, logprob = choose(logits, batch.noise[:, step], parameters)
+            token, logprob = choose(logits, batch.noise[:, step], parameters, batch.row)
             batch.append(token, logprob, eos)
             if stop is not None:
                 batch.done = batch.done | stop(batch.ids, None)
@@ -114,26 +116,24 @@ class TransformersEngine:
             if step + 1 == parameters.max_tokens or unfinished == 0:
                 yield self._generations(batch, torch.ones_like(batch.done), parameters)
                 return
-            if unfinished < _COMPACT_BELOW * len(batch.keys):
+            if unfinished < _LEAVE_BELOW * len(batch.keys):
                 yield self._generations(batch, batch.done, parameters)
-                keep = (~batch.done).nonzero().squeeze(1)
-                cache.batch_select_indices(keep)
-                batch = batch.select(keep)
-            last = batch.ids[:, -1:]
-            position = batch.position.unsqueeze(1)
-            logits = self._forward(last, batch.mask, position, cache, weights)
+                batch = batch.select((~batch.done).nonzero().squeeze(1))
+            batch.row, last = rows.advance(batch.row, batch.ids[:, -1], batch.done)
+            logits = self._forward(last, rows.mask, rows.position, rows.cache, weights)
 
     def _end_tokens(self, parameters: SamplingParameters) -> torch.Tensor:
         """The tokens that end a sample."""
         return torch.cat([self._eos, self._eos.new_tensor(parameters.stop_token_ids)])
 
     def _prefill(
-        self, prompts: Prompts, parameters: SamplingParameters, cache: Cache, weights: PackedWeights
-    ) -> tuple[_Batch, torch.Tensor]:
-        """Compute each prompt once into ``cache``, and repeat it for each of its samples.
+        self, prompts: Prompts, parameters: SamplingParameters, weights: PackedWeights
+    ) -> tuple[_Batch, Rows, torch.Tensor]:
+        """Compute each prompt once.
 
-        Returns the batch, and the logits of the first token, shape (batch, vocabulary).
+        Returns the batch, a row per prompt, and the logits of the first token, (rows, vocabulary).
         """
+        cache = new_cache(self.model)
         device, pad = self.model.device, self.tokenizer.pad_token_id or 0
         ids = pad_sequence([torch.tensor(ids) for _, ids in prompts], True, pad, "left").to(device)
         lengths = torch.tensor([len(ids) for _, ids in prompts], device=device).unsqueeze(1)
@@ -143,19 +143,16 @@ class TransformersEngine:
         logits = self._forward(ids, mask if padded else None, positions, cache, weights)
         # The prompt of each sample.
         owners = [i for i, (request, _) in enumerate(prompts) for _ in request.samples]
-        owner = torch.tensor(owners, device=device)
-        cache.batch_select_indices(owner)
         batch = _Batch(
             keys=[(r.id, sample) for r, _ in prompts for sample in r.samples],
             noise=torch.cat([_noise(r, parameters) for r, _ in prompts]).to(device),
-            mask=mask[owner] if padded else None,
-            position=positions[owner, -1],
-            ids=torch.empty(len(owner), 0, dtype=torch.long, device=device),
-            length=torch.zeros(len(owner), dtype=torch.long, device=device),
-            logprob=torch.zeros(len(owner), device=device),
-            done=torch.zeros(len(owner), dtype=torch.bool, device=device),
+            row=torch.tensor(owners, device=device),
+            ids=torch.empty(len(owners), 0, dtype=torch.long, device=device),
+            length=torch.zeros(len(owners), dtype=torch.long, device=device),
+            logprob=torch.zeros(len(owners), device=device),
+            done=torch.zeros(len(owners), dtype=torch.bool, device=device),
         )
-        return batch, logits[owner]
+        return batch, Rows(cache, mask if padded else None, positions[:, -1:]), logits
 
     def _forward(
         self,
@@ -197,8 +194,7 @@ class _Batch:
 
     keys: list[tuple[str, int]]  # (problem id, sample number)
     noise: torch.Tensor  # (batch, max_tokens), uniform in [0, 1)
-    mask: torch.Tensor | None  # (batch, tokens so far); None if no prompt is padded
-    position: torch.Tensor  # (batch,), of the last token
+    row: torch.Tensor  # (batch,), the row of ``Rows`` that holds all tokens of the sample
     ids: torch.Tensor  # (batch, tokens generated)
     length: torch.Tensor  # (batch,), tokens up to the one that ended the sample, including it
     logprob: torch.Tensor  # (batch,), sum over these tokens
@@ -210,33 +206,29 @@ class _Batch:
         self.length = self.length + ~self.done
         self.logprob = self.logprob + logprob.masked_fill(self.done, 0.0)
         self.done = self.done | torch.isin(token, eos)
-        self.position = self.position + 1
-        if self.mask is not None:
-            self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], dim=1)
 
     def select(self, keep: torch.Tensor) -> _Batch:
         """The samples with indices ``keep``."""
         tensors = {name: value for name, value in vars(self).items() if name != "keys"}
-        selected: dict[str, Any] = {
-            name: None if t is None else t[keep] for name, t in tensors.items()
-        }
+        selected: dict[str, Any] = {name: tensor[keep] for name, tensor in tensors.items()}
         return _Batch([self.keys[row] for row in keep.tolist()], **selected)
 
 
 def choose(
-    logits: torch.Tensor, noise: torch.Tensor, parameters: SamplingParameters
+    logits: torch.Tensor, noise: torch.Tensor, parameters: SamplingParameters, row: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sample one token per row, by inverting the cumulative distribution at ``noise``.
+    """Sample one token per sample, by inverting the cumulative distribution at ``noise``.
 
     Temperature is applied first, then top-k, top-p and min-p, in the order of vLLM. Returns tokens
     (batch,) and their log-probabilities (batch,) at temperature 1, or 0 if they are not wanted.
 
     Args:
-        logits: (batch, vocabulary), float32.
+        logits: (rows, vocabulary), float32.
         noise: (batch,), uniform in [0, 1); not used at temperature 0.
+        row: (batch,), the row of each sample.
     """
     if parameters.temperature == 0:
-        token = logits.argmax(-1)
+        token = logits.argmax(-1)[row]
     else:
         k = min(parameters.top_k or logits.shape[-1], logits.shape[-1])
         top, index = torch.topk(logits, k)
@@ -247,14 +239,13 @@ def choose(
         if parameters.min_p > 0:
             floor = parameters.min_p * probability[:, :1]
             probability = probability.masked_fill(probability < floor, 0.0)
-        cumulative = probability.cumsum(-1)
+        cumulative = probability.cumsum(-1)[row]
         target = noise.unsqueeze(1) * cumulative[:, -1:]
         position = torch.searchsorted(cumulative, target, right=True).clamp(max=k - 1)
-        token = index.gather(1, position).squeeze(1)
+        token = index[row].gather(1, position).squeeze(1)
     if not parameters.logprob:
         return token, torch.zeros_like(noise)
-    logprob = logits.gather(1, token.unsqueeze(1)).squeeze(1) - logits.logsumexp(-1)
-    return token, logprob
+    return token, logits[row, token] - logits.logsumexp(-1)[row]
 
 
 def _attention(
