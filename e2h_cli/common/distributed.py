@@ -21,6 +21,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
+def shards_models() -> bool:
+    """Whether each process holds a part of the models (FSDP), as accelerate's config says."""
+    return world_size() > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
 def is_main_process() -> bool:
     """Whether this is rank 0, which prints and writes files."""
     return rank() == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import torch
+from accelerate.utils import disable_fsdp_ram_efficient_loading
 from transformers import PreTrainedTokenizerFast, PrinterCallback
 
 from e2h_cli.common import distributed
@@ -23,7 +24,7 @@ from e2h_cli.rl.iterated import IteratedTrainer, ScoredSolution, Solutions
 from e2h_cli.settings.rl import DPOSettings
 from e2h_cli.training.callbacks import Progress
 from e2h_cli.training.checkpoints import last_checkpoint
-from e2h_cli.training.trainer import freeze, shared_arguments, with_lora
+from e2h_cli.training.trainer import freeze, shared_arguments, with_lora, without_tied
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,9 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
             InputError: every pair is too long.
             RunError: the loss is NaN or infinite.
         """
+        # TRL keeps in each process its part of the reference as it was loaded there, so that every
+        # process must load whole weights.
+        disable_fsdp_ram_efficient_loading()
         settings, model = self.settings, self.models[-1]
         tokenizer = self._load_tokenizer(model)
         pairs, too_long = _read_pairs(rows, tokenizer, settings.max_length)
@@ -92,7 +96,7 @@ class IterativeDPOTrainer(IteratedTrainer[DPOSettings]):
         if settings.lora_rank:
             policy, weights = adapted.merge_and_unload(), None
         if distributed.is_main_process():
-            policy.save_pretrained(folder, state_dict=weights)
+            policy.save_pretrained(folder, state_dict=without_tied(policy, weights))
             tokenizer.save_pretrained(folder)
         margin = round(last.get("rewards/margins", 0.0), 5)
         return {"loss": round(last["loss"], 5), "margin": margin, "too_long": too_long}
@@ -164,9 +168,4 @@ def _dpo_trainer(
         callbacks=[progress],
     )
     trainer.remove_callback(PrinterCallback)
-    if trainer.is_fsdp_enabled and settings.lora_rank:
-        raise InputError(
-            "--lora-rank needs the whole model in every process, and FSDP spreads it",
-            hint="train without one of them",
-        )
     return trainer

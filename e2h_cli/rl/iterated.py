@@ -128,7 +128,9 @@ class IteratedTrainer(ABC, Generic[S]):
         self.log.close()
 
     def save_model(self, step: int, folder: Path) -> None:
-        """Save the model of an iteration; 0 is the initial model."""
+        """Save the model of an iteration; 0 is the initial model. Rank 0 does it."""
+        if not distributed.is_main_process():
+            return
         path = self.models[step]
         load_generator(path, "fp32", to_device=False).save_pretrained(folder)
         load_tokenizer(path).save_pretrained(folder)

@@ -2,8 +2,8 @@
 
 Tensors have the shape (batch, tokens). ``mask`` is 1 at completion tokens. ``token_count`` is the
 number of positions with a return of the whole optimizer step, so that the losses of its
-micro-batches sum to the mean over them, however the batch is split. The first token of a row has no
-context: its log-prob, entropy and value are 0.
+micro-batches sum to the mean over them, however the batch is split. Log-probs, entropies and values
+are 0 at positions without a return.
 """
 
 from __future__ import annotations
@@ -12,44 +12,64 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+
+from e2h_cli.rl.rollout_batch import Batch
+from e2h_cli.rl.shared_prompts import logits_to_keep
 
 
-def token_logprobs(
-    model: Any, ids: torch.Tensor, attention_mask: torch.Tensor, temperature: float
-) -> torch.Tensor:
+def token_logprobs(model: Any, batch: Batch, temperature: float) -> torch.Tensor:
     """(batch, tokens) log-prob of each token given the tokens before it."""
-    return _gather(_log_probs(model, ids, attention_mask, temperature), ids)
+    return _logprobs(_logits(model, batch), batch, temperature)
 
 
 def logprobs_and_entropy(
-    model: Any, ids: torch.Tensor, attention_mask: torch.Tensor, temperature: float
+    model: Any, batch: Batch, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``token_logprobs``, and the entropy of the distribution of each token in nats."""
-    log_probs = _log_probs(model, ids, attention_mask, temperature)
-    return _gather(log_probs, ids), _shifted(-(log_probs.exp() * log_probs).sum(-1))
+    logits = _logits(model, batch)
+    with torch.no_grad():
+        log_probs = _scaled(logits, temperature).log_softmax(-1)
+        entropy = -(log_probs.exp() * log_probs).sum(-1)
+    return _logprobs(logits, batch, temperature), _in_place(entropy, batch)
 
 
-def token_values(model: Any, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+def token_values(model: Any, batch: Batch) -> torch.Tensor:
     """(batch, tokens) expected return before each token is sampled."""
-    output = model(input_ids=ids, attention_mask=attention_mask, use_cache=False)
-    return _shifted(output.logits[:, :-1, 0].float())
+    return _in_place(_logits(model, batch)[:, 0].float(), batch)
 
 
-def _log_probs(
-    model: Any, ids: torch.Tensor, attention_mask: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    """(batch, tokens - 1, vocabulary) log-probs of the next token."""
-    output = model(input_ids=ids, attention_mask=attention_mask, use_cache=False)
-    return (output.logits[:, :-1].float() / temperature).log_softmax(-1)
+def _logits(model: Any, batch: Batch) -> torch.Tensor:
+    """(positions, vocabulary) output before each position with a return, row by row."""
+    mask = batch.return_mask.bool()
+    if batch.prompts is not None:
+        return batch.prompts.logits(model, batch.groups[:, 0], batch.ids, mask)
+    # What the prompts that all rows have would predict is not computed.
+    first = max(int(mask.any(0).int().argmax()), 1)
+    output = model(
+        input_ids=batch.ids,
+        attention_mask=batch.attention_mask,
+        use_cache=False,
+        **logits_to_keep(model, batch.ids.shape[1] - first + 1),
+    )
+    logits: torch.Tensor = output.logits[:, first - 1 - batch.ids.shape[1] : -1][mask[:, first:]]
+    return logits
 
 
-def _gather(log_probs: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    return _shifted(log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1))
+def _logprobs(logits: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
+    tokens = batch.ids[batch.return_mask.bool()]
+    losses = F.cross_entropy(_scaled(logits, temperature), tokens, reduction="none")
+    return _in_place(-losses, batch)
 
 
-def _shifted(values: torch.Tensor) -> torch.Tensor:
-    """Put a column of zeros for the first token in front."""
-    return torch.cat([torch.zeros_like(values[:, :1]), values], 1)
+def _scaled(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    return logits.float() if temperature == 1 else logits.float() / temperature
+
+
+def _in_place(values: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """(batch, tokens): the values at the positions with a return, 0 elsewhere."""
+    mask = batch.return_mask.bool()
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)
 
 
 def policy_loss(

@@ -7,16 +7,20 @@ from pathlib import Path
 
 import torch
 
+from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
 from e2h_cli.models.loading import load_config
-from e2h_cli.settings.rl import PPOSettings, RestEMSettings, RLSettings
+from e2h_cli.settings.rl import OnPolicySettings, PPOSettings, RestEMSettings, RLSettings
 
 logger = logging.getLogger(__name__)
 _GIB = 2**30
 
 
 def log_memory_plan(generator: str, reward_model: str | None, settings: RLSettings) -> None:
-    """Log the memory of each model, from its config alone; warn where it exceeds the device's."""
+    """Log the memory of each model in a process; warn where it exceeds the device's.
+
+    It follows from the config alone. FSDP divides what is trained, and the reference.
+    """
     parameters = _parameter_count(generator)
     bf16 = settings.precision == "bf16"
     weights, gradients = settings.training_bytes(parameters)
@@ -25,6 +29,11 @@ def log_memory_plan(generator: str, reward_model: str | None, settings: RLSettin
         plan |= {"value model": weights, "its gradients and Adam too": gradients}
     if not isinstance(settings, RestEMSettings) and not settings.lora_rank:
         plan["reference"] = parameters * (2 if bf16 else 4)
+    if distributed.shards_models():
+        processes = distributed.world_size()
+        plan = {name: size / processes for name, size in plan.items()}
+        if isinstance(settings, OnPolicySettings):
+            plan["whole copy that samples"] = parameters * (2 if bf16 else 4)
     if reward_model is not None:
         size = 2 if torch.cuda.is_available() else 4
         plan["reward model"] = _parameter_count(reward_model) * size

@@ -22,7 +22,9 @@ from e2h_cli.common.tracking import Tracker
 from e2h_cli.data.problem import Problem
 from e2h_cli.grading.verdict import Grader
 from e2h_cli.inference.engines.base import Engine
+from e2h_cli.inference.engines.transformers_engine import TransformersEngine
 from e2h_cli.models.reward_formats import RewardModel
+from e2h_cli.rl import sharding
 from e2h_cli.rl.checkpoint_selection import ValidationSet, best_checkpoint
 from e2h_cli.rl.policy_models import sleep, sync_weights
 from e2h_cli.rl.policy_update import PolicyUpdater
@@ -38,7 +40,8 @@ from e2h_cli.rl.rollouts import (
 )
 from e2h_cli.rl.run_log import ROLLOUTS, RunLog
 from e2h_cli.settings.rl import OnPolicySettings
-from e2h_cli.training.checkpoints import save_trained
+from e2h_cli.training.checkpoints import save_weights
+from e2h_cli.training.trainer import without_tied
 
 logger = logging.getLogger(__name__)
 
@@ -114,12 +117,19 @@ class OnPolicyTrainer:
         total = sum(seconds.values()) or 1.0
         shares = ", ".join(f"{name} {part / total:.0%}" for name, part in seconds.items())
         logger.info(f"{self.counts['rollouts'] / total:,.1f} solutions/s; {shares}")
+        if distributed.shards_models():
+            for name, sizes in self.updater.memory_of_parts().items():
+                logger.info(f"{name}: {', '.join(f'{size:.2f}' for size in sizes)} MB by process")
 
     def save_model(self, step: int, folder: Path) -> None:
-        """Save the best checkpoint by the rule, which is that of ``step``, as a model."""
-        self._models.policy.load_state_dict(load_file(self._best_file(step)), strict=False)
+        """Save the best checkpoint by the rule, which is that of ``step``, as a model.
+
+        All processes must call it; rank 0 writes.
+        """
+        sharding.load_weights(self._models.policy, load_file(self._best_file(step)))
         self._save_policy(folder)
-        shutil.rmtree(self.output_dir / STOPPED, ignore_errors=True)
+        if distributed.is_main_process():
+            shutil.rmtree(self.output_dir / STOPPED, ignore_errors=True)
 
     def _train(self, bar: Any) -> None:
         settings = self._settings
@@ -215,8 +225,11 @@ class OnPolicyTrainer:
         )
         self.history.append({"step": self.step, **accuracies})
         best = best_checkpoint(self.history, self._settings.checkpoint_rule)
-        if distributed.is_main_process() and best is not None and best["step"] == self.step:
-            save_trained(self._models.policy, self._best_file(self.step))
+        if best is not None and best["step"] == self.step:
+            main = distributed.is_main_process()
+            weights = sharding.trained_weights(self._models.policy, keep=main)
+            if main:
+                save_weights(weights, self._best_file(self.step))
         return accuracies
 
     def _best_file(self, step: int) -> Path:
@@ -224,9 +237,9 @@ class OnPolicyTrainer:
 
     def _save(self) -> None:
         """Write a checkpoint, and remove weights that are no longer the best."""
+        state = {"step": self.step, "history": self.history, "lines": self.log.lines}
+        self.updater.save_checkpoint(self._checkpoint, state)
         if distributed.is_main_process():
-            state = {"step": self.step, "history": self.history, "lines": self.log.lines}
-            self.updater.save_checkpoint(self._checkpoint, state)
             best = best_checkpoint(self.history, self._settings.checkpoint_rule)
             for file in self.scratch_dir.glob("best-*.safetensors"):
                 if best is None or file != self._best_file(best["step"]):
@@ -234,23 +247,33 @@ class OnPolicyTrainer:
         self._saved_step, self._saved_at = self.step, time.monotonic()
 
     def _keep_stopped_policy(self) -> None:
-        """Save a checkpoint of the last step, and the current policy as a model."""
+        """Save a checkpoint of the last step, and the current policy as a model.
+
+        Under FSDP other processes may be gone, and their parts with them: the copy that samples is
+        saved, and no checkpoint.
+        """
         if not distributed.is_main_process():
             return
         folder = self.output_dir / STOPPED
         # Errors here must not hide the one that stopped the run.
         with contextlib.suppress(RuntimeError, RunError, OSError):
-            if not self._updating and self.step > self._saved_step:
+            sharded = distributed.shards_models()
+            if not (self._updating or sharded) and self.step > self._saved_step:
                 self._save()
         with contextlib.suppress(RuntimeError, RunError, OSError):
             if self.step:
-                self._save_policy(folder)
+                if sharded and isinstance(self.engine, TransformersEngine):
+                    self.engine.model.save_pretrained(folder)
+                    self._models.tokenizer.save_pretrained(folder)
+                else:
+                    self._save_policy(folder)
                 logger.warning(f"the policy as it is now is in {folder}")
 
     def _save_policy(self, folder: Path) -> None:
         model, weights = self._models.merged_policy()
-        model.save_pretrained(folder, state_dict=weights)
-        self._models.tokenizer.save_pretrained(folder)
+        if distributed.is_main_process():
+            model.save_pretrained(folder, state_dict=without_tied(model, weights))
+            self._models.tokenizer.save_pretrained(folder)
 
 
 def questions_of_step(

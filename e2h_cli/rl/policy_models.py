@@ -22,6 +22,7 @@ from e2h_cli.models.loading import device, free_memory, load_generator, load_tok
 from e2h_cli.models.reward_formats import family_of
 from e2h_cli.models.reward_formats.llemma import llemma_classifier
 from e2h_cli.models.reward_model import load_reward_model, new_reward_model
+from e2h_cli.rl import sharding
 from e2h_cli.settings.rl import OnPolicySettings, PPOSettings
 from e2h_cli.training.trainer import freeze, with_lora
 
@@ -73,9 +74,10 @@ class PolicyModels:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
     def merged_policy(self) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
-        """The policy as a plain model, and its weights with LoRA adapters merged."""
+        """The policy, and its weights with LoRA adapters merged; under FSDP rank 0 has them."""
         if self.reference is not None:
-            return self.policy, dict(self.policy.state_dict())
+            main = distributed.is_main_process()
+            return self.policy, sharding.whole(dict(self.policy.state_dict()), keep=main)
         # A copy: merging in place and unmerging again would lose bits every time.
         base = self.policy.get_base_model()
         weights = {
@@ -96,20 +98,24 @@ def load_policy_models(
 ) -> PolicyModels:
     """Load the models that the algorithm of the settings needs.
 
+    Under FSDP every process holds a part of each.
+
     The value model starts from the reward model (paper p.7) if that was trained by e2h or released
     with the paper and has the policy's tokenizer, else from the generator with a new head of zeros.
     """
     torch.manual_seed(settings.seed)  # LoRA adapters start at random
     tokenizer = load_tokenizer(generator)
     precision = "bf16" if settings.lora_rank and settings.precision == "bf16" else "fp32"
-    trained: dict[str, Any] = {"policy": load_generator(generator, precision)}
+    sharded = distributed.shards_models()
+    trained: dict[str, Any] = {"policy": load_generator(generator, precision, to_device=False)}
     if isinstance(settings, PPOSettings):
         value = _value_model(generator, reward_model, settings.family, tokenizer, precision)
-        trained["value"] = value.to(device())
+        trained["value"] = value
     reference = None
     if not settings.lora_rank:
         # Loaded in its precision: casting a model would also cast its rotary frequencies.
-        reference = load_generator(generator, settings.precision).requires_grad_(False).eval()
+        reference = load_generator(generator, settings.precision, to_device=False)
+        reference.requires_grad_(False).eval()
     for name, model in trained.items():
         if settings.freeze:
             freeze(model)
@@ -123,6 +129,12 @@ def load_policy_models(
                     # In bf16 small optimizer steps would round to nothing.
                     p.data = p.data.float()
         trained[name].eval()
+    models = [*trained.values(), *([reference] if reference is not None else [])]
+    if sharded:
+        sharding.shard(models)
+    else:
+        for model in models:
+            model.to(device())
     bf16 = settings.precision == "bf16"
     return PolicyModels(tokenizer, trained["policy"], trained.get("value"), reference, bf16)
 
@@ -154,6 +166,8 @@ def open_policy_engine(
     """An engine that samples from the policy, which was loaded from ``generator``.
 
     The transformers engine runs the trained model itself; several processes each have their own.
+    Under FSDP each has a whole copy, in the precision of the settings: a pass through the parts
+    would gather all weights for every token.
     vLLM has a copy of the weights, which ``sync_weights`` updates after every step.
 
     Raises:
@@ -168,8 +182,11 @@ def open_policy_engine(
             hint="take --engine transformers, or one process",
         )
     if several or select_engine(settings.engine, settings.engine_arg) != "vllm":
+        sampled = models.policy
+        if distributed.shards_models():
+            sampled = load_generator(generator, settings.precision).requires_grad_(False)
         return TransformersEngine(
-            models.policy, models.tokenizer, batch_size=settings.generation_batch_size
+            sampled, models.tokenizer, batch_size=settings.generation_batch_size
         )
     gpu = torch.cuda.is_available()
     defaults = {"enable_sleep_mode": True, "gpu_memory_utilization": _GPU_MEMORY_UTILIZATION}
@@ -184,7 +201,14 @@ def open_policy_engine(
 
 
 def sync_weights(engine: Engine, models: PolicyModels) -> None:
-    """Load the current policy weights into vLLM; the transformers engine shares them."""
+    """Load the current policy weights into vLLM, or into the copy that samples under FSDP.
+
+    Without FSDP the transformers engine shares them.
+    """
+    if isinstance(engine, TransformersEngine) and engine.model is not models.policy:
+        with torch.no_grad():
+            for name, tensor in sharding.whole_weights(models.policy):
+                engine.model.get_parameter(name).copy_(tensor)
     if isinstance(engine, VLLMEngine):
         model, weights = models.merged_policy()
         free_memory()

@@ -23,10 +23,16 @@ class PPOUpdater(PolicyUpdater[PPOSettings]):
 
     losses = ("policy_loss", "value_loss", "clip_ratio")
 
+    @property
+    def _needs_old_logprobs(self) -> bool:
+        return self.settings.kl_coef > 0
+
     def _set_targets(self, batch: Batch) -> None:
         settings, mask = self.settings, batch.return_mask
-        kl = token_kl(batch.old_logprobs, batch.ref_logprobs, settings.kl_estimator)
-        rewards = batch.rewards - settings.kl_coef * kl * batch.completion_mask
+        rewards = batch.rewards
+        if self._needs_old_logprobs:
+            kl = token_kl(batch.old_logprobs, batch.ref_logprobs, settings.kl_estimator)
+            rewards = rewards - settings.kl_coef * kl * batch.completion_mask
         rewards = whiten_rewards(rewards, mask, settings.whiten_rewards)
         if settings.fit_value_head and self.optimizer_steps == 0:
             self._fit_value_head(batch, rewards)
@@ -39,7 +45,7 @@ class PPOUpdater(PolicyUpdater[PPOSettings]):
         _, loss, clip_ratio = self._policy_loss(batch, token_count)
         loss.backward()
         with self.models.autocast():
-            values = token_values(self.models.value, batch.ids, batch.attention_mask)
+            values = token_values(self.models.value, batch)
         of_values = value_loss(
             values,
             batch.old_values,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.rl.rollout_scoring import token_rewards
 from e2h_cli.rl.rollouts import Rollout
+from e2h_cli.rl.shared_prompts import SharedPrompts
 
 
 @dataclass
@@ -20,7 +21,7 @@ class Batch:
     are the same unless padding counts; ``rewards``: of each position; ``reward_mask``: 1 where a
     step or the solution ends; ``groups``: (batch, 1) number of the question. ``PolicyUpdater``
     fills in the rest: outputs of the models before the update, advantages and returns, all 0
-    outside ``return_mask``.
+    outside ``return_mask``. ``prompts``: of a micro-batch whose prompts are computed once.
     """
 
     ids: torch.Tensor
@@ -36,15 +37,29 @@ class Batch:
     entropy: torch.Tensor
     advantages: torch.Tensor
     returns: torch.Tensor
+    prompts: SharedPrompts | None = field(init=False, default=None)
+
+    @property
+    def starts(self) -> list[int]:
+        """Tokens of the prompt of each row."""
+        return self.return_mask.argmax(1).tolist()
 
     @property
     def lengths(self) -> list[int]:
         """Tokens of each row without padding."""
         return self.attention_mask.sum(1).tolist()
 
-    def micro_batch(self, rows: Sequence[int], length: int, device: torch.device) -> Batch:
-        """Some rows, without the padding after ``length`` tokens, on a device."""
-        return Batch(**{name: x[rows, :length].to(device) for name, x in vars(self).items()})
+    def micro_batch(
+        self, rows: Sequence[int], device: torch.device, prompts: SharedPrompts | None = None
+    ) -> Batch:
+        """Some rows, without the padding that all have, on a device."""
+        length = int(self.attention_mask[rows].sum(1).max())
+        part = Batch(**{name: getattr(self, name)[rows, :length].to(device) for name in _TENSORS})
+        part.prompts = prompts
+        return part
+
+
+_TENSORS = [f.name for f in fields(Batch) if f.name != "prompts"]
 
 
 def make_batch(
@@ -63,7 +78,7 @@ def make_batch(
     numbers = {problem: i for i, problem in enumerate(prompts)}
     ends = (len(prompts[r.problem.id]) + (padded_length or len(r.ids)) for r in rollouts)
     shape = (len(rollouts), max(ends))
-    batch = Batch(**{field.name: torch.zeros(shape) for field in fields(Batch)})
+    batch = Batch(**{name: torch.zeros(shape) for name in _TENSORS})
     batch.ids = torch.full(shape, tokenizer.pad_token_id or 0)
     batch.attention_mask = torch.zeros(shape, dtype=torch.long)
     batch.groups = torch.tensor([[numbers[r.problem.id]] for r in rollouts])

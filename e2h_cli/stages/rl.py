@@ -70,11 +70,11 @@ def run(context: Context) -> dict[str, Any]:
         with _runtime_errors_in_one_line(context.stage):
             trainer = _trainer(context, problems, validation, grader, tracker)
             trainer.train()
-            if not distributed.is_main_process():
-                return {}
             best = best_checkpoint(trainer.history, settings.checkpoint_rule)
             assert best is not None  # there are validation problems
             trainer.save_model(best["step"], context.output_dir)
+            if not distributed.is_main_process():
+                return {}
         tracker.finish({"best_step": best["step"], **trainer.counts})
     choices = compare_rules(trainer.history, settings.checkpoint_rule, trainer.unit)
     for line in choices:

@@ -30,9 +30,8 @@ class Progress(TrainerCallback):
         self._due = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
-        if state.best_global_step:
-            # The checkpoint remembers the path of the best one, but the run may have been moved.
-            state.best_model_checkpoint = f"{args.output_dir}/checkpoint-{state.best_global_step}"
+        # The checkpoint remembers the path of the best one, but the run may have been moved.
+        _name_best_checkpoint(args, state)
         self._task = self.bar.add_task(
             self._title,
             total=state.max_steps,
@@ -55,6 +54,9 @@ class Progress(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
         self._saved = time.monotonic()
         self._due = False
+        # With parts of models the Trainer looks for the folder before it is there, so that some
+        # processes or all would not load the best weights.
+        _name_best_checkpoint(args, state)
 
     def on_log(self, args: Any, state: Any, control: Any, **event: Any) -> None:  # noqa: D102
         loss = event["logs"].get("loss")
@@ -65,6 +67,11 @@ class Progress(TrainerCallback):
                 f"the loss is {loss} at step {state.global_step}", hint="lower --learning-rate"
             )
         self.bar.update(self._task, note=f"loss {loss:.4f}")
+
+
+def _name_best_checkpoint(args: Any, state: Any) -> None:
+    if state.best_global_step:
+        state.best_model_checkpoint = f"{args.output_dir}/checkpoint-{state.best_global_step}"
 
 
 class Tracking(TrainerCallback):

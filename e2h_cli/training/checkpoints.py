@@ -7,8 +7,10 @@ import logging
 import os
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from e2h_cli.common.errors import RunError
 from e2h_cli.common.files import fsync_folder, make_folder
@@ -54,22 +56,17 @@ def _is_intact(file: Path) -> bool:
     return True
 
 
-def save_trained(model: Any, file: Path) -> None:
-    """Write the trainable weights as safetensors, atomically. Raises RunError if that fails."""
+def save_weights(weights: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Write weights as safetensors, atomically. Raises RunError if that fails."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    weights = {
-        name: p.detach().cpu().contiguous()
-        for name, p in model.named_parameters()
-        if p.requires_grad
-    }
     make_folder(file.parent)
     temporary = file.with_name(f".{file.name}.tmp")
     try:
         # The library writes the file itself: serialised to bytes first, a large model would be in
         # memory twice.
-        save_file(weights, temporary)
+        save_file({name: w.cpu().contiguous() for name, w in weights.items()}, temporary)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(file)

@@ -92,7 +92,7 @@ def train_model(
         Counts of rows, tokens with loss and steps, the last loss, and the best validation.
 
     Raises:
-        InputError: FSDP with early stopping or LoRA.
+        InputError: FSDP with LoRA.
         RunError: the loss is NaN or infinite. The last checkpoint is kept.
     """
     torch.manual_seed(settings.seed)  # LoRA adapters are initialised at random
@@ -101,11 +101,6 @@ def train_model(
         freeze(trained)
     checkpoints = scratch_dir / "checkpoints"
     trainer = _build_trainer(trained, tokenizer, rows, settings, checkpoints, loss, validation)
-    if trainer.is_fsdp_enabled and (validation or settings.lora_rank):
-        raise InputError(
-            "--patience and --lora-rank need the whole model in every process, and FSDP spreads it",
-            hint="train without them, or without FSDP",
-        )
     if tracker:
         trainer.add_callback(Tracking(tracker))
     _train_or_resume(trainer, Progress(title, settings.checkpoint_seconds))
@@ -162,6 +157,9 @@ def _build_trainer(
         compute_loss_func=loss,
         **options,
     )
+    if trainer.args.device.type == "cpu":
+        # Several processes name it "cpu:0", where torch cannot load the optimizer of a checkpoint.
+        trainer.args.__dict__["_setup_devices"] = torch.device("cpu")
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -199,8 +197,15 @@ def _save(trainer: Trainer, model: Any, tokenizer: PreTrainedTokenizerFast, fold
     lines = [entry for entry in history if "loss" in entry]
     lines += [{"step": e["step"], "validation": e[key]} for e in history if key in e]
     write_jsonl(folder / "log.jsonl", lines)
-    model.save_pretrained(folder, state_dict=weights)
+    model.save_pretrained(folder, state_dict=without_tied(model, weights))
     tokenizer.save_pretrained(folder)
+
+
+def without_tied(model: Any, weights: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Weights without the names of tied ones: once gathered, they no longer share memory."""
+    if weights is None:
+        return None
+    return {name: w for name, w in weights.items() if name not in model.all_tied_weights_keys}
 
 
 def _counts(rows: Sequence[Example], state: TrainerState) -> dict[str, Any]:
@@ -257,7 +262,15 @@ def shared_arguments(settings: TrainingSettings, folder: Path, vocabulary: int) 
 
 
 def with_lora(model: PreTrainedModel, rank: int) -> Any:
-    """A model with LoRA adapters on all linear layers; a reward head is trained in full."""
+    """A model with LoRA adapters on all linear layers; a reward head is trained in full.
+
+    Raises InputError under FSDP.
+    """
+    if distributed.shards_models():
+        raise InputError(
+            "--lora-rank needs the whole model in every process, and FSDP spreads it",
+            hint="train without one of them",
+        )
     from peft import LoraConfig, get_peft_model
 
     head = [name for name in ("score", "classifier") if hasattr(model, name)]

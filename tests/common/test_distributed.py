@@ -7,8 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
@@ -16,7 +19,15 @@ from safetensors.torch import load_file
 
 from tests.conftest import MINI, copy_stages, e2h
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "recipes"
+ENVIRONMENT = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
+# Whole models in both processes, and parts of one in each (FSDP).
+WHOLE = ("torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m", "e2h_cli")
+PARTS = (
+    "accelerate.commands.launch", "--config_file", str(ROOT / "tests/recipes/fsdp-cpu.yaml"),
+    "-m", "tests.fsdp_on_cpu",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -26,13 +37,31 @@ def run(mini_run: Path, tmp_path: Path) -> Path:
     )
 
 
-def launch(run: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def command(run: Path, options: Sequence[str], launcher: Sequence[str] = WHOLE) -> list[str]:
+    return [
+        sys.executable, "-m", *launcher, *options, "--recipe", str(MINI), "--run-dir", str(run)
+    ]  # fmt: skip
+
+
+def launch(
+    run: Path, *options: str, launcher: Sequence[str] = WHOLE
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone",
-         "-m", "e2h_cli", *options, "--recipe", str(MINI), "--run-dir", str(run)],
-        cwd=run.parent, capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "COLUMNS": "200"},
+        command(run, options, launcher),
+        cwd=run.parent, capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT,
     )  # fmt: skip
+
+
+def launch_and_kill(run: Path, *options: str, launcher: Sequence[str]) -> None:
+    """Kill all processes as soon as there is a checkpoint."""
+    process = subprocess.Popen(command(run, options, launcher), cwd=run.parent, env=ENVIRONMENT)
+    checkpoints = run / "train-rm/unfinished/checkpoints"
+    while not list(checkpoints.glob("*/trainer_state.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+        one.kill()
+    process.wait()
 
 
 def losses(run: Path) -> list[float]:
@@ -41,14 +70,20 @@ def losses(run: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_trains(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", [WHOLE, PARTS], ids=["whole", "parts"])
+def test_two_processes_train_what_one_trains(
+    run: Path, tmp_path: Path, launcher: tuple[str, ...]
+) -> None:
     alone = tmp_path / "alone"
     shutil.copytree(run, alone)
     done = e2h("train-rm", "--recipe", MINI, "--run-dir", alone, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    both = launch(run, "train-rm", "--checkpoint-seconds", "0.01")
+    options = ("train-rm", "--checkpoint-seconds", "0.01")
+    launch_and_kill(run, *options, launcher=launcher)
+    both = launch(run, *options, launcher=launcher)
     assert both.returncode == 0, both.stdout + both.stderr
     assert both.stdout.count("train-rm done in") == 1
+    assert both.stdout.count("resuming from step") == 1
     # The short last batch of an epoch is filled up, so that both have as many rows.
     assert losses(run) == pytest.approx(losses(alone), rel=2e-2)
     # Adam turns rounding into steps of the size of the learning rate, so weights are compared as a

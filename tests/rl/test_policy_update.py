@@ -193,7 +193,7 @@ def test_ending_is_learned(model: Path, algo: str) -> None:
 
     def chance() -> float:
         with torch.no_grad():
-            logprobs = token_logprobs(models.policy, batch.ids, batch.attention_mask, 1.0)
+            logprobs = token_logprobs(models.policy, batch, 1.0)
         return float(logprobs[0, batch.lengths[0] - 1].exp())
 
     before = chance()
@@ -210,14 +210,14 @@ def test_lora_is_merged_and_taken_away(model: Path) -> None:
         for name, p in models.policy.named_parameters():
             if "lora_B" in name:
                 p.normal_(std=0.1)
-        adapted = token_logprobs(models.policy, batch.ids, batch.attention_mask, 1.0)
+        adapted = token_logprobs(models.policy, batch, 1.0)
         with models.reference_policy() as reference:
-            first = token_logprobs(reference, batch.ids, batch.attention_mask, 1.0)
+            first = token_logprobs(reference, batch, 1.0)
         plain = load_generator(str(model))
-        assert torch.allclose(first, token_logprobs(plain, batch.ids, batch.attention_mask, 1.0))
+        assert torch.allclose(first, token_logprobs(plain, batch, 1.0))
         _, weights = models.merged_policy()
         plain.load_state_dict(weights)
-        merged = token_logprobs(plain, batch.ids, batch.attention_mask, 1.0)
+        merged = token_logprobs(plain, batch, 1.0)
     assert not torch.allclose(adapted, first, atol=1e-3)
     assert torch.allclose(adapted, merged, atol=1e-5)
     # The head of the value model is trained whole, and scaled to the returns.
@@ -270,10 +270,13 @@ def test_values_stand_before_their_tokens(model: Path) -> None:
     with torch.no_grad():
         for p in models.value.parameters():
             p.add_(0.02)
-        ids = torch.tensor([[5, 6, 7]])
-        found = token_values(models.value, ids, torch.ones_like(ids))
-        whole = models.value(input_ids=ids).logits[..., 0]
-    assert found[0].tolist() == pytest.approx([0.0, float(whole[0, 0]), float(whole[0, 1])])
+        batch = some_batch(models)
+        row = batch.lengths.index(min(batch.lengths))
+        start, length = batch.starts[row], batch.lengths[row]
+        found = token_values(models.value, batch)[row]
+        whole = models.value(input_ids=batch.ids[row : row + 1, :length]).logits[0, :, 0]
+    assert not found[:start].any() and not found[length:].any()
+    assert found[start:length].tolist() == pytest.approx(whole[start - 1 : length - 1].tolist())
 
 
 def test_a_policy_of_characters_learns_from_a_reward_model_of_word_pieces(
