@@ -27,6 +27,7 @@ from e2h_cli.cli.push import push
 from e2h_cli.cli.recipes import recipes, validate
 from e2h_cli.cli.report import report
 from e2h_cli.cli.run import run
+from e2h_cli.cli.sync import sync
 from e2h_cli.common.console import console, show_on_terminal
 from e2h_cli.common.errors import E2HError, InputError, RunError
 from e2h_cli.common.escapes import one_line
@@ -47,6 +48,7 @@ app.command("page")(page)
 app.command("plan")(plan)
 app.command("validate")(validate)
 app.command("push")(push)
+app.command("sync")(sync)
 app.add_typer(recipes, name="recipes")
 app.command("grade")(grade)
 app.command("doctor")(doctor)

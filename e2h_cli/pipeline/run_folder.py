@@ -158,7 +158,7 @@ class StageFolder:
             if not file.is_file():
                 altered.append(f"{name} is missing")
                 continue
-            same = _stat(file) == record.get("output_stats", {}).get(name)
+            same = file_stat(file) == record.get("output_stats", {}).get(name)
             if not same and fingerprint(file) != digest:
                 altered.append(f"{name} has changed")
         return altered
@@ -216,7 +216,7 @@ class StageFolder:
             seconds=round(record.get("seconds", 0.0) + seconds, 1),
             counts=counts,
             outputs=outputs,
-            output_stats={name: _stat(self.path / name) for name in outputs},
+            output_stats={name: file_stat(self.path / name) for name in outputs},
             fingerprint=_fingerprint_of(outputs),
         )
         write_record(self.path / STAGE_RECORD, record)
@@ -335,7 +335,7 @@ def _fingerprint_of(outputs: dict[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()[:32]
 
 
-def _stat(file: Path) -> list[int]:
+def file_stat(file: Path) -> list[int]:
     """Size in bytes; times in ns of the last change, and of the last that the system noted."""
     found = file.stat()
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]

@@ -49,9 +49,12 @@ def read_record(file: Path) -> dict[str, Any]:
     Raises:
         InputError: it is no record, or not as e2h wrote it. One without a hash is taken as it is.
     """
-    if not file.is_file():
-        return {}
-    record, hint = read_json(file), "remove the folder of the stage"
+    return parse_record(read_json(file), file) if file.is_file() else {}
+
+
+def parse_record(record: Any, file: Path | str) -> dict[str, Any]:
+    """A record from the content of ``file``. Raises InputError as ``read_record``."""
+    hint = "remove the folder of the stage"
     try:
         _Record.model_validate(record)
     except ValidationError as error:
