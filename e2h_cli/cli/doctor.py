@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import platform
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ from e2h_cli.cli.options import JsonOption
 from e2h_cli.cli.run_selection import RUNS
 
 if TYPE_CHECKING:
-    from e2h_cli.common.machine_checks import Finding
+    from e2h_cli.common.machine_checks import Finding, Packages
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,6 @@ def look(run_dir: Path, *, full: bool, seconds: float) -> Iterator[Finding]:
     """Look at this machine, one thing after the other."""
     from e2h_cli.common import machine_checks as checks
     from e2h_cli.common import machine_probes as probes
-    from e2h_cli.common.sandbox_probe import sandbox_facts
     from e2h_cli.pipeline.folder_probe import folder_facts
 
     packages, gpu = probes.installed_packages(), probes.gpu_facts()
@@ -63,18 +63,41 @@ def look(run_dir: Path, *, full: bool, seconds: float) -> Iterator[Finding]:
     yield from checks.check_packages(packages)
     yield checks.check_cores(*probes.usable_cores())
     yield checks.check_memory(*probes.memory())
-    yield from checks.check_gpu(gpu)
+    yield from checks.check_gpu(gpu, packages.pip)
     yield checks.check_vllm(packages, gpu=bool(gpu.gpus))
     folder = folder_facts(run_dir)
     yield checks.check_disk(folder)
     yield checks.check_folder(folder)
     yield from checks.check_hub(probes.hub_facts(os.environ))
-    yield checks.check_sandbox(sandbox_facts())
+    yield _sandbox()
     if full:
-        yield from _engines(seconds)
+        yield from _engines(packages, seconds)
 
 
-def _engines(seconds: float) -> Iterator[Finding]:
+def _sandbox() -> Finding:
+    """What grading of programs would use, opened as grading does it."""
+    from e2h_cli.common.errors import RunError
+    from e2h_cli.common.machine_checks import check_sandbox
+    from e2h_cli.grading.programs.program_run import Limits
+    from e2h_cli.grading.programs.sandboxes import open_sandbox
+
+    used, why_not, hint = "", "", ""
+    with tempfile.TemporaryDirectory(prefix="e2h-doctor-") as folder:
+        for name in ("auto", "bubblewrap"):
+            try:
+                opened = open_sandbox(name, Limits(), folder, grace=0)
+            except RunError as error:
+                why_not, hint = error.problem, error.hint
+            else:
+                opened.host.kill()
+                used = opened.name
+            # It is asked for by name only to learn why "auto" has passed it over.
+            if not used or used.startswith("bubblewrap"):
+                break
+    return check_sandbox(used, why_not, hint)
+
+
+def _engines(packages: Packages, seconds: float) -> Iterator[Finding]:
     from e2h_cli.common.console import console
     from e2h_cli.common.machine_checks import check_engine
     from e2h_cli.inference.engine_trial import try_engine
@@ -82,7 +105,7 @@ def _engines(seconds: float) -> Iterator[Finding]:
     for engine in ("transformers", "vllm"):
         if find_spec("vllm" if engine == "vllm" else "torch") is not None:
             console.print(f"[dim]trying {engine}, {seconds:,.0f} s at most[/dim]")
-            yield check_engine(try_engine(engine, seconds))
+            yield check_engine(try_engine(engine, seconds), packages)
 
 
 def _show(one: Finding) -> None:

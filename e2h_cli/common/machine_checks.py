@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,7 +12,6 @@ from e2h_cli.common.machine_facts import (
     FolderFacts,
     GpuFacts,
     HubFacts,
-    SandboxFacts,
 )
 
 FindingStatus = Literal["ok", "warning", "error"]
@@ -54,11 +54,18 @@ class Packages:
         requirements: of e2h, as its metadata has them; empty if it is not installed.
         version_of: package -> its version; None if it is not installed.
         requirements_of: package -> what it asks for.
+        pip: command that changes this Python's packages; its verb goes into the braces.
     """
 
     requirements: Sequence[str]
     version_of: Callable[[str], str | None]
     requirements_of: Callable[[str], Sequence[str]] = field(default=lambda _: ())
+    pip: str = "pip {}"
+
+    def installing(self, *wanted: str, again: bool = False) -> str:
+        """The command that installs packages, each with its versions."""
+        force = " --force-reinstall" if again else ""
+        return " ".join([self.pip.format("install") + force, *map(shlex.quote, wanted)])
 
 
 def check_python(version: str, allowed: str) -> Finding:
@@ -74,7 +81,7 @@ def check_python(version: str, allowed: str) -> Finding:
 def check_packages(packages: Packages) -> list[Finding]:
     """One line for all that fit, and one for each package that is missing or of another version."""
     if not packages.requirements:
-        mend = "pip install -e . in the checkout"
+        mend = f"{packages.pip.format('install')} -e . in the checkout"
         return [Finding("packages", "warning", "e2h itself is not installed", mend)]
     wrong, fitting = [], []
     for name, wanted in _required(packages.requirements):
@@ -83,7 +90,7 @@ def check_packages(packages: Packages) -> list[Finding]:
             fitting.append(f"{name} {found}")
         else:
             text = "is not installed" if found is None else f"{found}, and e2h needs {wanted}"
-            mend = f"pip install '{name}{wanted}'"
+            mend = packages.installing(f"{name}{wanted}")
             wrong.append(Finding(name, "error", text, mend))
     wrong += _misfits(packages)
     return [Finding("packages", "ok", ", ".join(fitting)), *wrong] if fitting else wrong
@@ -117,24 +124,29 @@ def _misfits(packages: Packages) -> Iterator[Finding]:
         for other, wanted in _required(packages.requirements_of(name)):
             if other == "torch" and not _fits(torch, wanted):
                 text = f"{version} is for torch{wanted}, not {torch}: it breaks transformers"
-                yield Finding(name, "error", text, f"pip uninstall {name}")
+                mend = f"{packages.pip.format('uninstall')} {name}"
+                yield Finding(name, "error", text, mend)
 
 
 def check_vllm(packages: Packages, *, gpu: bool) -> Finding:
     """Whether vLLM is installed in the tested version. Without a GPU nothing needs it."""
-    wanted = dict(_required(packages.requirements, "vllm")).get("vllm", "")
-    found = next(((n, v) for n in _VLLM if (v := packages.version_of(n)) is not None), None)
-    install = "pip install 'e2h[vllm]'"
-    if found is None:
+    wanted, name = _vllm(packages)
+    version, mend = packages.version_of(name), packages.installing(f"{name}{wanted}")
+    if version is None:
         if gpu:
             text = "not installed: sampling on the GPU is many times slower without it"
-            return Finding("vLLM", "warning", text, install)
+            return Finding("vLLM", "warning", text, mend)
         return Finding("vLLM", "ok", "not installed; it is for GPUs")
-    name, version = found
-    if wanted and not _fits(version, wanted):
+    if not _fits(version, wanted):
         text = f"{name} {version}, and e2h is tested with {wanted}"
-        return Finding("vLLM", "error", text, install)
+        return Finding("vLLM", "error", text, mend)
     return Finding("vLLM", "ok", f"{name} {version}; --full tries it")
+
+
+def _vllm(packages: Packages) -> tuple[str, str]:
+    """The versions of vLLM that e2h asks for, and the package: that which is installed."""
+    wanted = dict(_required(packages.requirements, "vllm")).get("vllm", "")
+    return wanted, next((one for one in _VLLM if packages.version_of(one) is not None), _VLLM[0])
 
 
 def check_cores(usable: float, present: int) -> Finding:
@@ -157,8 +169,8 @@ def check_memory(available: int, total: int) -> Finding:
     return Finding("memory", "ok", text)
 
 
-def check_gpu(facts: GpuFacts) -> list[Finding]:
-    """GPU and driver, and whether torch can use them."""
+def check_gpu(facts: GpuFacts, pip: str = "pip {}") -> list[Finding]:
+    """GPU and driver, and whether torch can use them; ``pip``: see ``Packages``."""
     torch = facts.torch_version
     if not facts.gpus:
         if facts.device_files:
@@ -171,7 +183,7 @@ def check_gpu(facts: GpuFacts) -> list[Finding]:
         return findings
     if not facts.torch_cuda:
         text = f"torch {torch} is built without CUDA: the GPU would not be used"
-        mend = f"pip install --force-reinstall torch=={torch.partition('+')[0]}"
+        mend = f"{pip.format('install')} --force-reinstall torch=={torch.partition('+')[0]}"
         return [*findings, Finding("CUDA", "error", text, mend)]
     if facts.driver_cuda is None:
         text = "libcuda cannot be loaded"
@@ -186,7 +198,7 @@ def check_gpu(facts: GpuFacts) -> list[Finding]:
     return [*findings, Finding("CUDA", "ok", text)]
 
 
-def check_engine(trial: EngineTrial) -> Finding:
+def check_engine(trial: EngineTrial, packages: Packages) -> Finding:
     """Whether an engine has sampled a token from a tiny random model."""
     name, took = f"{trial.engine} run", f"{trial.seconds:.0f} s"
     if trial.outcome == "sampled":
@@ -196,26 +208,35 @@ def check_engine(trial: EngineTrial) -> Finding:
         "crashed": f"the process ended with {trial.detail}",
         "timeout": f"no token in {took}",
     }[trial.outcome]
-    mend = "pip install --force-reinstall torch transformers"
+    wanted = dict(_required(packages.requirements))
+    mend = packages.installing(
+        *(f"{one}{wanted.get(one, '')}" for one in ("torch", "transformers")), again=True
+    )
     if trial.outcome == "timeout":
         mend = "give it longer, as: e2h doctor --full --seconds 900"
     elif trial.engine == "vllm":
-        mend = "pip install --force-reinstall 'e2h[vllm]', or sample with --engine transformers"
+        versions, package = _vllm(packages)
+        mend = packages.installing(f"{package}{versions}", again=True)
+        mend += ", or sample with --engine transformers"
     return Finding(name, "error", text, mend)
 
 
 def check_disk(facts: FolderFacts) -> Finding:
     """Free space, and the file system that it is on."""
-    text = f"{facts.free / GIB:,.1f} GiB free of {facts.total / GIB:,.1f} on {facts.file_system}"
+    text = f"{_size(facts.free)} free of {_size(facts.total)} on {facts.file_system}"
     mend = "e2h clean shows what can be removed; --run-dir takes a folder on another disk"
     if facts.free < _LEAST_DISK or facts.free_inodes < _LEAST_INODES:
-        inodes = f", {facts.free_inodes:,} inodes" if facts.free_inodes < _LEAST_INODES else ""
-        return Finding("disk", "error", text + inodes, mend)
+        inodes = f", {facts.free_inodes:,} more files" if facts.free_inodes < _LEAST_INODES else ""
+        return Finding("disk", "error", f"{text}{inodes}: tiny scale needs 1 GiB", mend)
     if facts.file_system in _IN_MEMORY:
         return Finding("disk", "warning", f"{text}: lost when the machine restarts", mend)
     if facts.free < _LITTLE_DISK:
         return Finding("disk", "warning", f"{text}: enough for tiny scale alone", mend)
     return Finding("disk", "ok", text)
+
+
+def _size(amount: int) -> str:
+    return f"{amount / GIB:,.1f} GiB" if amount >= GIB else f"{amount / 2**20:,.0f} MiB"
 
 
 def check_folder(facts: FolderFacts) -> Finding:
@@ -249,24 +270,21 @@ def check_hub(facts: HubFacts) -> list[Finding]:
     else:
         access = Finding("Hub", "ok", f"{facts.endpoint} answers, {token}")
     more = "over " if facts.cache_size_is_least else ""
-    text = f"{facts.cache}: {more}{facts.cache_size / GIB:,.1f} GiB"
+    text = f"{facts.cache}: {more}{_size(facts.cache_size)}"
     if facts.cache_not_writable:
         text = f"{facts.cache}: {facts.cache_not_writable}"
         return [access, Finding("Hub cache", "warning", text, "export HF_HOME=/a/writable/folder")]
     return [access, Finding("Hub cache", "ok", text)]
 
 
-def check_sandbox(facts: SandboxFacts) -> Finding:
-    """What can shut in programs that a model has written."""
-    landlock = f"ABI {facts.landlock_abi}" if facts.landlock_abi else "no"
-    found = {
-        "user namespaces": facts.no_namespaces or "yes",
-        "bubblewrap": facts.no_bubblewrap or "yes",
-        "Landlock": landlock,
-        "seccomp": "yes" if facts.seccomp else "no",
-    }
-    text = ", ".join(f"{name}: {answer}" for name, answer in found.items())
-    if not facts.no_bubblewrap or not facts.no_namespaces or facts.landlock_abi:
-        return Finding("sandbox", "ok", text)
-    mend = "sudo apt install bubblewrap, and sudo sysctl user.max_user_namespaces=10000"
-    return Finding("sandbox", "warning", text, mend)
+def check_sandbox(used: str, why_not: str, hint: str) -> Finding:
+    """What shuts in programs that a model has written.
+
+    Args:
+        used: the sandbox that grading takes; empty if there is none.
+        why_not: why there is none, or why it is not bubblewrap.
+        hint: what to install.
+    """
+    if used:
+        return Finding("sandbox", "ok", f"{used}; {why_not}" if why_not else used)
+    return Finding("sandbox", "warning", f"{why_not}: programs cannot be graded", hint)

@@ -97,20 +97,3 @@ class HubFacts:
     cache_size: int = 0
     cache_size_is_least: bool = False
     cache_not_writable: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxFacts:
-    """What the kernel and the system offer for shutting in a program.
-
-    Attributes:
-        no_namespaces: why a process cannot make a user namespace; empty if it can.
-        no_bubblewrap: likewise of ``bwrap``.
-        landlock_abi: version of Landlock; 0 without it.
-        seccomp: whether the kernel has it.
-    """
-
-    no_namespaces: str
-    no_bubblewrap: str
-    landlock_abi: int
-    seccomp: bool

@@ -6,15 +6,20 @@ import ctypes
 import importlib.metadata
 import os
 import re
+import shlex
+import shutil
 import subprocess
+import sys
 import threading
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+import e2h_cli
 from e2h_cli.common.machine_checks import Packages
 from e2h_cli.common.machine_facts import Gpu, GpuFacts, HubFacts
 
@@ -26,7 +31,28 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def installed_packages() -> Packages:
     """Packages of this Python, by their metadata."""
-    return Packages(_requires("e2h"), version_of, _requires)
+    return Packages(_needed(), version_of, _requires, _pip())
+
+
+def _needed() -> list[str]:
+    """What e2h asks for. Metadata of a checkout are those of the day that it was installed on."""
+    file = Path(e2h_cli.__file__).parents[1] / "pyproject.toml"
+    project = tomllib.loads(_text(file)).get("project", {})
+    if project.get("name") != "e2h":
+        return _requires("e2h")
+    extras = project["optional-dependencies"].items()
+    optional = [f"{one}; extra == '{extra}'" for extra, some in extras for one in some]
+    return [*project["dependencies"], *optional]
+
+
+def _pip() -> str:
+    """The command that changes the packages of this Python, without its verb."""
+    here = shlex.quote(sys.executable)
+    if find_spec("pip") is None:
+        return f"uv pip {{}} --python {here}"
+    first = shutil.which("pip")
+    own = first is not None and Path(first).parent == Path(sys.executable).parent
+    return "pip {}" if own else f"{here} -m pip {{}}"
 
 
 def version_of(package: str) -> str | None:
@@ -170,7 +196,8 @@ class _Question:
         except urllib.error.HTTPError:  # it has answered
             self._why = ""
         except (OSError, ValueError) as error:
-            self._why = str(getattr(error, "reason", error)) or type(error).__name__
+            reason = getattr(error, "reason", error)
+            self._why = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
 
 
 def _counted(folder: Path) -> tuple[int, bool]:

@@ -16,6 +16,8 @@ from e2h_cli.common.folder_lock import locked
 from e2h_cli.common.machine_facts import FolderFacts
 
 _SECONDS = 5.0
+# A full disk may take an empty file.
+_BLOCK = 65536
 # Takes a lock as ``folder_lock`` does; exit code 3 where another process has it.
 _SECOND_PROCESS = """
 import fcntl, sys
@@ -31,7 +33,9 @@ def folder_facts(folder: Path) -> FolderFacts:
     whole = folder.resolve()
     near = next(one for one in (whole, *whole.parents) if one.is_dir())
     disk = os.statvfs(near)
-    not_writable, no_rename, no_lock, seconds = _tried(near)
+    below = next((one for one in (whole, *whole.parents) if one.exists()), near)
+    blocked = "" if below == near else f"{below} is no folder"
+    not_writable, no_rename, no_lock, seconds = (blocked, "", "", 0.0) if blocked else _tried(near)
     return FolderFacts(
         path=near,
         file_system=_file_system(near),
@@ -53,10 +57,13 @@ def _tried(folder: Path) -> tuple[str, str, str, float]:
     except OSError as error:
         return error.strerror or str(error), "", "", 0.0
     try:
+        (trial / "plain").write_bytes(bytes(_BLOCK))
         started = time.monotonic()
         no_rename = _why_no_rename(trial / "file")
         seconds = time.monotonic() - started
         return "", no_rename, _why_no_lock(trial), seconds
+    except OSError as error:
+        return error.strerror or str(error), "", "", 0.0
     finally:
         shutil.rmtree(trial, ignore_errors=True)
 

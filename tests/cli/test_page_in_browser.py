@@ -146,17 +146,17 @@ def test_a_table_a_figure_and_its_choices(reader: Reader) -> None:
     reader.go("#/results")
     reader.one('main table a[href="#/results/page"]').click()
     reader.wait(lambda: len(reader.all("svg.plot")) == 6)
-    dots = len(reader.all("svg.plot g[aria-label=dot] path"))
+    dots = len(reader.all("svg.plot g[data-mark=dot] path"))
     reader.choose("Group", "hard")
     assert len(reader.all("svg.plot")) == 2
     reader.choose("Row", "PRM")
     assert len(reader.all("svg.plot")) == 1
-    fewer = len(reader.all("svg.plot g[aria-label=dot] path"))
+    fewer = len(reader.all("svg.plot g[data-mark=dot] path"))
     assert 0 < fewer < dots
     reader.one("fieldset input").click()
-    assert 0 < len(reader.all("svg.plot g[aria-label=dot] path")) < fewer
+    assert 0 < len(reader.all("svg.plot g[data-mark=dot] path")) < fewer
     reader.choose("Up to", "2")
-    assert len(reader.all("svg.plot g[aria-label=dot] path")) == 4
+    assert len(reader.all("svg.plot g[data-mark=dot] path")) == 4
     assert reader.all("span.badge")
     # The number under the pointer.
     plot = reader.one("svg.plot")

@@ -32,6 +32,21 @@ def test_a_read_only_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert folder_facts(tmp_path).not_writable == "Read-only file system"
 
 
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    assert folder_facts(tmp_path / "runs").not_writable == "No space left on device"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    assert folder_facts(tmp_path / "runs").not_writable == f"{tmp_path}/runs is no folder"
+    assert folder_facts(tmp_path / "runs/one").not_writable == f"{tmp_path}/runs is no folder"
+
+
 def test_locks_that_keep_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextlib.contextmanager
     def no_lock(folder: Path, name: str, *, shared: bool) -> Iterator[None]:

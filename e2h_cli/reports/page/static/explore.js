@@ -12,6 +12,7 @@ function rowsOf(stage) {
 }
 
 const NUMBERS = ["seed", "n", "value", "low", "high", "problems"];
+const FIXED = [...NUMBERS, "scale", "grader", "metric", "group"];
 const LABELS = { majority: "Majority voting", "weighted-voting": "Weighted voting", "best-of-n": "Best-of-n", pass: "pass@N" };
 
 function explorePage(stage, asked) {
@@ -30,10 +31,10 @@ function explorePage(stage, asked) {
   const ns = distinct("n", there).sort((a, b) => a - b);
   const n = ns.includes(Number(asked.get("n"))) ? Number(asked.get("n")) : ns.at(-1);
   const go = (change) => {
-    const now = { metric, group, n: n ?? "", without: [...off].join(","), ...change };
+    const now = { ...Object.fromEntries(asked), metric, group, n: n ?? "", without: [...off].join(","), ...change };
     location.hash = fragment(["explore", change.stage ?? chosen], { ...now, stage: "" });
   };
-  const shown = there.filter((row) => !off.has(row.method));
+  const { shown, choices } = narrowed(there.filter((row) => !off.has(row.method)), asked);
   return [
     h("h1", {}, "Explore the metrics"),
     h("form", { class: "controls", onsubmit: (event) => event.preventDefault() },
@@ -45,9 +46,31 @@ function explorePage(stage, asked) {
         checkbox(LABELS[one] ?? one, !off.has(one), (on) => {
           off[on ? "delete" : "add"](one);
           go({ without: [...off].join(",") });
-        }))) : null),
+        }))) : null,
+      choices.map(([key, values, value]) => select(key.replaceAll("_", " "),
+        [["*", "all"], ...values.map((one) => [one, one])], value, (now) => go({ [key]: now })))),
     ...charts(shown, metric, group, n),
   ];
+}
+
+// More lines than these cannot be told apart.
+const MOST_LINES = 10;
+
+/**
+ * Rows by what the reader has chosen of each column, `*` for all; rows without a value stay.
+ * Where nothing is chosen and there are too many lines, the columns with most values get the first.
+ */
+function narrowed(rows, asked) {
+  const values = (some, key) => [...new Set(some.map((row) => row[key]).filter((one) => one !== null && one !== undefined && one !== ""))].map(String);
+  const keys = Object.keys(rows[0] ?? {}).filter((key) => !FIXED.includes(key) && !["method", "stage"].includes(key));
+  const choices = keys.map((key) => [key, values(rows, key), asked.get(key) ?? ""]).filter(([, all]) => all.length > 1);
+  const kept = () => rows.filter((row) => choices.every(([key, all, value]) =>
+    !all.includes(value) || row[key] === null || row[key] === "" || String(row[key]) === value));
+  for (const choice of d3.sort(choices, ([, all]) => -all.length)) {
+    const lines = new Set(named(kept()).map((row) => row.name)).size;
+    if (lines > MOST_LINES && !choice[2]) [choice[2]] = choice[1];
+  }
+  return { shown: kept(), choices };
 }
 
 /** Rows of methods that use no scores, once: they are the same under every reward model. */
@@ -63,13 +86,18 @@ function withoutTwins(rows) {
 /** Names of the lines of rows: the columns in which they differ, the method first. */
 function named(given) {
   const rows = withoutTwins(given);
-  const keys = Object.keys(rows[0] ?? {}).filter((key) => ![...NUMBERS, "scale", "grader", "metric", "group"].includes(key));
-  const differ = d3.sort(keys.filter((key) => new Set(rows.map((row) => row[key])).size > 1), (key) => (key === "method" ? 0 : 1));
-  // The stage says what other columns say, too, but for stages without tags.
+  const keys = Object.keys(rows[0] ?? {}).filter((key) => !FIXED.includes(key));
+  const columns = d3.sort(keys, (key) => (key === "method" ? 0 : 1));
+  const distinct = (key, some) => new Set(some.map((row) => row[key])).size;
+  const differ = columns.filter((key) => distinct(key, rows) > 1);
+  // The stage says what other columns say, too, but for stages without tags. A column with one value
+  // says nothing, though rows of other methods have none.
   const without = differ.filter((key) => key !== "stage");
+  const fewest = without.filter((key) => distinct(key, rows.filter((row) => row[key] !== null && row[key] !== "")) > 1);
   const nameBy = (some) => (row) => some.map((key) => (key === "method" ? LABELS[row[key]] ?? row[key] : row[key])).filter(Boolean).join(", ") || "value";
   const points = (name) => new Set(rows.map((row) => `${name(row)}|${row.n}`)).size;
-  const name = nameBy(points(nameBy(without)) === points(nameBy(differ)) ? without : differ);
+  const most = points(nameBy(differ));
+  const name = nameBy([fewest, without].find((some) => points(nameBy(some)) === most) ?? differ);
   return rows.map((row) => ({ ...row, name: name(row) }));
 }
 

@@ -18,15 +18,15 @@ function closure(name, next) {
 const madeFrom = (name) => (byName.get(name)?.inputs ?? []).map((one) => one.stage).filter(Boolean);
 const behind = (name) => closure(name, madeFrom);
 
+/** Lines of the graph, without those that lead where another input has led already. */
 function edgesOf(stages) {
   const shown = new Set(stages.map((stage) => stage.name));
-  const found = new Map();
-  for (const stage of stages) {
-    for (const input of stage.inputs) {
-      if (shown.has(input.stage)) found.set(`${input.stage}\n${stage.name}`, input);
-    }
-  }
-  return [...found].map(([key, input]) => [...key.split("\n"), input]);
+  const before = new Map(stages.map((stage) => [stage.name, behind(stage.name)]));
+  return stages.flatMap((stage) => {
+    const inputs = [...new Set(madeFrom(stage.name))].filter((one) => shown.has(one));
+    const direct = inputs.filter((one) => !inputs.some((other) => other !== one && before.get(other).has(one)));
+    return direct.map((one) => [one, stage.name]);
+  });
 }
 
 /** Places of the stages by dagre, from left to right. */
@@ -35,7 +35,7 @@ function placed(stages) {
   graph.setGraph({ rankdir: "LR", nodesep: 14, ranksep: 46, marginx: 8, marginy: 8 });
   graph.setDefaultEdgeLabel(() => ({}));
   for (const stage of stages) {
-    const width = Math.max(120, 24 + 7.4 * stage.name.length);
+    const width = Math.max(120, 24 + 8.4 * stage.name.length);
     graph.setNode(stage.name, { width, height: 44 });
   }
   for (const [from, to] of edgesOf(stages)) graph.setEdge(from, to);
@@ -59,7 +59,6 @@ function nodeOf(stage, { x, y, width, height }, chosen, dim) {
 
 function graphOf(stages, chosen) {
   const layout = placed(stages);
-  const { width, height } = layout.graph();
   const near = chosen ? new Set([...behind(chosen), ...closure(chosen, (name) =>
     stages.filter((stage) => madeFrom(stage.name).includes(name)).map((stage) => stage.name))]) : null;
   const dim = (name) => near !== null && !near.has(name);
@@ -77,12 +76,15 @@ function graphOf(stages, chosen) {
   for (const stage of stages) {
     scene.append(() => nodeOf(stage, layout.node(stage.name), chosen, dim(stage.name)));
   }
-  return zoomable(svg, scene, width, height, chosen ? layout.node(chosen) : null);
+  const first = d3.least(layout.nodes().map((name) => layout.node(name)), (node) => node.x);
+  return zoomable(svg, scene, layout.graph(), chosen ? layout.node(chosen) : null, first);
 }
 
 /** The graph in a box with buttons; the wheel zooms with Ctrl only, so that the page can scroll. */
-function zoomable(svg, scene, width, height, centre) {
-  const visible = Math.min(560, Math.max(150, height + 20));
+function zoomable(svg, scene, { width, height }, chosen, first) {
+  // A graph that would be too small to read as a whole begins at its first stages.
+  const across = Math.min(1, Math.max(0.6, 990 / width));
+  const visible = Math.min(chosen ? 560 : 760, Math.max(150, across * height + 20));
   svg.attr("viewBox", `0 0 1000 ${visible}`).attr("height", visible);
   const zoom = d3.zoom().scaleExtent([0.1, 2.5])
     .filter((event) => event.type !== "wheel" || event.ctrlKey)
@@ -90,9 +92,9 @@ function zoomable(svg, scene, width, height, centre) {
   svg.call(zoom).on("dblclick.zoom", null);
   const fit = Math.min(1, 990 / width, (visible - 10) / height);
   const all = d3.zoomIdentity.translate((1000 - fit * width) / 2, (visible - fit * height) / 2).scale(fit);
-  const readable = Math.max(fit, 0.6);
-  const start = fit >= 0.6 || !centre ? all
-    : d3.zoomIdentity.translate(500 - readable * centre.x, visible / 2 - readable * centre.y).scale(readable);
+  const [x, y] = chosen ? [500 - across * chosen.x, visible / 2 - across * chosen.y]
+    : [5, visible / 2 - across * (first?.y ?? 0)];
+  const start = fit >= 0.6 ? all : d3.zoomIdentity.translate(x, Math.min(0, Math.max(visible - across * height, y))).scale(across);
   svg.call(zoom.transform, start);
   const button = (text, label, change) =>
     h("button", { type: "button", class: "small", "aria-label": label, onclick: change }, text);
@@ -103,10 +105,13 @@ function zoomable(svg, scene, width, height, centre) {
     h("span", { class: "muted" }, "drag to move, Ctrl and wheel to zoom")), svg.node());
 }
 
+/** A time of a record, as 2026-11-30 22:42:44 UTC. */
+const moment = (text) => (text ?? "").replace("T", " ").replace(/Z$/, " UTC");
+
 function stageRows(stages) {
   return stages.map((stage) => [
-    link(["stage", stage.name], stage.name), stage.command, stage.status, duration(stage.seconds),
-    stage.started ?? "", stage.recipe ?? "",
+    link(["stage", stage.name], stage.name), stage.command, stage.status,
+    stage.status === "finished" ? duration(stage.seconds) : "–", moment(stage.started), stage.recipe ?? "",
   ]);
 }
 
@@ -127,7 +132,7 @@ function overview() {
     ...run.notes.map((note) => h("p", { class: "note" }, note)),
     h("h2", {}, "Stages"),
     graphOf(run.stages, null),
-    table(["stage", "command", "status", "time", "started", "recipe"], stageRows(run.stages), "All stages"),
+    table(["stage", "command", "status", "time", "started", "recipe"], stageRows(d3.sort(run.stages, (stage) => stage.started ?? "~")), "All stages"),
     h("details", { class: "licences" }, h("summary", {}, "Libraries in this page and their licences"), h("pre", {}, notice)),
   ];
 }
@@ -144,7 +149,7 @@ function stagePage(name) {
   ].filter(Boolean);
   const made = h("div", {}, h("h1", {}, `Stage ${name}`),
     h("p", {}, h("span", { class: `status ${stage.status}` }, stage.status),
-      ` e2h ${stage.command}, ${duration(stage.seconds)}`, stage.started ? `, started ${stage.started}` : "",
+      ` e2h ${stage.command}, ${duration(stage.seconds)}`, stage.started ? `, started ${moment(stage.started)}` : "",
       related.length ? ["; see ", ...related.flatMap((one, i) => (i ? [", ", one] : [one]))] : ""),
     stage.error ? h("p", { class: "warning" }, stage.error) : null,
     graphOf(shown, name),

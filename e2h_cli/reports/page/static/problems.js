@@ -5,8 +5,8 @@ const OUTCOMES = {
   "": ["all problems", () => true],
   "majority-wrong": ["majority wrong, weighted right", (one) => chosenRight("majority")(one) === false && chosenRight("weighted-voting")(one) === true],
   "weighted-wrong": ["majority right, weighted wrong", (one) => chosenRight("majority")(one) === true && chosenRight("weighted-voting")(one) === false],
-  fooled: ["reward model fooled: a wrong solution has the highest score", (one) => chosenRight("best-of-n")(one) === false],
-  "fooled-right": ["reward model fooled, though there is a right solution", (one) => chosenRight("best-of-n")(one) === false && one.right > 0],
+  fooled: ["reward model fooled: best score is wrong", (one) => chosenRight("best-of-n")(one) === false],
+  "fooled-right": ["reward model fooled, and one is right", (one) => chosenRight("best-of-n")(one) === false && one.right > 0],
   unsolved: ["no right solution", (one) => one.right === 0],
   solved: ["only right solutions", (one) => one.right === one.n],
 };

@@ -1,10 +1,5 @@
 // Tables, claims and figures of views, and the tables that stages have written by themselves.
 
-const resultNames = () => [
-  ...run.views.map((view) => [view.name, view.title]),
-  ...run.results.map((one) => [one.name, `tables of the ${one.command} stage ${one.name}`]),
-];
-
 function resultsPage(name) {
   const view = run.views.find((one) => one.name === name);
   const own = run.results.find((one) => one.name === name);
@@ -13,17 +8,27 @@ function resultsPage(name) {
   if (own) return [h("h1", {}, `Tables of ${name}`),
     h("p", {}, link(["stage", name], "settings and lineage")), ...own.tables.map(shownTable),
     ...own.notes.map((note) => h("p", {}, note))];
-  const held = d3.rollups(run.views.flatMap((one) => one.verdicts), (all) => all.length, (one) => one);
+  const verdicts = run.views.flatMap((one) => one.verdicts);
   return [
     h("h1", {}, "Results"),
-    held.length ? h("p", {}, "Claims of the paper on this run: ", held.map(([verdict, count], i) =>
-      [i ? ", " : "", badge(verdict), ` ${count}`]).flat()) : null,
-    table(["name", "what"], resultNames().map(([one, title]) => [link(["results", one], one), title]), "Tables and figures"),
+    verdicts.length ? h("p", {}, "Claims of the paper on this run: ", counted(verdicts)) : null,
+    run.views.length ? table(["name", "what", "claims"], run.views.map((view) =>
+      [link(["results", view.name], view.name), view.title, counted(view.verdicts)]), "Tables and figures") : null,
+    run.results.length ? table(["stage", "command"], run.results.map((one) =>
+      [link(["results", one.name], one.name), one.command]), "Tables that stages wrote") : null,
+    run.views.length + run.results.length ? null : h("p", {}, "No eval or rerank stage is finished."),
   ].filter(Boolean);
 }
 
 const VERDICTS = { holds: "good", reversed: "bad", "not shown": "open", "not measured": "open" };
 const badge = (verdict) => h("span", { class: `badge ${VERDICTS[verdict] ?? "open"}` }, verdict);
+
+/** How many claims there are of each verdict, in the order of ``VERDICTS``. */
+function counted(verdicts) {
+  const counts = d3.rollup(verdicts, (all) => all.length, (one) => one);
+  return h("span", { class: "legend" }, Object.keys(VERDICTS).filter((one) => counts.has(one))
+    .map((one) => h("span", {}, badge(one), String(counts.get(one)))));
+}
 
 function shownTable({ title, header, rows }, last) {
   let group = null;
@@ -56,8 +61,10 @@ function figureOf(view) {
   if (given.kind === "curves") return h("section", {}, curves(view.name, given), note);
   if (given.kind === "bars") return h("section", {}, bars(view.name, given), note);
   const looks = looksOf(given.panels.flatMap((panel) => panel.lines.map((line) => line.name)));
-  const made = given.panels.map((panel) => figure(`${view.name}, ${panel.title}`, rocChart(panel.lines, looks, panel.title),
-    () => table(["curve", "AUC"], panel.lines.map((line) => [line.name, short(line.auc)]), "")));
+  const made = given.panels.map((panel) => (panel.lines.length
+    ? figure(`${view.name}, ${panel.title}`, rocChart(panel.lines, looks, panel.title),
+      () => table(["curve", "AUC"], panel.lines.map((line) => [line.name, short(line.auc)]), ""))
+    : h("figure", {}, h("figcaption", {}, `${view.name}, ${panel.title}`), h("p", { class: "muted" }, "No curve: not measured in this run."))));
   return h("section", {}, h("p", { class: "legend" }, [...looks].map(([name, look]) => h("span", {}, swatch(look), name))),
     h("div", { class: "panels" }, made), note);
 }
@@ -122,7 +129,7 @@ function studyOf(study) {
     const place = comparisonOf(one, study.sources);
     return h("li", {}, place ? h("a", { href: place }, one.id) : one.id, ": ",
       ...[left, right].flatMap((side, i) => [i ? "; " : "", `${side.name} says `, answerText(side.answer), " ", verdict(side.right),
-        side.votes ? ` with ${side.votes.votes} votes and a sum of weights of ${short(side.votes.total)}` : ""]));
+        side.votes ? ` with ${side.votes.votes} vote${side.votes.votes === 1 ? "" : "s"} and a sum of weights of ${short(side.votes.total)}` : ""]));
   });
   return h("section", {}, h("h2", {}, study.title), h("p", {}, study.rule), h("p", {}, study.outcomes), h("ul", {}, cases),
     study.style ? table(study.style[0], study.style.slice(1), "Style of all solutions") : null);
