@@ -24,12 +24,12 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 # Commands that run no stage.
 OTHERS = {
     "run", "report", "page", "plan", "grade", "validate", "recipes", "doctor", "ls", "diff",
-    "clean", "push",
+    "clean", "push", "sync",
 }  # fmt: skip
 # Options of other programs: accelerate, benchmarks, hf.
 FOREIGN_OPTIONS = {
     "--config_file", "--multi_gpu", "--size", "--solutions", "--records", "--reward", "--repeats",
-    "--same-length", "--local-dir", "--repo-type", "--no-deps", "--wheel-dir",
+    "--same-length", "--local-dir", "--repo-type", "--no-deps", "--wheel-dir", "--cpu-seconds",
 }  # fmt: skip
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")

@@ -94,7 +94,7 @@ def test_a_killed_supervisor_is_replaced(pool: WorkerPool) -> None:
 
 @pytest.mark.slow
 def test_a_pair_that_ends_its_worker_costs_one_pair() -> None:
-    pool = WorkerPool(workers=1, timeout=30)
+    pool = WorkerPool(workers=1, timeout=300)
     pool.ask([EASY])
     killed: list[int] = []
 
