@@ -228,6 +228,7 @@ def _without_patterns(values: dict[str, Any], places: dict[Key, str]) -> dict[st
     one. A pattern of no stage stays, and is refused as an unknown stage. ``places`` gets the keys.
     """
     scales = {}
+    inside = _by_prefix(places, 4)
     for scale, entry in values.get("scales", {}).items():
         scales[scale] = dict(entry)
         for section in entry.keys() & _BY_STAGE:
@@ -235,7 +236,7 @@ def _without_patterns(values: dict[str, Any], places: dict[Key, str]) -> dict[st
             merged: dict[str, Any] = {}
             for key in sorted(found, key=lambda key: "*" not in key):
                 value, at = entry[section][key], ("scales", scale, section, key)
-                below = {k[4:]: place for k, place in places.items() if k[:4] == at}
+                below = inside.get(at, {})
                 for name in found[key] or [key]:
                     both = isinstance(value, dict) and name in merged
                     merged[name] = {**merged[name], **value} if both else value
@@ -252,12 +253,13 @@ def _repeated(
     ``places`` gets the keys of the new stages.
     """
     stages: dict[str, Any] = {}
+    inside = _by_prefix(places, 2)
     for template, stage in values.get("stages", {}).items():
         where = location(path, places, ("stages", template))
         repeat = entry.stages[template].repeat or {}
         if math.prod(map(len, repeat.values())) * _size(stage) > MAX_NODES:
             raise InputError(f"more than {MAX_NODES:,} values", where=where)
-        below = {key[2:]: place for key, place in places.items() if key[:2] == ("stages", template)}
+        below = inside.get(("stages", template), {})
         for chosen in itertools.product(*repeat.values()):
             filled = dict(zip(repeat, map(str, chosen), strict=True))
             name = template
@@ -278,6 +280,15 @@ def _repeated(
             stages[name] = stage
             places.update({("stages", name, *key): place for key, place in below.items()})
     return {**values, "stages": stages}
+
+
+def _by_prefix(places: Mapping[Key, str], length: int) -> dict[Key, dict[Key, str]]:
+    """The rest of each key, and its place, by the first ``length`` parts of the key."""
+    found: dict[Key, dict[Key, str]] = {}
+    for key, place in places.items():
+        if len(key) >= length:
+            found.setdefault(key[:length], {})[key[length:]] = place
+    return found
 
 
 def _filled(value: Any, chosen: Mapping[str, str], where: str, *, strict: bool = True) -> Any:
