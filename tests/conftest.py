@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # One thread per process: several test processes on two cores must not fight over them.
@@ -30,6 +31,10 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="e2h-tests-")
 
 # Shells ignore Ctrl-C in background jobs, and tests and their processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test is timed: on a busy machine any example may take long.
+hypothesis.settings.register_profile("e2h", deadline=None)
+hypothesis.settings.load_profile("e2h")
 
 TESTS = Path(__file__).parent
 MINI = TESTS / "recipes" / "mini.yaml"
