@@ -16,9 +16,8 @@ from e2h_cli.models.token_spans import EncodedSolution
 
 # A batch ends where more than this share of it would be padding,
 _MAX_PADDING = 0.05
-# unless that is less than this share of max_batch_tokens: a forward pass costs a small model as
-# much as this many tokens besides those it has.
-_PASS_COST = 1 / 32
+# unless it has less than this share of max_batch_tokens.
+_SMALL_BATCH = 1 / 32
 # The prefix that the solutions of a problem share is computed once if at least this many tokens
 # remain to be computed (on a CPU, on a GPU), this many solutions share it, and this share of all
 # tokens is saved. With 0.5M and 20M parameters on a CPU, scoring is 1.1 to 1.7 times faster.
@@ -151,19 +150,26 @@ class _BatchScorer:
 
 
 def batches(
-    lengths: Sequence[int], max_batch_tokens: int, max_padding: float = _MAX_PADDING
+    lengths: Sequence[int],
+    max_batch_tokens: int,
+    max_padding: float = _MAX_PADDING,
+    pass_cost: float = 0.0,
 ) -> Iterator[list[int]]:
     """Indices in batches of similar length whose padded size is at most ``max_batch_tokens``.
 
-    A batch ends early where its padding would exceed the share ``max_padding``, and cost more than
-    another pass. A sequence longer than ``max_batch_tokens`` is a batch of its own.
+    A batch ends early where its padding would exceed the share ``max_padding``, unless it is still
+    small, or the padding is less than ``pass_cost``: what another pass would cost, as a share of
+    ``max_batch_tokens``. A sequence longer than ``max_batch_tokens`` is a batch of its own.
     """
     batch: list[int] = []
     tokens = 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         size = (len(batch) + 1) * lengths[batch[0]] if batch else 0
         padding = size - tokens - lengths[index]
-        sparse = padding > max(max_padding * size, _PASS_COST * max_batch_tokens)
+        sparse = (
+            padding > max(max_padding * size, pass_cost * max_batch_tokens)
+            and size > max_batch_tokens * _SMALL_BATCH
+        )
         if sparse or size > max_batch_tokens:
             yield batch
             batch, tokens = [], 0

@@ -28,7 +28,7 @@ from e2h_cli.rl.losses import (
 )
 from e2h_cli.rl.policy_models import PolicyModels
 from e2h_cli.rl.rollout_batch import Batch
-from e2h_cli.rl.shared_prompts import SharedPrompts, can_share, rows_by_prompt
+from e2h_cli.rl.shared_prompts import PASS_COST, SharedPrompts, can_share, rows_by_prompt
 from e2h_cli.settings.rl import OnPolicySettings
 
 _MAX_GRAD_NORM = 1.0  # paper p.20
@@ -289,7 +289,7 @@ class PolicyUpdater(ABC, Generic[S]):
                 ids, groups = batch.ids[part].to(device), batch.groups[part, 0].to(device)
                 prompts = SharedPrompts(ids, batch.return_mask[part].argmax(1).to(device), groups)
             sizes = [lengths[i] - (starts[i] if parts else 0) for i in part]
-            for chosen in batches(sizes, max_tokens):
+            for chosen in batches(sizes, max_tokens, pass_cost=PASS_COST):
                 indices = [part[i] for i in chosen]
                 yield indices, batch.micro_batch(indices, device, prompts)
             if prompts is not None:

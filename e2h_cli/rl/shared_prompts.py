@@ -18,6 +18,8 @@ from e2h_cli.inference.batching import batches
 
 # Least share of all tokens that must be saved.
 _SAVING = 0.1
+# A pass costs a small model as much as this share of the tokens of a full one.
+PASS_COST = 1 / 32
 _ATTENTION = {"sdpa", "eager", "e2h_single_token"}
 
 
@@ -136,7 +138,7 @@ def rows_by_prompt(
     saved = sum(starts[row] for row in rows) - sum(prompts)
     if saved < _SAVING * sum(lengths[row] for row in rows) or min(prompts) < 2:
         return []
-    parts = batches(prompts, max_tokens, max_padding=0.5)
+    parts = batches(prompts, max_tokens, max_padding=0.5, pass_cost=PASS_COST)
     return [[row for i in part for row in questions[i]] for part in parts]
 
 
