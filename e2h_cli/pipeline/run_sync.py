@@ -1,24 +1,23 @@
 """Copy a run between a disk and object storage, so that machines without a shared disk share it.
 
 File systems are those of fsspec: a folder, or an address as ``s3://bucket/run``. A copy adds and
-replaces files and deletes none, and the record of a stage is copied after its files, so that a copy
-that was interrupted never looks finished.
+replaces files and deletes none, except those of a stage that ``force`` replaces. The record of a
+stage is copied after its files, so that a copy that was interrupted never looks finished.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from e2h_cli.common.errors import E2HError, InputError, RunError, reason_of
-from e2h_cli.common.files import atomic_file, fingerprint, make_folder
+from e2h_cli.common.files import fingerprint, make_folder
 from e2h_cli.pipeline.registry import COMMANDS
 from e2h_cli.pipeline.run_folder import (
     RUN_RECORD,
@@ -27,60 +26,13 @@ from e2h_cli.pipeline.run_folder import (
     StageFolder,
     file_stat,
 )
-from e2h_cli.pipeline.stage_record import parse_record, write_record
+from e2h_cli.pipeline.stage_record import write_record
+from e2h_cli.pipeline.storage_place import StoragePlace, is_record, open_place, stage_of
 
 logger = logging.getLogger(__name__)
 
 # Files that are copied at the same time: small ones wait for the network most of the time.
 _AT_ONCE = 8
-
-
-@dataclass(slots=True)
-class _Place:
-    """A folder of a file system. ``files``: name in the folder -> size in bytes."""
-
-    url: str
-    fs: Any
-    root: str
-    local: Path | None  # where it is a folder of this machine
-    files: dict[str, int] = field(default_factory=dict)
-    records: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def path(self, name: str) -> str:
-        return f"{self.root}/{name}"
-
-    def read(self, name: str) -> Any:
-        """The content of a JSON file; {} where there is none."""
-        if name not in self.files:
-            return {}
-        with self.fs.open(self.path(name), "rb") as stream:
-            return json.load(stream)
-
-    def record(self, stage: str) -> dict[str, Any]:
-        """The record of a stage; {} where there is none."""
-        name = f"{stage}/{STAGE_RECORD}"
-        if stage not in self.records:
-            found = self.read(name)
-            self.records[stage] = parse_record(found, self.path(name)) if found else {}
-        return self.records[stage]
-
-    @contextlib.contextmanager
-    def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """A file to write; on a disk it appears complete or not at all."""
-        if self.local is None:
-            with self.fs.open(self.path(name), "wb") as stream:
-                yield stream
-            return
-        self.refuse_links(name)
-        with atomic_file(self.local / name) as stream:
-            yield stream
-
-    def refuse_links(self, name: str) -> None:
-        """Raise InputError if the folder of a file is a link that leads elsewhere."""
-        assert self.local is not None
-        file = self.local / name
-        if not file.parent.resolve().is_relative_to(self.local.resolve()):
-            raise InputError("leads out of the run folder", where=file, hint="remove the link")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,74 +68,66 @@ def sync(
         RunError: a file cannot be read or written, or is not what its record says.
     """
     with _told(source):
-        read_from = _open(source)
+        read_from = open_place(source)
     with _told(target):
-        write_to = _open(target)
+        write_to = open_place(target)
     with _told(source):
-        records = _check(read_from, write_to, force=force)
+        records, replaced = _check(read_from, write_to, force=force)
+    for stage in replaced:
+        write_to.forget(stage)
     names = [
         name
         for name in read_from.files
         if _is_wanted(name, records) and not _is_same(name, read_from, write_to, records)
     ]
-    copied = [name for name in names if not name.endswith((f"/{STAGE_RECORD}", RUN_RECORD))]
-    last = [name for name in names if name not in copied]
     on_total(len(names))
-    with contextlib.ExitStack() as locks, _told(target):
-        if write_to.local is not None:
-            make_folder(write_to.local)
-            for stage in sorted({name.split("/")[0] for name in copied} & set(records)):
-                write_to.refuse_links(f"{stage}/{STAGE_RECORD}")
-                locks.enter_context(StageFolder(write_to.local / stage).lock())
-        # The record of the run first, then files, then the records of stages.
-        for name in [n for n in last if n == RUN_RECORD]:
-            _copy(read_from, write_to, name)
-            on_file(1)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for _ in pool.map(lambda name: _copy(read_from, write_to, name), copied):
-                on_file(1)
-        for stage in (n.split("/")[0] for n in last if n != RUN_RECORD):
-            if write_to.local is not None:
-                _check_outputs(write_to.local / stage, records[stage])
-                _note_stats(write_to.local / stage, records[stage])
-            else:
-                _copy(read_from, write_to, f"{stage}/{STAGE_RECORD}")
-            on_file(1)
+    with _told(target):
+        _write(read_from, write_to, names, replaced, on_file)
     size = sum(read_from.files[name] for name in names)
     return Copied(len(names), size, len(read_from.files) - len(names))
 
 
-def _open(url: str) -> _Place:
-    from fsspec.core import url_to_fs
+def _write(
+    source: StoragePlace,
+    target: StoragePlace,
+    names: Sequence[str],
+    replaced: Sequence[str],
+    on_file: Callable[[int], None],
+) -> None:
+    """Copy files: first the record of the run, then all others, and the records of stages last."""
+    finished = [stage_of(name) for name in names if is_record(name)]
+    files = [name for name in names if name != RUN_RECORD and not is_record(name)]
+    with contextlib.ExitStack() as locks:
+        if target.local is not None:
+            make_folder(target.local)
+            for stage in sorted({*map(stage_of, files), *replaced} & set(source.records)):
+                target.refuse_links(f"{stage}/{STAGE_RECORD}")
+                locks.enter_context(StageFolder(target.local / stage).lock())
+        for stage in replaced:
+            target.clear(stage)
+        if RUN_RECORD in names:
+            _copy(source, target, RUN_RECORD)
+            on_file(1)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in pool.map(lambda name: _copy(source, target, name), files):
+                on_file(1)
+        for stage in finished:
+            if target.local is not None:
+                _check_outputs(target.local / stage, source.record(stage))
+                _note_stats(target.local / stage, source.record(stage))
+            else:
+                _copy(source, target, f"{stage}/{STAGE_RECORD}")
+            on_file(1)
 
-    fs, root = url_to_fs(url)
-    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
-    local = Path(root) if "file" in protocols else None
-    root = root.rstrip("/")
-    fs.invalidate_cache()
-    found = fs.find(root, detail=True) if fs.isdir(root) else {}
-    place = _Place(url, fs, root, local)
-    for path, info in found.items():
-        name = path[len(root) :].lstrip("/")
-        # A link may lead anywhere.
-        if not info.get("islink") and not _is_own(name):
-            place.files[name] = int(info["size"])
-    return place
 
+def _check(
+    source: StoragePlace, target: StoragePlace, *, force: bool
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Compare what both hold; refuses what does not fit.
 
-def _is_own(name: str) -> bool:
-    """Whether a file is a lock or a temporary file, or its name leads out of the folder."""
-    parts = PurePosixPath(name).parts
-    return (
-        parts[-1].startswith((".lock", ".stage"))
-        or parts[-1].endswith(".tmp")
-        or ".." in parts
-        or "\\" in name
-    )
-
-
-def _check(source: _Place, target: _Place, *, force: bool) -> dict[str, dict[str, Any]]:
-    """The records of the source's stages to copy, by name; refuses what does not fit."""
+    Returns the records of the source's stages, {} for one that is not copied, and the stages of
+    the target that ``force`` replaces.
+    """
     about, there = source.read(RUN_RECORD), target.read(RUN_RECORD)
     if not about:
         raise InputError("no run here", where=source.url, hint="name a run folder")
@@ -194,49 +138,51 @@ def _check(source: _Place, target: _Place, *, force: bool) -> dict[str, dict[str
             hint="take another folder or address",
         )
     records: dict[str, dict[str, Any]] = {}
-    for name in sorted(source.files):
-        stage, _, file = name.partition("/")
-        if file != STAGE_RECORD:
+    replaced: list[str] = []
+    for stage in sorted(map(stage_of, filter(is_record, source.files))):
+        records[stage] = record = source.record(stage)
+        held = target.record(stage)
+        if not held:
             continue
-        record, held = source.record(stage), target.record(stage)
-        if held and not force:
-            _refuse_others_work(stage, record, held, target.url)
-        if (
-            held.get("status") == "finished" != record["status"]
-            and held["finished"] >= record["started"]
-        ):
+        if differ := _differing(record, held):
+            if not force:
+                raise InputError(
+                    f"{stage} was made there with another {', '.join(differ)}",
+                    where=target.url,
+                    hint="--force replaces it; another address keeps both",
+                )
+            replaced.append(stage)
+        elif _is_behind(record, held):
             logger.info(f"{stage} is finished in {target.url}: not copied")
             records[stage] = {}
-            continue
-        records[stage] = record
-    return records
+    return records, replaced
 
 
 def _named(about: Mapping[str, Any]) -> str:
     return f"{about.get('experiment')} {about.get('scale')}, seed {about.get('seed')}"
 
 
-def _refuse_others_work(
-    stage: str, record: Mapping[str, Any], held: Mapping[str, Any], where: str
-) -> None:
+def _is_behind(record: Mapping[str, Any], held: Mapping[str, Any]) -> bool:
+    """Whether ``held`` is finished since the unfinished work of ``record`` was started."""
+    if record["status"] == "finished" or held["status"] != "finished":
+        return False
+    return bool(held["finished"] >= record["started"])
+
+
+def _differing(record: Mapping[str, Any], held: Mapping[str, Any]) -> list[str]:
+    """Names of settings and inputs in which two records of a stage differ."""
     command = COMMANDS.get(record["command"])
     grows = command.extendable if command else ()
-    differ = [
+    differ = {
         key
         for key in {**record["settings"], **held["settings"]}
         if record["settings"].get(key) != held["settings"].get(key) and key not in grows
-    ]
-    prints = [
+    }
+    ours, theirs = (
         {name: [i["fingerprint"] for i in many] for name, many in one["inputs"].items()}
         for one in (record, held)
-    ]
-    differ += [n for n in {**prints[0], **prints[1]} if prints[0].get(n) != prints[1].get(n)]
-    if differ:
-        raise InputError(
-            f"{stage} was made there with another {', '.join(sorted(differ))}",
-            where=where,
-            hint="--force replaces it; another address keeps both",
-        )
+    )
+    return sorted(differ | {n for n in {**ours, **theirs} if ours.get(n) != theirs.get(n)})
 
 
 def _is_wanted(name: str, records: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -250,14 +196,14 @@ def _is_wanted(name: str, records: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def _is_same(
-    name: str, source: _Place, target: _Place, records: Mapping[str, Mapping[str, Any]]
+    name: str, source: StoragePlace, target: StoragePlace, records: Mapping[str, Mapping[str, Any]]
 ) -> bool:
     """Whether the target has the file already, by its size and by what the records say.
 
     A part file never changes. A file that no record tells about is copied again.
     """
     stage, _, file = name.partition("/")
-    if file == STAGE_RECORD:
+    if is_record(name):
         # Sizes and times of the files are those of a machine.
         ours, theirs = (dict(place.record(stage), output_stats={}) for place in (source, target))
         return ours == theirs
@@ -269,7 +215,7 @@ def _is_same(
     return digest is not None and target.record(stage).get("outputs", {}).get(file) == digest
 
 
-def _copy(source: _Place, target: _Place, name: str) -> None:
+def _copy(source: StoragePlace, target: StoragePlace, name: str) -> None:
     try:
         stream = source.fs.open(source.path(name), "rb")
     except FileNotFoundError:  # part files are removed when a stage is finished

@@ -40,8 +40,10 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
             patch.setitem(conf, "s3", options)
             s3fs.S3FileSystem.clear_instance_cache()
-            s3fs.S3FileSystem(**options).mkdir("bucket")
+            storage = s3fs.S3FileSystem(**options)
+            storage.mkdir("bucket")
             yield "s3://bucket/run"
+            storage.rm("bucket", recursive=True)  # all servers of a process share their buckets
         server.stop()
 
 
@@ -128,6 +130,30 @@ def test_refusals(mini_run: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "is not the file that its record tells of" in done.stderr
     assert StageFolder(three / "split").status == "missing"
+
+
+def test_force_leaves_no_sample_of_other_settings(
+    mini_run: Path, tmp_path: Path, place: str
+) -> None:
+    one = copy_stages(mini_run, tmp_path / "one", "split", "pretrain", "sft")
+    two = shutil.copytree(one, tmp_path / "two")
+    # Both shards of it are there, and one of the other.
+    for shard in ("1/2", "2/2"):
+        ran(*SHARD, "--run-dir", two, "--temperature", "0.3", "--shard", shard)
+    ran(*SHARD, "--run-dir", one, "--shard", "1/2")
+    synced(two, place)
+    assert_one_line(e2h("sync", one, place), "sample was made there with another temperature")
+    synced(one, place, "--force")
+    three = tmp_path / "three"
+    synced(place, three)
+    parts = [
+        {file.relative_to(run): file.read_bytes() for file in (run / "sample").rglob("part-*")}
+        for run in (one, three)
+    ]
+    assert parts[0] == parts[1]
+    # On a disk, too.
+    synced(one, two, "--force")
+    assert {f.relative_to(two) for f in (two / "sample").rglob("part-*")} == {*parts[0]}
 
 
 def test_nothing_outside_the_run_folder(mini_run: Path, tmp_path: Path) -> None:
