@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 from accelerate.utils import disable_fsdp_ram_efficient_loading
-from transformers import PreTrainedTokenizerFast, PrinterCallback
+from transformers import PreTrainedTokenizerFast
 
 from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
@@ -24,7 +24,7 @@ from e2h_cli.rl.iterated import IteratedTrainer, ScoredSolution, Solutions
 from e2h_cli.settings.rl import DPOSettings
 from e2h_cli.training.callbacks import Progress
 from e2h_cli.training.checkpoints import last_checkpoint
-from e2h_cli.training.trainer import freeze, shared_arguments, with_lora, without_tied
+from e2h_cli.training.trainer import freeze, set_up, shared_arguments, with_lora, without_tied
 
 logger = logging.getLogger(__name__)
 
@@ -167,5 +167,5 @@ def _dpo_trainer(
         processing_class=tokenizer,
         callbacks=[progress],
     )
-    trainer.remove_callback(PrinterCallback)
+    set_up(trainer)
     return trainer

@@ -157,10 +157,7 @@ def _build_trainer(
         compute_loss_func=loss,
         **options,
     )
-    if trainer.args.device.type == "cpu":
-        # Several processes name it "cpu:0", where torch cannot load the optimizer of a checkpoint.
-        trainer.args.__dict__["_setup_devices"] = torch.device("cpu")
-    trainer.remove_callback(PrinterCallback)
+    set_up(trainer)
     return trainer
 
 
@@ -259,6 +256,14 @@ def shared_arguments(settings: TrainingSettings, folder: Path, vocabulary: int) 
         "disable_tqdm": True,
         "dataloader_pin_memory": gpu,
     }
+
+
+def set_up(trainer: Trainer) -> None:
+    """What all trainers share besides ``shared_arguments``."""
+    trainer.remove_callback(PrinterCallback)
+    if trainer.args.device.type == "cpu":
+        # Several processes name it "cpu:0", where torch cannot load the optimizer of a checkpoint.
+        trainer.args.__dict__["_setup_devices"] = torch.device("cpu")
 
 
 def with_lora(model: PreTrainedModel, rank: int) -> Any:
