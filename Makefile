@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 comma := ,
 SEED ?=
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 SCALE ?= tiny
 
 .PHONY: install quickstart reproduce-all test test-all test-vllm test-real check docs \

@@ -37,6 +37,7 @@ def killed(run: Path, options: Sequence[str], delay: float, *, in_write: bool) -
         if not in_write and set(scratch.rglob("*.parquet")) - before:
             time.sleep(delay)
             break
+        time.sleep(0.001)  # a file is written in less than 10 ms
     process.send_signal(signal.SIGKILL)
     return process.wait() == -signal.SIGKILL
 
@@ -44,7 +45,7 @@ def killed(run: Path, options: Sequence[str], delay: float, *, in_write: bool) -
 @pytest.mark.parametrize("engine", ENGINES)
 def test_many_kills_cost_no_key(engine: str, run: Path) -> None:
     """At random moments, half of them inside a write; less often with vLLM, which starts slowly."""
-    wanted = 4 if engine == "vllm" else 10
+    wanted = 2 if engine == "vllm" else 10
     options = ["--part", "easy", "--n", "256", "--engine", engine, "--flush-seconds", "0.05"]
     options.append("--seed-per-sample")  # without, vLLM writes whole waves, and the work is short
     rng = random.Random(0)
@@ -69,7 +70,7 @@ def test_many_kills_cost_no_key(engine: str, run: Path) -> None:
 def test_two_shards_at_once_and_kills(engine: str, run: Path) -> None:
     options = ["--part", "easy", "--n", "192", "--engine", engine, "--flush-seconds", "0.05"]
     rng = random.Random(1)
-    for _ in range(2):
+    for _ in range(1 if engine == "vllm" else 2):
         both = [
             subprocess.Popen(
                 [sys.executable, "-m", "e2h_cli", *arguments(run, *options, "--shard", f"{i}/2")],
@@ -83,6 +84,7 @@ def test_two_shards_at_once_and_kills(engine: str, run: Path) -> None:
         deadline = time.monotonic() + 120
         while not set(scratch.rglob("*.parquet")) - before and time.monotonic() < deadline:
             assert all(p.poll() is None for p in both), [p.communicate()[1] for p in both]
+            time.sleep(0.02)
         assert time.monotonic() < deadline
         for process in both:
             time.sleep(rng.uniform(0, 0.3))

@@ -76,6 +76,7 @@ def test_kill_9_while_scoring_changes_no_score(run: Path, mini_run: Path) -> Non
             if (run / "rerank/scores/conditions.json").exists():
                 time.sleep(delay)
                 break
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
     assert killed

@@ -71,7 +71,7 @@ def test_the_quickstart_s_accuracy_is_the_same_with_both_engines(tmp_path: Path)
     run = tmp_path / "run"
     # A quarter of the corpus: the generator need not be good.
     (tmp_path / "short.yaml").write_text(
-        "extends: quickstart\nname: short\n"
+        "extends: quickstart\nname: short\nshow: [sample]\n"
         "scales: {tiny: {settings: {pretrain: {documents: 9600}}}}\n"
     )
     made = e2h_process(
@@ -83,7 +83,7 @@ def test_the_quickstart_s_accuracy_is_the_same_with_both_engines(tmp_path: Path)
     right = []
     for engine in ("vllm", "transformers"):
         done = e2h_process(
-            "sample", "--recipe", "short.yaml", "--run-dir", run, "--engine", engine, "--n", "32",
+            "sample", "--recipe", "short.yaml", "--run-dir", run, "--engine", engine, "--n", "16",
             "--force", cwd=tmp_path, timeout=1200,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

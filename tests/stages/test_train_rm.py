@@ -141,6 +141,7 @@ def test_kill_9_changes_neither_losses_nor_weights(run: Path, tmp_path: Path) ->
         while process.poll() is None and time.monotonic() < deadline:
             if any(int(p.name[11:]) >= wanted for p in folder.glob("checkpoint-*[0-9]")):
                 break
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     done = train(run, *PATIENT, "--checkpoint-seconds", "0.01")
