@@ -98,7 +98,8 @@ class Reader:
 
     @property
     def title(self) -> str:
-        return str(self.one("h1").text)
+        # By a script: an element that is found may be replaced before it is read.
+        return str(self.wait(lambda: self.js("return document.querySelector('h1')?.textContent")))
 
     @property
     def fragment(self) -> str:

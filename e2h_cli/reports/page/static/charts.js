@@ -34,6 +34,7 @@ function drawn(settings, label) {
     group.dataset.mark = group.getAttribute("aria-label");
     group.removeAttribute("aria-label");
   }
+  if (settings.width > 500) svg.classList.add("large");
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", label);
   return svg;

@@ -82,17 +82,18 @@ function graphOf(stages, chosen) {
 
 /** The graph in a box with buttons; the wheel zooms with Ctrl only, so that the page can scroll. */
 function zoomable(svg, scene, { width, height }, chosen, first) {
+  const wide = Math.min(1000, document.getElementById("main").clientWidth - 24);
   // A graph that would be too small to read as a whole begins at its first stages.
-  const across = Math.min(1, Math.max(0.6, 990 / width));
+  const across = Math.min(1, Math.max(0.6, (wide - 10) / width));
   const visible = Math.min(chosen ? 560 : 760, Math.max(150, across * height + 20));
-  svg.attr("viewBox", `0 0 1000 ${visible}`).attr("height", visible);
+  svg.attr("viewBox", `0 0 ${wide} ${visible}`).attr("height", visible);
   const zoom = d3.zoom().scaleExtent([0.1, 2.5])
     .filter((event) => event.type !== "wheel" || event.ctrlKey)
     .on("zoom", (event) => scene.attr("transform", event.transform));
   svg.call(zoom).on("dblclick.zoom", null);
-  const fit = Math.min(1, 990 / width, (visible - 10) / height);
-  const all = d3.zoomIdentity.translate((1000 - fit * width) / 2, (visible - fit * height) / 2).scale(fit);
-  const [x, y] = chosen ? [500 - across * chosen.x, visible / 2 - across * chosen.y]
+  const fit = Math.min(1, (wide - 10) / width, (visible - 10) / height);
+  const all = d3.zoomIdentity.translate((wide - fit * width) / 2, (visible - fit * height) / 2).scale(fit);
+  const [x, y] = chosen ? [wide / 2 - across * chosen.x, visible / 2 - across * chosen.y]
     : [5, visible / 2 - across * (first?.y ?? 0)];
   const start = fit >= 0.6 ? all : d3.zoomIdentity.translate(x, Math.min(0, Math.max(visible - across * height, y))).scale(across);
   svg.call(zoom.transform, start);
