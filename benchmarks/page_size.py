@@ -42,7 +42,7 @@ def made_up(problems: int, samples: int, seed: int = 0) -> SampleSet:
         problem = Problem(key, question, 1 + number % 5, "Algebra", "math", answer="0")
         classes = np.minimum(draw.geometric(0.15, samples) - 1, 199)
         _, classes = np.unique(classes, return_inverse=True)
-        right = np.arange(classes.max() + 1) == number % 3
+        right = classes == number % 3
         answers = tuple(map(str, classes))
         groups.append(SampleGroup(problem, tuple(range(samples)), answers, classes, right))
         for sample, answer in enumerate(answers):

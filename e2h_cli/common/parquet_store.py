@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 # A sample is identified by its problem id and its number, from 0.
 KEY_COLUMNS = ["id", "sample"]
+SCORES_FILE = "scores.parquet"
 SAMPLE_SCHEMA = pa.schema(
     {
         "id": pa.string(),

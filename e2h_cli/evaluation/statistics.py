@@ -14,7 +14,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.special import gammaln, ndtri, stdtr, stdtrit
 
 Floats = NDArray[np.float64]
@@ -168,7 +167,7 @@ def mean_and_spread(values: Sequence[float], confidence: float = 0.95) -> Spread
     if len(values) < 2:
         return None
     mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * sd / len(values) ** 0.5
+    half = float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * sd / len(values) ** 0.5
     return Spread(mean, sd, mean - half, mean + half)
 
 
@@ -185,7 +184,7 @@ def paired_test_over_runs(
     if spread is None or np.ptp(differences) < _ROUNDING:
         return None
     t = spread.mean / (spread.sd / len(differences) ** 0.5)
-    p = float(2 * stats.t.sf(abs(t), len(differences) - 1))
+    p = float(2 * stdtr(len(differences) - 1, -abs(t)))
     return PairedTest(spread.mean, spread.low, spread.high, p)
 
 

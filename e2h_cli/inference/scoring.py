@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from e2h_cli.common.parquet_store import (
     SCORE_SCHEMA,
+    SCORES_FILE,
     ShardedParquetStore,
     clear_if_changed,
     read_table,
@@ -30,7 +31,6 @@ from e2h_cli.settings.base import ScoringEngineName, WorkerSettings
 
 logger = logging.getLogger(__name__)
 
-SCORES_FILE = "scores.parquet"
 # A copy of the reward model that vLLM can load, in the folder of a worker.
 MODEL_COPY = "vllm-model"
 # Folder of the part files, in that of the scores.

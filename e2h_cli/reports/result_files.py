@@ -28,6 +28,9 @@ from e2h_cli.reports.tables import ReportTable, latex_text
 RESULTS = "results.json"
 ACCURACY = "accuracy.parquet"
 PREDICTIONS = "predictions.jsonl"
+# Of a rerank stage: the folder of its scores, and samples that were imported from a file.
+SCORES = "scores"
+IMPORTED = "imported-samples.parquet"
 
 _METHOD_COLUMNS = {
     "generator": pa.string(),

@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from e2h_cli.common import parquet_store
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import csv_text, write_atomic
-from e2h_cli.evaluation.statistics import Floats
+from e2h_cli.evaluation.statistics import Bools, Floats
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.reports.results import group_masks
 from e2h_cli.reports.spec import REWARD_FACETS, Selection
@@ -35,6 +34,8 @@ ROC = "roc.parquet"
 Row = dict[str, Any]
 
 _FIRST = ("seed", "scale", "stage")
+# What an accuracy is of, beside the problem.
+_MEASURED = ("stage", "metric", "method", "aggregate", "n")
 _LAST = (
     "group", "metric", "method", "aggregate", "n", "value", "low", "high", "problems", "grader",
 )  # fmt: skip
@@ -176,14 +177,28 @@ class ProblemAccuracy:
     def __init__(self, folder: Path, max_level: int) -> None:
         self._table = pq.read_table(folder / PROBLEMS)
         self.max_level = max_level
+        self._found: dict[tuple[Any, ...], tuple[pa.Table, dict[str, Bools]]] = {}
+
+    @cached_property
+    def _rows(self) -> dict[tuple[Any, ...], list[int]]:
+        """Places in the table by what was measured."""
+        found: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        keys = (self._table[key].to_pylist() for key in _MEASURED)
+        for place, key in enumerate(zip(*keys, strict=True)):
+            found[key].append(place)
+        return found
 
     def of(self, row: Mapping[str, Any]) -> dict[str, float]:
         """Problem id -> accuracy in [0, 1], for the group, stage, method and n of a row."""
-        table = self._table
-        for key in ("stage", "metric", "method", "aggregate", "n"):
-            table = table.filter(pc.equal(table[key], row[key]))
-        levels, subjects = (table[key].to_numpy() for key in ("level", "subject"))
-        mask = group_masks(levels, subjects, self.max_level).get(row["group"])
+        measured = tuple(row[key] for key in _MEASURED)
+        if measured not in self._rows:
+            return {}
+        if measured not in self._found:
+            table = self._table.take(self._rows[measured])
+            levels, subjects = (table[key].to_numpy() for key in ("level", "subject"))
+            self._found[measured] = table, group_masks(levels, subjects, self.max_level)
+        table, masks = self._found[measured]
+        mask = masks.get(row["group"])
         if mask is None:
             return {}
         table = table.filter(pa.array(mask))

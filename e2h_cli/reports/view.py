@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -76,8 +77,16 @@ def cell_of(rows: Sequence[Row], paper: float | None = None) -> Cell:
 
 
 @cache
-def _paper_rows(name: str) -> list[Row]:
-    return [{k: "" if v is None else v for k, v in row.items()} for row in paper_table(name)]
+def _paper_rows(name: str) -> dict[Any, list[Row]]:
+    """The rows of a table by their group: a table has thousands, and a view asks hundreds of times.
+
+    A table without that column has all of its rows under ``""``.
+    """
+    found: dict[Any, list[Row]] = defaultdict(list)
+    for row in paper_table(name):
+        known = {k: "" if v is None else v for k, v in row.items()}
+        found[known.get("group", "")].append(known)
+    return found
 
 
 def paper_series(spec: ReportSpec, chosen: Selection) -> list[Row]:
@@ -94,9 +103,11 @@ def paper_series(spec: ReportSpec, chosen: Selection) -> list[Row]:
     wanted = {k: PAPER_NAMES.get(k, {}).get(str(v), v) for k, v in wanted.items()}
     wanted |= spec.paper_where
     skipped = ("n", "aggregate", "figure")
+    table = _paper_rows(spec.paper)
     rows = [
         row
-        for row in _paper_rows(spec.paper)
+        for group in dict.fromkeys((wanted["group"], ""))
+        for row in table.get(group, ())
         if all(row[k] == v for k, v in wanted.items() if k in row and k not in skipped)
     ]
     figures = [row.get("figure") for row in rows]

@@ -14,7 +14,6 @@ from e2h_cli.data.problem import Problem
 from e2h_cli.evaluation.sample_groups import group_samples
 from e2h_cli.evaluation.voting import BEST_AGGREGATE
 from e2h_cli.grading import Grader
-from e2h_cli.inference import scoring
 from e2h_cli.inference.sampling import read_samples
 from e2h_cli.pipeline.lineage import input_path
 from e2h_cli.reports.cases import (
@@ -24,9 +23,8 @@ from e2h_cli.reports.cases import (
     style_cases,
     vote_cases,
 )
-from e2h_cli.reports.result_files import read_measurements
+from e2h_cli.reports.result_files import IMPORTED, SCORES, read_measurements
 from e2h_cli.reports.spec import CaseKind
-from e2h_cli.stages.rerank import IMPORTED, SCORES
 
 
 def read_cases(
@@ -66,7 +64,7 @@ def read_cases(
 
 def read_samples_and_scores(stage: Path) -> tuple[pa.Table, pa.Table | None]:
     """Samples of a sample or rerank stage, and the scores that the latter voted with, if any."""
-    file = stage / SCORES / scoring.SCORES_FILE
+    file = stage / SCORES / parquet_store.SCORES_FILE
     scores = None
     if file.is_file():
         scores = parquet_store.read_table(file, parquet_store.SCORE_SCHEMA)

@@ -23,10 +23,9 @@ from e2h_cli.pipeline.run_folder import StageFolder
 from e2h_cli.pipeline.stage_context import verdict_cache
 from e2h_cli.reports.page.kept_samples import limit_for
 from e2h_cli.reports.page.sample_data import SampleSet, Scoring, problems_json, sample_set_json
-from e2h_cli.reports.result_files import read_measurements
+from e2h_cli.reports.result_files import IMPORTED, read_measurements
 from e2h_cli.settings.base import ProgramSettings
 from e2h_cli.stages.case_inputs import read_samples_and_scores
-from e2h_cli.stages.rerank import IMPORTED
 
 Json = dict[str, Any]
 # Parts of a split whose samples are looked at; of the others only training rows are made.

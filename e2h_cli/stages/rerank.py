@@ -44,7 +44,13 @@ from e2h_cli.inference.sampling import read_samples
 from e2h_cli.models.reward_formats import kind_of, open_reward_model
 from e2h_cli.pipeline.shards import finish_shard, refuse_unfinished, share_of_job, start_shard
 from e2h_cli.pipeline.stage_context import StageContext
-from e2h_cli.reports.result_files import write_accuracy, write_predictions, write_results
+from e2h_cli.reports.result_files import (
+    IMPORTED,
+    SCORES,
+    write_accuracy,
+    write_predictions,
+    write_results,
+)
 from e2h_cli.reports.results import (
     MAIN_GROUPS,
     Results,
@@ -58,9 +64,6 @@ from e2h_cli.settings.rerank import RerankSettings
 from e2h_cli.stages.judging import judging
 
 logger = logging.getLogger(__name__)
-
-SCORES = "scores"
-IMPORTED = "imported-samples.parquet"
 
 
 def run(context: StageContext[RerankSettings]) -> dict[str, Any] | None:
