@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 # Of programs also the mean share of tests that are passed; accuracy is the share that passes all.
 ACCURACY, AVERAGE = "accuracy", "average accuracy"
+
+# Votes of several problems at once. More threads than these would wait for Python's lock.
+_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +181,15 @@ def vote_curves(
     # Drawing them takes a third of the time of a vote: all problems share the draws, each after
     # a random renumbering of its samples, which makes its subsets independent of the others'.
     order = permutations(groups[0].size, draws, np.random.default_rng(seed))
-    for i, group in enumerate(groups):
+
+    def vote(i: int) -> None:
+        group = groups[i]
         shuffled = np.random.default_rng([seed, i]).permutation(group.size)
         weights = [weighting[i][shuffled] for weighting in weightings]
         values = np.stack([group.values(metric)[shuffled] for metric in metrics])
         classes = group.answer_classes[shuffled]
         accuracy[:, :, i] = vote_accuracy(classes, weights, values, ks, order)
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as pool:
+        list(pool.map(vote, range(len(groups))))  # raises what a thread raised
     return accuracy
