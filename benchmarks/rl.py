@@ -38,7 +38,8 @@ from e2h_cli.rl.rollout_scoring import score_rollouts
 from e2h_cli.rl.rollouts import Rollout, open_store, read_solutions, sample_solutions
 from e2h_cli.settings.rl import GRPOSettings, PPOSettings, RewardSettings
 
-TARGETS = {"ppo": 1.5, "grpo": 2.5}
+# A value head on the policy has no target of its own.
+TARGETS = {"ppo": 1.5, "ppo, shared value head": 1.5, "grpo": 2.5}
 _N = 16
 _BATCH = 64
 _TOKENS = 96
@@ -101,8 +102,8 @@ def _updater(algo: str, model: str, rollouts: int) -> PolicyUpdater[Any]:
         "num_generations": _N, "rollout_batch_size": rollouts, "batch_size": _BATCH,
         "learning_rate": 1e-5, "temperature": 1.0,
     }  # fmt: skip
-    if algo == "ppo":
-        ppo = PPOSettings.model_validate(settings)
+    if algo.startswith("ppo"):
+        ppo = PPOSettings.model_validate({**settings, "shared_value_head": algo != "ppo"})
         return PPOUpdater(load_policy_models(model, None, ppo), ppo)
     grpo = GRPOSettings.model_validate(settings)
     return GRPOUpdater(load_policy_models(model, None, grpo), grpo)

@@ -238,7 +238,7 @@ class _Planner:
             self._generate(solutions, asked, settings.max_tokens)
             # Old and reference log-probabilities, scores; then the update.
             passes = 2 * size + 2 * size + 2 * reward + 6 * size * settings.update_epochs
-            if isinstance(settings, PPOSettings):
+            if isinstance(settings, PPOSettings) and not settings.shared_value_head:
                 passes += 2 * size + 6 * size * settings.update_epochs
                 plan.memory += weights + training
             plan.operations = passes * solutions * tokens

@@ -23,7 +23,8 @@ class GRPOUpdater(PolicyUpdater[GRPOSettings]):
         batch.advantages = advantages * batch.completion_mask
 
     def _backward(self, batch: Batch, token_count: float) -> tuple[float, ...]:
-        logprobs, loss, clip_ratio = self._policy_loss(batch, token_count)
+        logprobs = self._logprobs(batch)
+        loss, clip_ratio = self._policy_loss(logprobs, batch, token_count)
         total = loss
         if self.settings.kl_coef:
             kl = kl_loss(logprobs, batch.ref_logprobs, batch.completion_mask, token_count)

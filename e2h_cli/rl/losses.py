@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from e2h_cli.rl.rollout_batch import Batch
 from e2h_cli.rl.shared_prompts import logits_to_keep
+from e2h_cli.rl.value_head import ValueHead, outputs
 
 
 def token_logprobs(model: Any, batch: Batch, temperature: float) -> torch.Tensor:
@@ -23,15 +24,19 @@ def token_logprobs(model: Any, batch: Batch, temperature: float) -> torch.Tensor
     return _logprobs(_logits(model, batch), batch, temperature)
 
 
-def logprobs_and_entropy(
-    model: Any, batch: Batch, temperature: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """``token_logprobs``, and the entropy of the distribution of each token in nats."""
-    logits = _logits(model, batch)
+def policy_outputs(
+    model: Any, head: ValueHead | None, batch: Batch, temperature: float
+) -> list[torch.Tensor]:
+    """``token_logprobs``; the entropy of each token's distribution in nats; values, with a head.
+
+    All of one pass, (batch, tokens) each.
+    """
+    logits, *values = _outputs(model, head, batch)
     with torch.no_grad():
         log_probs = _scaled(logits, temperature).log_softmax(-1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)
-    return _logprobs(logits, batch, temperature), _in_place(entropy, batch)
+    of_tokens = [_in_place(entropy, batch), *(_in_place(v[:, 0], batch) for v in values)]
+    return [_logprobs(logits, batch, temperature), *of_tokens]
 
 
 def token_values(model: Any, batch: Batch) -> torch.Tensor:
@@ -40,20 +45,28 @@ def token_values(model: Any, batch: Batch) -> torch.Tensor:
 
 
 def _logits(model: Any, batch: Batch) -> torch.Tensor:
-    """(positions, vocabulary) output before each position with a return, row by row."""
+    return _outputs(model, None, batch)[0]
+
+
+def _outputs(model: Any, head: ValueHead | None, batch: Batch) -> list[torch.Tensor]:
+    """(positions, vocabulary) output before each position with a return, row by row.
+
+    With a value head also (positions, 1) its values there.
+    """
     mask = batch.return_mask.bool()
     if batch.prompts is not None:
-        return batch.prompts.logits(model, batch.groups[:, 0], batch.ids, mask)
+        return batch.prompts.outputs(model, head, batch.groups[:, 0], batch.ids, mask)
     # What the prompts that all rows have would predict is not computed.
     first = max(int(mask.any(0).int().argmax()), 1)
-    output = model(
+    found = outputs(
+        model,
+        head,
         input_ids=batch.ids,
         attention_mask=batch.attention_mask,
         use_cache=False,
         **logits_to_keep(model, batch.ids.shape[1] - first + 1),
     )
-    logits: torch.Tensor = output.logits[:, first - 1 - batch.ids.shape[1] : -1][mask[:, first:]]
-    return logits
+    return [t[:, first - 1 - batch.ids.shape[1] : -1][mask[:, first:]] for t in found]
 
 
 def _logprobs(logits: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:

@@ -25,7 +25,7 @@ def log_memory_plan(generator: str, reward_model: str | None, settings: RLSettin
     bf16 = settings.precision == "bf16"
     weights, gradients = settings.training_bytes(parameters)
     plan = {"policy": weights, "its gradients and Adam": gradients}
-    if isinstance(settings, PPOSettings):
+    if isinstance(settings, PPOSettings) and not settings.shared_value_head:
         plan |= {"value model": weights, "its gradients and Adam too": gradients}
     if not isinstance(settings, RestEMSettings) and not settings.lora_rank:
         plan["reference"] = parameters * (2 if bf16 else 4)

@@ -118,7 +118,8 @@ class OnPolicyTrainer:
         shares = ", ".join(f"{name} {part / total:.0%}" for name, part in seconds.items())
         logger.info(f"{self.counts['rollouts'] / total:,.1f} solutions/s; {shares}")
         if distributed.shards_models():
-            for name, sizes in self.updater.memory_of_parts().items():
+            held = sharding.memory_of_parts(self.updater.models.trained, self.updater.optimizers)
+            for name, sizes in held.items():
                 logger.info(f"{name}: {', '.join(f'{size:.2f}' for size in sizes)} MB by process")
 
     def save_model(self, step: int, folder: Path) -> None:

@@ -23,6 +23,7 @@ from e2h_cli.models.reward_formats import family_of
 from e2h_cli.models.reward_formats.llemma import llemma_classifier
 from e2h_cli.models.reward_model import load_reward_model, new_reward_model
 from e2h_cli.rl import sharding
+from e2h_cli.rl.value_head import ValueHead
 from e2h_cli.settings.rl import OnPolicySettings, PPOSettings
 from e2h_cli.training.trainer import freeze, with_lora
 
@@ -39,8 +40,9 @@ _CLASSIFIERS = {"e2h": load_reward_model, "llemma": llemma_classifier}
 class PolicyModels:
     """Models and tokenizer of a training.
 
-    ``value``: None for GRPO; ``reference``: the frozen initial policy, or None with LoRA, where
-    the policy without its adapters is the reference; ``bf16``: whether passes compute in bf16.
+    ``value``: a value model, a value head of the policy, or None for GRPO; ``reference``: the
+    frozen initial policy, or None with LoRA, where the policy without its adapters is the
+    reference; ``bf16``: whether passes compute in bf16.
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -59,6 +61,11 @@ class PolicyModels:
         """The models that are trained, by name."""
         models = {"policy": self.policy, "value": self.value}
         return {name: model for name, model in models.items() if model is not None}
+
+    @property
+    def value_head(self) -> ValueHead | None:
+        """What reads the values from the policy, if there is no value model."""
+        return self.value if isinstance(self.value, ValueHead) else None
 
     @contextlib.contextmanager
     def reference_policy(self) -> Iterator[Any]:
@@ -108,7 +115,13 @@ def load_policy_models(
     precision = "bf16" if settings.lora_rank and settings.precision == "bf16" else "fp32"
     sharded = distributed.shards_models()
     trained: dict[str, Any] = {"policy": load_generator(generator, precision, to_device=False)}
-    if isinstance(settings, PPOSettings):
+    shared_head = isinstance(settings, PPOSettings) and settings.shared_value_head
+    if shared_head and sharded:
+        raise InputError(
+            "--shared-value-head needs the whole policy in every process, and FSDP spreads it",
+            hint="train without one of them",
+        )
+    if isinstance(settings, PPOSettings) and not shared_head:
         value = _value_model(generator, reward_model, settings.family, tokenizer, precision)
         trained["value"] = value
     reference = None
@@ -135,6 +148,8 @@ def load_policy_models(
     else:
         for model in models:
             model.to(device())
+    if shared_head:
+        trained["value"] = ValueHead(trained["policy"])
     bf16 = settings.precision == "bf16"
     return PolicyModels(tokenizer, trained["policy"], trained.get("value"), reference, bf16)
 

@@ -20,9 +20,9 @@ from e2h_cli.common.files import atomic_file
 from e2h_cli.inference.batching import batches
 from e2h_cli.rl import sharding
 from e2h_cli.rl.losses import (
-    logprobs_and_entropy,
     lr_multiplier,
     policy_loss,
+    policy_outputs,
     token_logprobs,
     token_values,
 )
@@ -156,12 +156,6 @@ class PolicyUpdater(ABC, Generic[S]):
             reason = str(error).splitlines()[0]
             raise RunError(f"cannot write: {reason}", where=file, hint="free space") from error
 
-    def memory_of_parts(self) -> dict[str, list[float]]:
-        """What each process holds of the trained models and of their Adam moments, in MB."""
-        held = {"weights": self.models.trained, "Adam": self.optimizers}
-        states = {name: [x.state_dict() for x in of.values()] for name, of in held.items()}
-        return {name: sharding.megabytes_held(state) for name, state in states.items()}
-
     def load_checkpoint(self, file: Path) -> dict[str, Any]:
         """Load a checkpoint, if there is one; returns its ``state``, or {}.
 
@@ -220,21 +214,24 @@ class PolicyUpdater(ABC, Generic[S]):
         self.optimizer_steps += 1
         return {**dict(zip(self.losses, sums.tolist(), strict=True)), "grad_norm": norms["policy"]}
 
-    def _policy_loss(
-        self, batch: Batch, token_count: float
-    ) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Log-probs, policy loss, and the share of clipped tokens of a micro-batch.
+    def _logprobs(self, batch: Batch) -> torch.Tensor:
+        """Log-probs of a micro-batch by the policy.
 
         Sets the old log-probs and the entropy if this policy is the old one.
         """
         policy, temperature = self.models.policy, self.settings.temperature
         with self.models.autocast():
-            if batch.old_logprobs.isnan().any():
-                logprobs, entropy = logprobs_and_entropy(policy, batch, temperature)
-                batch.old_logprobs = logprobs.detach() * batch.completion_mask
-                batch.entropy = entropy * batch.completion_mask
-            else:
-                logprobs = token_logprobs(policy, batch, temperature)
+            if not batch.old_logprobs.isnan().any():
+                return token_logprobs(policy, batch, temperature)
+            logprobs, entropy = policy_outputs(policy, None, batch, temperature)
+        batch.old_logprobs = logprobs.detach() * batch.completion_mask
+        batch.entropy = entropy * batch.completion_mask
+        return logprobs
+
+    def _policy_loss(
+        self, logprobs: torch.Tensor, batch: Batch, token_count: float
+    ) -> tuple[torch.Tensor, float]:
+        """Policy loss and the share of clipped tokens of a micro-batch."""
         loss, clipped_tokens = policy_loss(
             logprobs,
             batch.old_logprobs,
@@ -243,7 +240,7 @@ class PolicyUpdater(ABC, Generic[S]):
             self.settings.clip_range,
             token_count,
         )
-        return logprobs, loss, float(clipped_tokens) / token_count
+        return loss, float(clipped_tokens) / token_count
 
     def _set_learning_rate(self) -> None:
         settings, step = self.settings, self.optimizer_steps
@@ -281,7 +278,8 @@ class PolicyUpdater(ABC, Generic[S]):
         if self.settings.micro_batch_size:
             max_tokens = self.settings.micro_batch_size * max(lengths[i] for i in rows)
         parts: list[list[int]] = []
-        if self.share_prompts and all(map(can_share, self.models.trained.values())):
+        whole = [m for m in self.models.trained.values() if m is not self.models.value_head]
+        if self.share_prompts and all(map(can_share, whole)):
             parts = rows_by_prompt(rows, starts, lengths, batch.groups[:, 0].tolist(), max_tokens)
         for part in parts or [rows]:
             prompts = None
@@ -304,17 +302,22 @@ class PolicyUpdater(ABC, Generic[S]):
         """
         models, temperature = self.models, self.settings.temperature
         everything, mask = range(len(batch.ids)), batch.completion_mask
-        late = distributed.world_size() == 1 and not self._needs_old_logprobs
+        head = models.value_head
+        late = distributed.world_size() == 1 and not self._needs_old_logprobs and head is None
         rows = [row for row in everything if not late or row not in first_rows]
-        batch.old_logprobs, batch.entropy = mask * self._outputs(
-            batch, rows, 2, lambda part: logprobs_and_entropy(models.policy, part, temperature)
+        count = 2 if head is None else 3
+        of_policy = self._outputs(
+            batch, rows, count, lambda part: policy_outputs(models.policy, head, part, temperature)
         )
+        batch.old_logprobs, batch.entropy = mask * of_policy[:2]
+        if head is not None:
+            batch.old_values = of_policy[2]
         some = everything if self.settings.kl_coef else first_rows
         with models.reference_policy() as reference:
             (batch.ref_logprobs,) = mask * self._outputs(
                 batch, some, 1, lambda part: (token_logprobs(reference, part, temperature),)
             )
-        if models.value is not None:
+        if models.value is not None and head is None:
             (batch.old_values,) = self._outputs(
                 batch, everything, 1, lambda part: (token_values(models.value, part),)
             )
@@ -328,7 +331,7 @@ class PolicyUpdater(ABC, Generic[S]):
         batch: Batch,
         rows: Sequence[int],
         count: int,
-        compute: Callable[[Batch], tuple[torch.Tensor, ...]],
+        compute: Callable[[Batch], Sequence[torch.Tensor]],
     ) -> torch.Tensor:
         """(count, batch, tokens) results of some rows; each process computes its share.
 

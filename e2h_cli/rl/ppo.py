@@ -12,7 +12,7 @@ from e2h_cli.rl.advantages import (
     whiten,
     whiten_rewards,
 )
-from e2h_cli.rl.losses import token_values, value_loss
+from e2h_cli.rl.losses import policy_outputs, token_values, value_loss
 from e2h_cli.rl.policy_update import PolicyUpdater
 from e2h_cli.rl.rollout_batch import Batch
 from e2h_cli.settings.rl import PPOSettings
@@ -34,7 +34,9 @@ class PPOUpdater(PolicyUpdater[PPOSettings]):
             kl = token_kl(batch.old_logprobs, batch.ref_logprobs, settings.kl_estimator)
             rewards = rewards - settings.kl_coef * kl * batch.completion_mask
         rewards = whiten_rewards(rewards, mask, settings.whiten_rewards)
-        if settings.fit_value_head and self.optimizer_steps == 0:
+        # A head of zeros has no scale that could be fitted.
+        fit = settings.fit_value_head and self.models.value_head is None
+        if fit and self.optimizer_steps == 0:
             self._fit_value_head(batch, rewards)
         advantages, batch.returns = gae(
             rewards, batch.old_values, mask, settings.gamma, settings.gae_lambda
@@ -42,11 +44,25 @@ class PPOUpdater(PolicyUpdater[PPOSettings]):
         batch.advantages = whiten(advantages, mask)
 
     def _backward(self, batch: Batch, token_count: float) -> tuple[float, ...]:
-        _, loss, clip_ratio = self._policy_loss(batch, token_count)
-        loss.backward()
-        with self.models.autocast():
-            values = token_values(self.models.value, batch)
-        of_values = value_loss(
+        models, head = self.models, self.models.value_head
+        if head is not None:
+            with models.autocast():
+                temperature = self.settings.temperature
+                logprobs, _, values = policy_outputs(models.policy, head, batch, temperature)
+            loss, clip_ratio = self._policy_loss(logprobs, batch, token_count)
+            of_values = self._value_loss(values, batch, token_count)
+            (loss + self.settings.vf_coef * of_values).backward()
+        else:
+            loss, clip_ratio = self._policy_loss(self._logprobs(batch), batch, token_count)
+            loss.backward()
+            with models.autocast():
+                values = token_values(models.value, batch)
+            of_values = self._value_loss(values, batch, token_count)
+            (self.settings.vf_coef * of_values).backward()
+        return float(loss.detach()), float(of_values.detach()), clip_ratio
+
+    def _value_loss(self, values: torch.Tensor, batch: Batch, token_count: float) -> torch.Tensor:
+        return value_loss(
             values,
             batch.old_values,
             batch.returns,
@@ -54,8 +70,6 @@ class PPOUpdater(PolicyUpdater[PPOSettings]):
             self.settings.value_clip_range,
             token_count,
         )
-        (self.settings.vf_coef * of_values).backward()
-        return float(loss.detach()), float(of_values.detach()), clip_ratio
 
     def _extra_metrics(self, batch: Batch) -> dict[str, float]:
         fit = explained_variance(batch.old_values, batch.returns, batch.return_mask)

@@ -117,7 +117,16 @@ def fill_up(
     yield from [([], nothing)] * (most - len(own))
 
 
-def megabytes_held(tree: Any) -> list[float]:
+def memory_of_parts(
+    models: Mapping[str, Any], optimizers: Mapping[str, Any]
+) -> dict[str, list[float]]:
+    """What each process holds of the trained models and of their Adam moments, in MB."""
+    held = {"weights": models, "Adam": optimizers}
+    states = {name: [x.state_dict() for x in of.values()] for name, of in held.items()}
+    return {name: _megabytes_held(state) for name, state in states.items()}
+
+
+def _megabytes_held(tree: Any) -> list[float]:
     """Memory of the tensors of a nest, or of their parts, in each process."""
     tensors = [x for x in tree_leaves(tree) if isinstance(x, torch.Tensor)]
     parts = [t.to_local() if isinstance(t, DTensor) else t for t in tensors]

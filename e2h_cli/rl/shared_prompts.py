@@ -15,6 +15,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from e2h_cli.inference.batching import batches
+from e2h_cli.rl.value_head import ValueHead, outputs
 
 # Least share of all tokens that must be saved.
 _SAVING = 0.1
@@ -47,10 +48,17 @@ class SharedPrompts:
         # By model: keys and values of all layers, and copies that collect gradients.
         self._computed: dict[int, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
 
-    def logits(
-        self, model: Any, groups: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
+    def outputs(
+        self,
+        model: Any,
+        head: ValueHead | None,
+        groups: torch.Tensor,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+    ) -> list[torch.Tensor]:
         """(positions, vocabulary) output before each position of the mask, row by row.
+
+        With a value head also (positions, 1) its values there.
 
         ``groups``: (rows,); ``ids`` and ``mask``: (rows, tokens), 1 at completion tokens.
         """
@@ -63,15 +71,16 @@ class SharedPrompts:
         inside = place < counts[:, None]
         positions = (start[:, None] + place).clamp(max=ids.shape[1] - 1)
         chosen = [tensor.index_select(0, owner) for tensor in copies]
-        output = model(
+        found = outputs(
+            model,
+            head,
             input_ids=ids.gather(1, positions),
             attention_mask=torch.cat([self._mask[owner], inside], 1).long(),
             position_ids=positions,
             past_key_values=DynamicCache(list(zip(chosen[::2], chosen[1::2], strict=True))),
             use_cache=True,
         )
-        logits: torch.Tensor = output.logits[inside]
-        return logits
+        return [tensor[inside] for tensor in found]
 
     def backward(self) -> None:
         """Add the gradients of the prompts, after those of all their completions."""

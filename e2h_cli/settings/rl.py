@@ -197,6 +197,11 @@ class PPOSettings(OnPolicySettings):
         description="Coefficient of the value loss, before its gradient is clipped; 0.1 in the "
         "released code.",
     )
+    shared_value_head: bool = Field(
+        False,
+        description="Read values from the policy's last layer by a linear head, which needs half "
+        "the memory; off is a value model of its own (paper p.7).",
+    )
     fit_value_head: bool = Field(
         True, description="Scale the value head to the first returns; off in the released code."
     )

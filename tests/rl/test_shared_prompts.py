@@ -87,7 +87,7 @@ def trained(
         grpo = GRPOSettings.model_validate(own)
         updater = GRPOUpdater(load_policy_models(str(model), None, grpo), grpo)
     updater.share_prompts = share
-    assert all(map(can_share, updater.models.trained.values()))
+    assert can_share(updater.models.policy)
     batch = some_batch(updater.models.tokenizer, updater.settings.padded_length)
     with builders.gradients() as gradients:
         metrics = [updater.update(batch, step) for step in range(2)]
@@ -100,6 +100,7 @@ def trained(
     [
         ("ppo", {"kl_coef": 0.1}),
         ("ppo", {"kl_coef": 0.0, "count_padding": True, "lora_rank": 4}),
+        ("ppo", {"kl_coef": 0.1, "shared_value_head": True}),
         ("grpo", {"kl_coef": 0.1, "freeze": True}),
         ("grpo", {"kl_coef": 0.0, "update_epochs": 2}),
     ],

@@ -14,6 +14,7 @@ from typing import Any
 
 from e2h_cli.common import distributed
 from e2h_cli.data.split_files import read_split
+from e2h_cli.rl import sharding
 from e2h_cli.rl.grpo import GRPOUpdater
 from e2h_cli.rl.policy_models import load_policy_models
 from e2h_cli.rl.policy_update import PolicyUpdater
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str]) -> None:
 
     def update(updater: PolicyUpdater[Any], step: int, name: str) -> None:
         metrics = updater.update(make_batch(rollouts, updater.models.tokenizer), step)
-        state = {"metrics": metrics, "memory": updater.memory_of_parts()}
+        memory = sharding.memory_of_parts(updater.models.trained, updater.optimizers)
+        state = {"metrics": metrics, "memory": memory}
         updater.save_checkpoint(Path(results) / name, state)
         distributed.wait_for_everyone()
 
