@@ -18,6 +18,7 @@ from transformers import (
 
 from e2h_cli.data.problem import Problem
 from e2h_cli.inference.engines.base import Request, SamplingParameters, sample_seed
+from e2h_cli.inference.engines.packed_weights import PackedWeights
 from e2h_cli.inference.engines.transformers_engine import TransformersEngine, choose
 from e2h_cli.inference.sampling import missing_requests
 from e2h_cli.models import tiny
@@ -121,6 +122,55 @@ def test_samples_do_not_depend_on_what_shares_the_batch(model: LlamaForCausalLM)
     alone = draw(model, [Request("b", (5, 2), PROMPTS["b"], 0)], parameters)
     assert {k: g.text for k, g in alone.items()} == {k: together[k].text for k in alone}
     assert alone["b", 5].logprob == pytest.approx(together["b", 5].logprob, abs=1e-3)
+
+
+def passes(model: torch.nn.Module) -> tuple[list[int], Any]:
+    """Rows of every pass of a model from now on, and the hook that notes them."""
+    rows: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    return rows, hook
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_rows_and_not_samples_are_limited(model: LlamaForCausalLM, temperature: float) -> None:
+    """Equal samples: many prompts at a time. Different ones: never more rows than asked for."""
+    parameters = SamplingParameters(temperature=temperature, top_k=0, max_tokens=16)
+    wanted = [Request(f"{name}{i}", tuple(range(8)), PROMPTS[name], 0)
+              for i in range(30) for name in "abc"]  # fmt: skip
+    rows, hook = passes(model)
+    found = draw(model, wanted, parameters, batch_size=8)
+    hook.remove()
+    assert found.keys() == {(r.id, i) for r in wanted for i in range(8)}
+    assert max(rows) <= 1.25 * 8
+    # Without sharing 90 batches of 16 tokens.
+    assert len(rows) < 400 if temperature == 0 else len(rows) > 900
+    whole = draw(model, wanted, parameters, batch_size=1000)
+    assert {k: g.text for k, g in found.items()} == {k: g.text for k, g in whole.items()}
+
+
+def test_prompts_whose_samples_differ_are_put_off(model: LlamaForCausalLM) -> None:
+    engine = TransformersEngine(model, TOKENS, batch_size=8)
+    parameters = SamplingParameters(temperature=1.0, top_k=0, max_tokens=16)
+    wanted = [Request(f"{name}{i}", tuple(range(8)), PROMPTS[name], 0)
+              for i in range(2) for name in "abc"]  # fmt: skip
+    prompts = [(r, TOKENS(r.prompt).input_ids) for r in wanted]
+    found, most, left = {}, 0, prompts
+    calls = 0
+    while left:
+        batches = engine._generate_batch(left, parameters, None, PackedWeights(model))
+        while True:
+            try:
+                found |= {(g.id, g.sample): g.text for g in next(batches)}
+            except StopIteration as end:
+                rows, left = end.value
+                break
+        most, calls = max(most, rows), calls + 1
+    assert calls > 2
+    assert most <= 1.25 * 8
+    whole = draw(model, wanted, parameters, batch_size=1000)
+    assert found == {key: g.text for key, g in whole.items()}
 
 
 @pytest.mark.parametrize("kind", ["full attention", "sliding window"])

@@ -27,6 +27,11 @@ class Rows:
     mask: torch.Tensor | None
     position: torch.Tensor
 
+    def needed(self, row: torch.Tensor, token: torch.Tensor, done: torch.Tensor) -> int:
+        """Number of rows in use after ``advance`` with the same arguments."""
+        live = ~done
+        return len(torch.unique(row[live] * (int(token.max()) + 1) + token[live]))
+
     def advance(
         self, row: torch.Tensor, token: torch.Tensor, done: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:

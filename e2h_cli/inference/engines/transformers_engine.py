@@ -9,8 +9,8 @@ large weight matrices are in oneDNN's layout.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,10 +41,16 @@ from e2h_cli.inference.engines.prefix_rows import Rows
 Prompts = list[tuple[Request, list[int]]]  # with their tokens
 # Finished samples leave when a quarter of the batch is finished.
 _LEAVE_BELOW = 0.75
+# Most samples at a time, as a multiple of the rows of the KV cache, where they are few of one kind.
+_MOST_PER_ROW = 16
 
 
 class TransformersEngine:
-    """Samples from a causal language model, ``batch_size`` samples at a time.
+    """Samples from a causal language model, with ``batch_size`` rows of the KV cache.
+
+    Samples share a row as long as they have the same tokens. How many are generated at a time
+    follows from how many rows those before have needed. Where they need more after all, the samples
+    of some prompts are put off, and lose what they have.
 
     A sample's noise depends on run seed, problem id and sample number only. So a resumed run draws
     what an unbroken one would have drawn (up to the rounding of batches of other shapes), and it is
@@ -86,16 +92,18 @@ class TransformersEngine:
         weights = PackedWeights(self.model)
         prompts = [(r, self.tokenizer(r.prompt).input_ids) for r in requests]
         prompts.sort(key=lambda item: -len(item[1]))
-        batch: Prompts = []
-        size = 0
-        for request, ids in prompts:
-            if batch and size + len(request.samples) > self.batch_size:
-                yield from self._generate_batch(batch, parameters, stop, weights)
-                batch, size = [], 0
-            batch.append((request, ids))
-            size += len(request.samples)
-        if batch:
-            yield from self._generate_batch(batch, parameters, stop, weights)
+        capacity = self.batch_size
+        while prompts:
+            batch: Prompts = [prompts.pop(0)]
+            size = len(batch[0][0].samples)
+            while prompts and size + len(prompts[0][0].samples) <= capacity:
+                batch.append(prompts.pop(0))
+                size += len(batch[-1][0].samples)
+            rows, put_off = yield from self._generate_batch(batch, parameters, stop, weights)
+            prompts = put_off + prompts
+            # Half of the rows stay free for prompts whose samples differ more.
+            expected = self.batch_size * size // (2 * rows)
+            capacity = max(min(expected, _MOST_PER_ROW * self.batch_size), self.batch_size)
 
     @torch.inference_mode()
     def _generate_batch(
@@ -104,8 +112,10 @@ class TransformersEngine:
         parameters: SamplingParameters,
         stop: StopStringCriteria | None,
         weights: PackedWeights,
-    ) -> Iterator[list[Generation]]:
-        eos = self._end_tokens(parameters)
+    ) -> Generator[list[Generation], None, tuple[int, Prompts]]:
+        """Yield the samples; return the most rows that were used, and prompts that were put off."""
+        eos, most = self._end_tokens(parameters), 1
+        put_off: Prompts = []
         batch, rows, logits = self._prefill(prompts, parameters, weights)
         for step in range(parameters.max_tokens):
             token, logprob = choose(logits, batch.noise[:, step], parameters, batch.row)
@@ -115,12 +125,23 @@ class TransformersEngine:
             unfinished = int((~batch.done).sum())
             if step + 1 == parameters.max_tokens or unfinished == 0:
                 yield self._generations(batch, torch.ones_like(batch.done), parameters)
-                return
+                break
             if unfinished < _LEAVE_BELOW * len(batch.keys):
                 yield self._generations(batch, batch.done, parameters)
                 batch = batch.select((~batch.done).nonzero().squeeze(1))
+            while (
+                len(batch.keys)
+                > self.batch_size
+                < rows.needed(batch.row, batch.ids[:, -1], batch.done)
+            ):
+                batch, later = _put_off_half(batch, prompts)
+                if not later:
+                    break  # one prompt: its samples stay together
+                put_off = later + put_off
             batch.row, last = rows.advance(batch.row, batch.ids[:, -1], batch.done)
+            most = max(most, len(last))
             logits = self._forward(last, rows.mask, rows.position, rows.cache, weights)
+        return most, put_off
 
     def _end_tokens(self, parameters: SamplingParameters) -> torch.Tensor:
         """The tokens that end a sample."""
@@ -212,6 +233,27 @@ class _Batch:
         tensors = {name: value for name, value in vars(self).items() if name != "keys"}
         selected: dict[str, Any] = {name: tensor[keep] for name, tensor in tensors.items()}
         return _Batch([self.keys[row] for row in keep.tolist()], **selected)
+
+
+def _put_off_half(batch: _Batch, prompts: Prompts) -> tuple[_Batch, Prompts]:
+    """The samples of the first half of the prompts; the other prompts with the samples they lose.
+
+    No prompt is put off if only one is left.
+    """
+    owner = {(r.id, sample): i for i, (r, _) in enumerate(prompts) for sample in r.samples}
+    owners = [owner[key] for key in batch.keys]
+    left = sorted(set(owners))
+    later = dict.fromkeys(left[-(-len(left) // 2) :])
+    samples: dict[int, list[int]] = {i: [] for i in later}
+    for (_, sample), i in zip(batch.keys, owners, strict=True):
+        if i in later:
+            samples[i].append(sample)
+    kept = [row for row, i in enumerate(owners) if i not in later]
+    put_off = [
+        (replace(prompts[i][0], samples=tuple(numbers)), prompts[i][1])
+        for i, numbers in samples.items()
+    ]
+    return batch.select(torch.tensor(kept, device=batch.row.device)), put_off
 
 
 def choose(
