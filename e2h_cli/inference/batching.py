@@ -11,6 +11,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from e2h_cli.common.errors import RunError
+from e2h_cli.models.loading import is_causal
 from e2h_cli.models.reward_formats import RewardModel
 from e2h_cli.models.token_spans import EncodedSolution
 
@@ -24,6 +25,8 @@ _SMALL_BATCH = 1 / 32
 _SHARED_TOKENS = (512, 8192)
 _SHARED_SOLUTIONS = 4
 _SHARED_SAVING = 0.1
+# Least number of solutions that are encoded at the same time.
+_CHUNK = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,31 @@ def score_batches(
     yield from scorer.batches(unshared)
 
 
+def score_in_chunks(
+    model: RewardModel,
+    solutions: Sequence[tuple[str, str, bool]],
+    problems: Sequence[str],
+    max_batch_tokens: int | None,
+    stats: ScoringStats,
+) -> Iterator[tuple[list[int], list[Scores]]]:
+    """``score_batches`` of (question, text, finished), of thousands at a time.
+
+    The tokens of a solution need ten times the memory of its text. A chunk is of whole problems, so
+    that the solutions of a problem share its prompt.
+    """
+    start = 0
+    for end in range(1, len(problems) + 1):
+        last = end == len(problems)
+        if last or (end - start >= _CHUNK and problems[end] != problems[end - 1]):
+            encoded = [model.encode(*solution) for solution in solutions[start:end]]
+            chunk = score_batches(
+                model, encoded, max_batch_tokens, problems=problems[start:end], stats=stats
+            )
+            for indices, scores in chunk:
+                yield [start + i for i in indices], scores
+            start = end
+
+
 def _shared_prefix_length(encoded: Sequence[EncodedSolution]) -> int:
     """Length in tokens of the shared, unscored prompt prefix; 0 if caching it does not pay."""
     if len(encoded) < _SHARED_SOLUTIONS:
@@ -109,6 +137,9 @@ class _BatchScorer:
     max_batch_tokens: int
     stats: ScoringStats
 
+    def __post_init__(self) -> None:
+        self.causal = is_causal(self.model.backbone)
+
     def prefix_cache(self, index: int, length: int) -> Any:
         """KV cache of the first ``length`` tokens of a solution; None for bidirectional models."""
         ids = torch.tensor([self.encoded[index].input_ids[:length]], device=self.model.device)
@@ -129,22 +160,24 @@ class _BatchScorer:
         rows = [torch.tensor(e.input_ids[start:]) for e in batch]
         ids = pad_sequence(rows, batch_first=True, padding_value=self.model.pad_token_id)
         lengths = torch.tensor([len(row) for row in rows])
-        mask = (torch.arange(ids.shape[1]) < lengths.unsqueeze(1)).long()
-        if cache is None:
-            options: dict[str, Any] = {"attention_mask": mask.to(device)}
-        else:
-            # No mask: padding is on the right, where no scored token attends to it.
+        options: dict[str, Any] = {}
+        if cache is not None:
             cache.batch_repeat_interleave(len(batch))
             options = {"past_key_values": cache, "use_cache": True}
+        elif self.causal:
+            options = {"use_cache": False}
+        else:
+            mask = torch.arange(ids.shape[1]) < lengths.unsqueeze(1)
+            options = {"attention_mask": mask.long().to(device)}
         features = self.model.backbone(input_ids=ids.to(device), **options).last_hidden_state
         positions = [[*e.step_positions, e.outcome_position] for e in batch]
         places = [(row, p - start) for row, scored in enumerate(positions) for p in scored]
         row, column = torch.tensor(places, device=device).T
         values = self.model.head(features[row, column]).float().cpu()
         require_finite(values)
-        tokens = int(mask.sum())
+        tokens = int(lengths.sum())
         self.stats.tokens += tokens
-        self.stats.padding += mask.numel() - tokens
+        self.stats.padding += ids.numel() - tokens
         by_solution = values.split([len(scored) for scored in positions])
         return [Scores(v[:-1].tolist(), float(v[-1])) for v in by_solution]
 

@@ -22,7 +22,7 @@ from e2h_cli.common.parquet_store import (
     write_table,
 )
 from e2h_cli.data.problem import Problem
-from e2h_cli.inference.batching import Scores, ScoringStats, score_batches
+from e2h_cli.inference.batching import Scores, ScoringStats, score_batches, score_in_chunks
 from e2h_cli.inference.engine_stats import append_engine_stats
 from e2h_cli.inference.engines.select import select_engine
 from e2h_cli.inference.worker_pool import gpus_per_engine, run_shared
@@ -319,9 +319,8 @@ def _open_transformers(
 ) -> tuple[str, Batches]:
     """Load the reward model; its family, and the scores as they are computed."""
     model = open_reward_model(job.reward_model, job.family, job.precision)
-    encoded = [model.encode(s.question, s.text, s.finished) for s in solutions]
-    batches = score_batches(model, encoded, job.batch_tokens, problems=problems, stats=stats)
-    return model.family, batches
+    texts = [(s.question, s.text, s.finished) for s in solutions]
+    return model.family, score_in_chunks(model, texts, problems, job.batch_tokens, stats)
 
 
 def _open_vllm(

@@ -130,3 +130,14 @@ def load_pretrained(auto_class: Any, name_or_path: str, what: str, **options: An
         lines = list(filter(str.strip, str(error).splitlines())) or [type(error).__name__]
         reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
         raise InputError(f"cannot load the {what}: {reason}", where=name_or_path) from error
+
+
+def is_causal(model: Any) -> bool:
+    """Whether every attention layer of a model looks back only, as far as its layers say.
+
+    Such a model needs no attention mask for padding on the right: no token before it attends to it.
+    Without a mask flash attention is possible on a GPU; on a CPU a step takes some percent less.
+    False for a model whose layers say nothing.
+    """
+    modules = model.modules() if isinstance(model, torch.nn.Module) else ()
+    return {getattr(module, "is_causal", None) for module in modules} - {None} == {True}

@@ -85,21 +85,27 @@ def rows_of(example: Example) -> tuple[Row, ...]:
 
 @dataclass(frozen=True, slots=True)
 class PadCollator:
-    """Pads the rows of a batch on the right to the longest of them."""
+    """Pads the rows of a batch on the right to the longest of them.
+
+    ``mask``: whether the model needs an attention mask; see ``models.loading.is_causal``.
+    """
 
     pad_token_id: int
     label_dtype: torch.dtype
+    mask: bool
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-        """(rows, tokens) input_ids, attention_mask and labels."""
+        """(rows, tokens) input_ids, labels, and attention_mask if there is one."""
         rows = [row for example in examples for row in rows_of(example)]
         ids = [torch.from_numpy(row.input_ids).long() for row in rows]
         labels = [torch.from_numpy(row.labels).to(self.label_dtype) for row in rows]
-        return {
+        batch = {
             "input_ids": pad_sequence(ids, True, self.pad_token_id),
-            "attention_mask": pad_sequence([torch.ones_like(x) for x in ids], True),
             "labels": pad_sequence(labels, True, NO_LOSS),
         }
+        if self.mask:
+            batch["attention_mask"] = pad_sequence([torch.ones_like(x) for x in ids], True)
+        return batch
 
 
 class LengthGrouped(Sampler[int]):

@@ -26,6 +26,7 @@ from e2h_cli.common import distributed
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.files import write_jsonl
 from e2h_cli.common.tracking import Tracker
+from e2h_cli.models.loading import is_causal
 from e2h_cli.settings.base import SupervisedSettings, TrainingSettings
 from e2h_cli.training.callbacks import EpochOrder, Progress, Tracking
 from e2h_cli.training.checkpoints import STATE_FILE, last_checkpoint
@@ -152,7 +153,9 @@ def _build_trainer(
         ),
         train_dataset=rows,
         data_collator=PadCollator(
-            tokenizer.pad_token_id or 0, torch.float32 if loss else torch.long
+            tokenizer.pad_token_id or 0,
+            torch.float32 if loss else torch.long,
+            mask=not is_causal(model),
         ),
         compute_loss_func=loss,
         **options,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
@@ -11,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 from e2h_cli.common.errors import RunError
 from e2h_cli.data import template
 from e2h_cli.inference import batching
-from e2h_cli.inference.batching import ScoringStats, score_batches
+from e2h_cli.inference.batching import Scores, ScoringStats, score_batches, score_in_chunks
 from e2h_cli.models.reward_formats import RewardModel, open_reward_model
 from e2h_cli.models.token_spans import EncodedSolution
 from tests.builders import reward_model, reward_tokenizer
@@ -76,6 +77,38 @@ def test_a_shared_prompt_changes_no_score(
     assert apart.keys() == together.keys()
     for i, values in apart.items():
         assert together[i] == pytest.approx(values, abs=1e-5)
+
+
+def test_chunks_are_of_whole_problems_and_change_no_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = open_reward_model(
+        reward_model(tmp_path, AutoModelForCausalLM, reward_tokenizer()), "llemma"
+    )
+    problems = [problem for problem, count in (("a", 3), ("b", 4), ("c", 1)) for _ in range(count)]
+    solutions = [(QUESTION, TEXT + "x" * i, i % 2 == 0) for i in range(8)]
+
+    def chunked(size: int) -> tuple[dict[int, Scores], list[int]]:
+        sizes: list[int] = []
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            sizes.append(len(arguments[1]))
+            return score_batches(*arguments, **options)
+
+        monkeypatch.setattr(batching, "_CHUNK", size)
+        monkeypatch.setattr(batching, "score_batches", counted)
+        found = score_in_chunks(model, solutions, problems, None, ScoringStats())
+        return {
+            i: s for indices, batch in found for i, s in zip(indices, batch, strict=True)
+        }, sizes
+
+    whole, one = chunked(100)
+    parts, several = chunked(2)
+    assert (one, several) == ([8], [3, 4, 1])
+    assert sorted(whole) == sorted(parts) == list(range(8))
+    for i, scores in whole.items():
+        assert parts[i].outcome == pytest.approx(scores.outcome, abs=1e-5)
+        assert parts[i].steps == pytest.approx(scores.steps, abs=1e-5)
 
 
 def test_a_score_that_is_nan_is_an_error(tmp_path: Path) -> None:

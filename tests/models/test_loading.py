@@ -5,18 +5,35 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForTokenClassification
+from transformers import (
+    AutoModel,
+    AutoModelForTokenClassification,
+    BertConfig,
+    DebertaV2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+)
 
 import e2h_cli.models
 import e2h_cli.training
 from e2h_cli.common.errors import InputError
 from e2h_cli.models import load_generator, load_reward_model, load_tokenizer, new_reward_model
+from e2h_cli.models.loading import is_causal
 from e2h_cli.models.reward_model import score_head
 from tests import builders
+
+TINY = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
 
 
 def test_a_new_reward_model_has_no_dropout_in_front_of_its_head(tmp_path: Path) -> None:
@@ -94,3 +111,25 @@ def test_the_packages_export_names_without_importing_torch() -> None:
             package.nothing  # noqa: B018
     script = "import sys, e2h_cli.models, e2h_cli.training; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "causal"),
+    [
+        (LlamaConfig(**TINY), True),
+        (GPTNeoXConfig(**TINY), True),
+        (BertConfig(**TINY), False),
+        (DebertaV2Config(**TINY), False),  # its layers do not say
+    ],
+)
+def test_padding_on_the_right_needs_a_mask_unless_all_layers_look_back(
+    config: Any, causal: bool
+) -> None:
+    torch.manual_seed(0)
+    model = AutoModel.from_config(config).eval()
+    assert is_causal(model) == causal
+    ids = torch.tensor([[5, 6, 7, 8]])
+    padded = torch.tensor([[5, 6, 7, 8, 0, 0]])
+    with torch.inference_mode():
+        alone, beside = (model(input_ids=x).last_hidden_state[:, :4] for x in (ids, padded))
+    assert torch.allclose(alone, beside, atol=1e-6) == causal
