@@ -123,6 +123,12 @@ def packaged() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def comes_with_e2h(name: str, file: Path) -> bool:
+    """Whether a file is the recipe of this name that comes with e2h, not a copy of the user's."""
+    known = packaged().get(name)
+    return known is not None and file.exists() and known.samefile(file)
+
+
 def find(name: str) -> Path:
     """The file of a recipe: a path, or the name of a recipe that comes with e2h."""
     path = Path(name)

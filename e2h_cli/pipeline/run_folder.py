@@ -171,6 +171,7 @@ class StageFolder:
         overrides: Sequence[str] = (),
         tags: Mapping[str, str] | None = None,
         recipe: str = "",
+        packaged: bool = True,
     ) -> None:
         """Record that the stage has started. Files of an interrupted run stay, to be resumed.
 
@@ -181,6 +182,7 @@ class StageFolder:
             overrides: settings and inputs that a command line changed in the recipe.
             tags: what the recipe calls the stage in tables.
             recipe: its name.
+            packaged: whether it is the one of that name that comes with e2h.
         """
         make_folder(self.path)
         resumed = self.record.get("started") if self.status in ("started", "failed") else None
@@ -194,6 +196,7 @@ class StageFolder:
                 "overrides": sorted(overrides),
                 "tags": dict(tags or {}),
                 "recipe": recipe,
+                "packaged": packaged,
                 "inputs": {name: [asdict(one) for one in many] for name, many in inputs.items()},
                 "versions": versions(),
                 "host": host(),

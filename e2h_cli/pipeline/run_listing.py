@@ -184,6 +184,8 @@ class _Checks:
     def _settings(self, stage: StageFolder) -> list[str]:
         """Settings that the recipe has by now, of one that comes with e2h."""
         about = self._about
+        if not stage.record.get("packaged", True):
+            return []
         recipe = _recipe(
             stage.record.get("recipe", ""),
             about["scale"],

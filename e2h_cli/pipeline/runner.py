@@ -22,7 +22,7 @@ from e2h_cli.common.files import fingerprint, path_exists, remove_leftovers, sho
 from e2h_cli.pipeline.checked_yaml import flag_of
 from e2h_cli.pipeline.iteration import check_iteration, made_by, resolve_iteration, stage_of
 from e2h_cli.pipeline.recipe import Recipe
-from e2h_cli.pipeline.recipe_file import packaged
+from e2h_cli.pipeline.recipe_file import comes_with_e2h, packaged
 from e2h_cli.pipeline.recipe_stage import Stage
 from e2h_cli.pipeline.registry import DEFAULT_RECIPE, InputSpec
 from e2h_cli.pipeline.run_folder import Differences, ResolvedInput, RunFolder, StageFolder
@@ -205,7 +205,8 @@ class Runner:
             if not current:
                 name, recipe = stage.command.name, self.recipe
                 self.run_folder.describe(recipe.experiment, recipe.scale, recipe.seed)
-                folder.start(name, settings, inputs, stage.overrides, stage.tags, recipe.name)
+                origin = recipe.name, comes_with_e2h(recipe.name, recipe.path)
+                folder.start(name, settings, inputs, stage.overrides, stage.tags, *origin)
         return current
 
     def _is_current(

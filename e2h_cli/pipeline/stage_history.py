@@ -41,7 +41,7 @@ def commands(stage: Path, lineage: Lineage) -> str:
     recipe = str(record.get("recipe", ""))
     scale, seed = f"--scale {about.get('scale', 'own')}", f" --seed {about.get('seed', 0)}"
     note = ""
-    if recipe not in packaged():
+    if recipe not in packaged() or not record.get("packaged", True):
         note = f"\n\n`{recipe}.yaml` is a recipe of the user's own; the table has its content."
         recipe = f"{recipe}.yaml"
     records = [StageFolder(path).record for path in lineage.stages]

@@ -11,6 +11,7 @@ import pytest
 
 from e2h_cli.common.errors import InputError
 from e2h_cli.common.folder_lock import locked
+from e2h_cli.pipeline.recipe_file import comes_with_e2h, find
 from e2h_cli.pipeline.run_folder import RunFolder
 from e2h_cli.pipeline.run_listing import find_runs, list_run, size_of
 from tests.pipeline.fake_runs import make_run, make_stage, start_stage
@@ -131,3 +132,17 @@ def test_runs_of_a_folder(tmp_path: Path) -> None:
         find_runs(tmp_path / "none")
     with pytest.raises(InputError, match="no run folder"):
         list_run(tmp_path)
+
+
+def test_a_recipe_of_the_user_s_own_is_not_taken_for_that_of_e2h(tmp_path: Path) -> None:
+    """``e2h recipes copy experiment`` makes a file of the same name."""
+    run = tmp_path / "run"
+    (tmp_path / "experiment.yaml").write_text("name: experiment\n")
+    assert not comes_with_e2h("experiment", tmp_path / "experiment.yaml")
+    assert comes_with_e2h("experiment", find("experiment"))
+    RunFolder(run).path.mkdir()
+    RunFolder(run).describe("experiment", "tiny", 0)
+    stage = RunFolder(run).stage("split")
+    stage.start("split", {"max_level": 2}, {}, recipe="experiment", packaged=False)
+    stage.finish({}, 1.0)
+    assert statuses(run)["split"] == ("up to date", "")
