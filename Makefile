@@ -55,8 +55,9 @@ $(VENV)-vllm/installed: pyproject.toml
 	$(VENV)-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
+# vLLM would bind the threads of both test processes to the same core.
 test-vllm: $(VENV)-vllm/installed
-	$(VENV)-vllm/bin/python -m pytest tests/inference tests/rl/test_rl_vllm.py \
+	VLLM_CPU_OMP_THREADS_BIND=nobind $(VENV)-vllm/bin/python -m pytest $(PYTEST_ARGS) tests/inference tests/rl/test_rl_vllm.py \
 		-k "(vllm or engine) and not transformers]"
 
 # A real pre-trained model through every command, on both engines. Of its package only the file of

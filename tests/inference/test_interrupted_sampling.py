@@ -45,7 +45,7 @@ def killed(run: Path, options: Sequence[str], delay: float, *, in_write: bool) -
 @pytest.mark.parametrize("engine", ENGINES)
 def test_many_kills_cost_no_key(engine: str, run: Path) -> None:
     """At random moments, half of them inside a write; less often with vLLM, which starts slowly."""
-    wanted = 2 if engine == "vllm" else 10
+    wanted = 2 if engine == "vllm" else 6
     options = ["--part", "easy", "--n", "256", "--engine", engine, "--flush-seconds", "0.05"]
     options.append("--seed-per-sample")  # without, vLLM writes whole waves, and the work is short
     rng = random.Random(0)

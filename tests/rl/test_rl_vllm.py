@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from e2h_cli.data import template
 from e2h_cli.inference.engines.base import Engine, Request, SamplingParameters
@@ -28,6 +29,7 @@ def greedy(engine: Engine) -> list[str]:
 
 def test_vllm_takes_over_new_weights(tmp_path: Path) -> None:
     tokens = builders.tokenizer("character", ["# Question\n\nWhat is 0123?\n\n# Solution\n\n"])
+    torch.manual_seed(0)
     first = builders.llama(tmp_path / "first", tokens, hidden=64)
     second = builders.llama(tmp_path / "second", tokens, hidden=64)
     settings = SampleSettings(engine="vllm", max_tokens=12)
