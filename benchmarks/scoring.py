@@ -31,7 +31,7 @@ from e2h_cli.models.reward_model import new_reward_model
 from e2h_cli.models.token_spans import EncodedSolution
 
 SIZES = ("tiny", "20m", "1b", "7b")
-TARGETS = {"file order": 3.0, "prefixes": 10.0}
+TARGETS = {"file order": 6.0, "prefixes": 15.0}
 
 
 @torch.inference_mode()
@@ -61,7 +61,7 @@ def main() -> None:
             nonlocal stats
             stats = ScoringStats()
             values: dict[int, list[float]] = {}
-            batches = score_batches(model, encoded, 16384, problems=problems, stats=stats)
+            batches = score_batches(model, encoded, problems=problems, stats=stats)
             for indices, batch in batches:
                 for i, scores in zip(indices, batch, strict=True):
                     values[i] = [*scores.steps, scores.outcome]
